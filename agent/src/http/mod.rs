@@ -1,0 +1,3 @@
+//! HTTP as values: heads, framing and the strict HTTP/1.1 codec. Sans-I/O: bytes in, heads and body extents out.
+
+pub mod head;

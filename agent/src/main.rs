@@ -1,0 +1,2 @@
+//! The agent: arguments, telemetry, exit codes.
+fn main() {}

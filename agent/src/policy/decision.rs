@@ -1,0 +1,90 @@
+//! The decision on one activity, with its reason. Only `policy` can make one, so nothing is enforced without a verdict.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// What happens to the activity. Ordered by strictness: the greatest of all matching policies wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    Allow,
+    Monitor,
+    Block,
+}
+
+impl Action {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Action::Allow => "allow",
+            Action::Monitor => "monitor",
+            Action::Block => "block",
+        }
+    }
+}
+
+/// Why a decision came out as it did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// The named policy applied and its control asks for this action.
+    Policy,
+    /// No enabled policy applied to this session; the activity passes.
+    NoPolicyApplied,
+    /// Policies would have applied but for an exclusion (policy name, what excluded it).
+    Excluded { policy: Arc<str>, by: Arc<str> },
+    /// A policy applied, but its control leaves this activity alone (block-downloads and the exchange is no download).
+    NotControlled,
+    /// Something failed and the failure table decided (stage and failure in words).
+    Failure(&'static str),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Policy => f.write_str("the policy applies and its session control covers this activity"),
+            Reason::NoPolicyApplied => f.write_str("no enabled policy applies to this session"),
+            Reason::Excluded { policy, by } => write!(f, "excluded from policy \"{policy}\" by {by}"),
+            Reason::NotControlled => f.write_str("a policy applies, but its session control leaves this activity alone"),
+            Reason::Failure(what) => f.write_str(what),
+        }
+    }
+}
+
+/// The verdict. Fields are read-only outside `policy`: holding one proves that policies were asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub(super) action: Action,
+    pub(super) policy: Option<Arc<str>>,
+    pub(super) rule: Option<Arc<str>>,
+    pub(super) reason: Reason,
+    pub(super) message: Option<Arc<str>>,
+    pub(super) report_only: Vec<Arc<str>>,
+    pub(super) revision: u64,
+}
+
+impl Decision {
+    pub fn action(&self) -> Action {
+        self.action
+    }
+    /// The deciding policy, absent when none applied.
+    pub fn policy(&self) -> Option<&Arc<str>> {
+        self.policy.as_ref()
+    }
+    /// The deciding rule of a custom control.
+    pub fn rule(&self) -> Option<&Arc<str>> {
+        self.rule.as_ref()
+    }
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+    /// Text the policy wants the user to read instead of the standard one.
+    pub fn message(&self) -> Option<&Arc<str>> {
+        self.message.as_ref()
+    }
+    /// Report-only policies that would have decided something stricter than allow.
+    pub fn report_only(&self) -> &[Arc<str>] {
+        &self.report_only
+    }
+    /// Revision of the policy set that decided.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+}

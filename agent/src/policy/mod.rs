@@ -1,0 +1,3 @@
+//! Policies: what they say, and what they decide for a session and a classified exchange.
+
+pub mod decision;

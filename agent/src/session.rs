@@ -1,0 +1,59 @@
+//! Who talks to what, from which process and device: the facts a decision may look at. Plain data, no look-ups.
+
+use std::sync::Arc;
+
+use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
+use crate::catalog::App;
+
+/// The user that owns the connecting socket. `name` is absent when the uid has no entry in NSS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct User {
+    pub uid: Option<u32>,
+    pub name: Option<Arc<str>>,
+    /// Group names: from NSS and from `[identity] groups`, without duplicates.
+    pub groups: Vec<Arc<str>>,
+}
+
+/// The process that called connect(). Unknown parts are absent, never invented.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Process {
+    pub pid: Option<u32>,
+    /// Absolute path of the executable.
+    pub exe: Option<Arc<str>>,
+    pub name: Option<Arc<str>>,
+    /// Path of the cgroup below the cgroup root, for example `/system.slice/cron.service`.
+    pub cgroup: Option<Arc<str>>,
+}
+
+/// A browser or any other program, as policies distinguish them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientKind {
+    Browser,
+    Native,
+}
+
+/// State of the device at one moment. Unknown or stale state is `compliant: false` with the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Stable id (machine-id derived) or an inventory id.
+    pub id: Arc<str>,
+    pub compliant: bool,
+    /// Why: "reported by /run/mdm/compliance.json", "file missing", "expired at …".
+    pub reason: Arc<str>,
+    pub tags: Vec<Arc<str>>,
+    pub os: Arc<str>,
+}
+
+/// Everything known about one connection to a monitored app. Made when the app is known, shared by its exchanges.
+#[derive(Debug, Clone)]
+pub struct Session {
+    pub app: Arc<App>,
+    pub user: Arc<User>,
+    pub process: Arc<Process>,
+    pub kind: ClientKind,
+    pub client: ClientAddr,
+    pub location: LocationAddr,
+    pub original_dst: OriginalDst,
+    /// Host name of the app as SNI or Host said it: lower case, no trailing dot.
+    pub server_name: Arc<str>,
+}

@@ -1,0 +1,1 @@
+//! Micro-benchmarks: nothing to link, the benches are the targets.

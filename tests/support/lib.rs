@@ -1,0 +1,1 @@
+//! The lab: network namespaces, a cgroup, real servers and clients for tests and the demo.

@@ -1,0 +1,2 @@
+//! Dispatches the developer commands.
+fn main() {}
