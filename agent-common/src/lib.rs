@@ -4,4 +4,10 @@
 //! the fuzzer, because it reads from a [`byte_source::ByteSource`].
 #![no_std]
 
+pub mod abi;
+pub mod byte_source;
+pub mod client_hello;
+pub mod counter;
+pub mod dns;
 pub mod domain;
+pub mod limits;

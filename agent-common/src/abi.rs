@@ -1,0 +1,229 @@
+//! Layouts of map keys and values. Any change here changes [`ABI_VERSION`]; the loader refuses another version.
+//!
+//! Addresses are 16 bytes, IPv4 as IPv4-mapped IPv6, in network order; ports are in host order. Padding is explicit,
+//! because the kernel compares keys byte by byte.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::domain::{DomainKey, KEY_SIZE};
+use crate::limits;
+
+/// Version of every layout in this file.
+pub const ABI_VERSION: u32 = 1;
+
+/// `::ffff:0:0/96` as the third 32-bit word in memory.
+const MAPPED_WORD: u32 = 0xffff_u32.to_be();
+
+/// An address as four words, each in network order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(C)]
+pub struct Address([u32; 4]);
+
+impl Address {
+    /// From the kernel's words (network order).
+    #[inline(always)]
+    pub const fn from_words(words: [u32; 4]) -> Self {
+        Self(words)
+    }
+
+    /// From the kernel's IPv4 word (network order).
+    #[inline(always)]
+    pub const fn from_v4_word(word: u32) -> Self {
+        Self([0, 0, MAPPED_WORD, word])
+    }
+
+    #[inline(always)]
+    pub const fn words(&self) -> [u32; 4] {
+        self.0
+    }
+
+    #[inline(always)]
+    pub const fn is_v4(&self) -> bool {
+        self.0[0] == 0 && self.0[1] == 0 && self.0[2] == MAPPED_WORD
+    }
+
+    pub const fn from_ip(ip: IpAddr) -> Self {
+        let octets = match ip {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        };
+        let mut words = [0; 4];
+        let mut i = 0;
+        while i < 4 {
+            words[i] =
+                u32::from_ne_bytes([octets[4 * i], octets[4 * i + 1], octets[4 * i + 2], octets[4 * i + 3]]);
+            i += 1;
+        }
+        Self(words)
+    }
+
+    /// IPv4-mapped addresses come back as IPv4.
+    pub fn to_ip(self) -> IpAddr {
+        if self.is_v4() {
+            return IpAddr::V4(Ipv4Addr::from(self.0[3].to_ne_bytes()));
+        }
+        let mut octets = [0; 16];
+        for (to, word) in octets.chunks_exact_mut(4).zip(self.0) {
+            to.copy_from_slice(&word.to_ne_bytes());
+        }
+        IpAddr::V6(Ipv6Addr::from(octets))
+    }
+}
+
+/// What a learned address belongs to.
+///
+/// `apps` has bit `index % 64` set for every app of the catalog with a name that resolved to this address: addresses
+/// of content networks are shared, and one bit per app lets a policy edit switch steering with a single word. With
+/// more than 64 apps bits are shared, which steers more than needed; the agent reads the SNI before it decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Target {
+    pub apps: u64,
+    /// bpf_ktime_get_ns() after which the entry counts for nothing.
+    pub expires_ns: u64,
+}
+
+/// Bit of an app in [`Target::apps`] and [`Settings::steer_apps`].
+pub const fn app_bit(index: usize) -> u64 {
+    1 << (index % 64)
+}
+
+/// Key of the pattern trie: a prefix of a [`DomainKey`], `bits` long.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct PatternKey {
+    pub bits: u32,
+    pub bytes: [u8; KEY_SIZE],
+}
+
+impl PatternKey {
+    pub fn of(key: &DomainKey) -> Self {
+        let mut bytes = [0; KEY_SIZE];
+        let used = key.as_bytes();
+        bytes[..used.len()].copy_from_slice(used);
+        Self { bits: used.len() as u32 * 8, bytes }
+    }
+}
+
+/// Finds the record of a steered connection: the accepted socket's peer, and the port it was accepted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(C)]
+pub struct FlowKey {
+    pub client: Address,
+    pub client_port: u16,
+    pub listener_port: u16,
+}
+
+impl FlowKey {
+    pub fn new(client: SocketAddr, listener_port: u16) -> Self {
+        Self { client: Address::from_ip(client.ip()), client_port: client.port(), listener_port }
+    }
+}
+
+/// A steered connection as the connect hook saw it: where it was going and who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Flow {
+    pub original: Address,
+    pub original_port: u16,
+    /// Padding.
+    pub reserved: u16,
+    /// Process id (thread group) in the initial pid namespace.
+    pub pid: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub cgroup: u64,
+    pub socket_cookie: u64,
+    /// bpf_ktime_get_ns() of the connect().
+    pub time_ns: u64,
+    /// Name of the *thread*, NUL padded.
+    pub comm: [u8; 16],
+}
+
+impl Flow {
+    pub fn original_dst(&self) -> SocketAddr {
+        SocketAddr::new(self.original.to_ip(), self.original_port)
+    }
+}
+
+/// The agent's orders to the kernel, one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Settings {
+    pub abi_version: u32,
+    /// 0 leaves everything alone: the last thing set on start, the first thing cleared on stop.
+    pub enabled: u32,
+    /// Apps that a policy selects; an address steers when one of its bits is here.
+    pub steer_apps: u64,
+    /// SO_NETNS_COOKIE of the agent's namespace.
+    pub network_namespace: u64,
+    /// 127.0.0.1 and ::1 in network order.
+    pub listener_v4: u32,
+    /// Host order; 0 when there is no IPv6 listener.
+    pub listener_port_v6: u16,
+    pub listener_port_v4: u16,
+    pub listener_v6: [u32; 4],
+    /// TCP ports looked at, host order, unused ones 0.
+    pub ports: [u16; limits::STEERED_PORTS],
+    /// 1 refuses UDP to port 443 of steered addresses.
+    pub refuse_quic: u32,
+    pub reserved: u32,
+}
+
+const _: () = {
+    assert!(size_of::<Address>() == 16);
+    assert!(size_of::<Target>() == 16);
+    assert!(size_of::<PatternKey>() == 4 + KEY_SIZE);
+    assert!(size_of::<FlowKey>() == 20);
+    assert!(size_of::<Flow>() == 16 + 4 + 12 + 24 + 16);
+    assert!(size_of::<Settings>() == 8 + 16 + 8 + 16 + 16 + 8);
+};
+
+#[cfg(feature = "user")]
+#[allow(unsafe_code, reason = "aya's Pod marker is an unsafe trait")]
+mod pod {
+    use super::{Address, Flow, FlowKey, Settings, Target};
+    // SAFETY: each is repr(C), Copy, of integers only, and without implicit padding (sizes asserted above).
+    unsafe impl aya::Pod for Address {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Target {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for FlowKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Flow {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Settings {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_round_trip_and_v4_is_mapped() {
+        for text in ["192.0.2.7", "::1", "2001:db8::1", "fd18::10"] {
+            let ip: IpAddr = text.parse().unwrap();
+            assert_eq!(Address::from_ip(ip).to_ip(), ip);
+        }
+        let v4: IpAddr = "192.0.2.7".parse().unwrap();
+        let mapped: IpAddr = "::ffff:192.0.2.7".parse().unwrap();
+        assert_eq!(Address::from_ip(v4), Address::from_ip(mapped));
+        assert_eq!(Address::from_v4_word(u32::from_ne_bytes([192, 0, 2, 7])), Address::from_ip(v4));
+        assert!(Address::from_ip(mapped).is_v4());
+        assert!(!Address::from_ip("::1".parse().unwrap()).is_v4());
+    }
+
+    #[test]
+    fn a_flow_key_ignores_how_the_listener_spelled_the_address() {
+        let plain = FlowKey::new("127.0.0.1:4000".parse().unwrap(), 9);
+        let mapped = FlowKey::new("[::ffff:127.0.0.1]:4000".parse().unwrap(), 9);
+        assert_eq!(plain, mapped);
+    }
+
+    #[test]
+    fn app_bits_wrap_instead_of_overflowing() {
+        assert_eq!(app_bit(0), 1);
+        assert_eq!(app_bit(63), 1 << 63);
+        assert_eq!(app_bit(64), 1);
+    }
+}

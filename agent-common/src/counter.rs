@@ -1,0 +1,58 @@
+//! One counter per reason why the kernel did what it did. The index is the ABI; the name is the metric's label.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// Index into the per-CPU counter array.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Counter { $($(#[$doc])* $variant,)* }
+
+        impl Counter {
+            pub const ALL: &'static [Counter] = &[$(Counter::$variant,)*];
+
+            /// The value of the label `event`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Counter::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// connect() to a monitored address was rewritten to the agent's listener.
+    Steered = "steered",
+    /// The agent's own connection to a monitored address.
+    OwnConnection = "own-connection",
+    /// The address is known, but no policy selects its apps now.
+    NotSelected = "not-selected",
+    /// The address was learned from an answer that has expired.
+    Expired = "expired",
+    /// The port is not among the steered ones.
+    OtherPort = "other-port",
+    /// Neither TCP nor QUIC.
+    OtherProtocol = "other-protocol",
+    /// The socket belongs to another network namespace, where the agent's listener cannot be reached.
+    OtherNetworkNamespace = "other-network-namespace",
+    /// An IPv6 connection while the agent has no IPv6 listener.
+    NoListener = "no-listener",
+    /// UDP 443 to a monitored address was refused.
+    QuicRefused = "quic-refused",
+    /// The steered connection's record was stored for the agent.
+    FlowStored = "flow-stored",
+    /// Socket storage or a map refused an entry.
+    StoreFailed = "store-failed",
+    /// A DNS answer was read.
+    DnsAnswer = "dns-answer",
+    /// A DNS answer for a name of the catalog.
+    DnsMatched = "dns-matched",
+    /// An address was learned or refreshed.
+    DnsAddress = "dns-address",
+    /// A DNS message that could not be parsed.
+    DnsMalformed = "dns-malformed",
+    /// A DNS answer longer than what the kernel reads.
+    DnsTooLong = "dns-too-long",
+}
+
+/// Size of the counter array.
+pub const COUNT: u32 = 32;
+const _: () = assert!(Counter::ALL.len() <= COUNT as usize);

@@ -1,0 +1,261 @@
+//! DNS answers over UDP: the question's name and every address that the answer gives it (RFC 1035, 3596, 9460).
+//!
+//! All addresses of the answer section count for the question's name, so CNAME chains need no chasing. What cannot be
+//! read ends the walk; addresses found until then stay.
+
+use crate::abi::Address;
+use crate::byte_source::{ByteSource, Slot};
+use crate::domain::{END, KEY_SIZE, MAX_NAME};
+use crate::limits;
+
+/// Offset of the question in a message.
+const HEADER: usize = 12;
+const TYPE_A: u16 = 1;
+const TYPE_AAAA: u16 = 28;
+const TYPE_HTTPS: u16 = 65;
+const PARAM_IPV4HINT: u16 = 4;
+const PARAM_IPV6HINT: u16 = 6;
+/// Offsets stay below this mask wherever they become an index: the verifier needs to see it.
+const OFFSET_MASK: usize = limits::DNS_MESSAGE - 1;
+
+/// Why a message was not an answer worth reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skip {
+    /// A query, an error, or an answer without records.
+    NotAnAnswer,
+    /// The question's name is compressed, too long, or cut.
+    Malformed,
+    /// The question's name is not of interest.
+    NotWanted,
+}
+
+/// Room for one name: as text, and as the reversed key of [`crate::domain`]. Lives in a per-CPU map in the kernel.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct NameBuffer {
+    text: [u8; KEY_SIZE],
+    key: [u8; KEY_SIZE],
+}
+
+impl NameBuffer {
+    pub const fn new() -> Self {
+        Self { text: [0; KEY_SIZE], key: [0; KEY_SIZE] }
+    }
+
+    /// The reversed key; valid up to the length that [`read_name`] returned plus one.
+    pub fn key(&self) -> &[u8; KEY_SIZE] {
+        &self.key
+    }
+}
+
+impl Default for NameBuffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a parse hands out.
+pub trait Answers {
+    /// The question's name was read: `name.key()[..=length]` is its key. False ends the parse.
+    fn question(&mut self, name: &NameBuffer, length: usize) -> bool;
+    /// An address the answer gives, with its TTL in seconds.
+    fn address(&mut self, address: Address, ttl: u32);
+}
+
+/// Whether the first twelve bytes are of an answer without error, with one question and at least one record.
+#[inline(always)]
+pub fn is_answer(header: &[u8; HEADER]) -> bool {
+    let response = header[2] & 0x80 != 0;
+    let no_error = header[3] & 0x0f == 0;
+    let one_question = header[4] == 0 && header[5] == 1;
+    let has_records = header[6] != 0 || header[7] != 0;
+    response && no_error && one_question && has_records
+}
+
+/// Reads a whole message.
+#[inline(always)]
+pub fn parse<S: ByteSource + ?Sized, A: Answers>(
+    source: &S,
+    name: &mut NameBuffer,
+    answers: &mut A,
+) -> Result<(), Skip> {
+    let mut header = [0; HEADER];
+    let mut i = 0;
+    while i < HEADER {
+        header[i] = source.byte(i);
+        i += 1;
+    }
+    if !is_answer(&header) {
+        return Err(Skip::NotAnAnswer);
+    }
+    let length = read_name(source, HEADER, name).ok_or(Skip::Malformed)?;
+    if !answers.question(name, length) {
+        return Err(Skip::NotWanted);
+    }
+    let records = u16::from_be_bytes([header[6], header[7]]) as usize;
+    // Text length + the first length octet + the root's zero octet + type and class.
+    records_from(source, HEADER + length + 2 + 4, records, answers);
+    Ok(())
+}
+
+/// Reads the uncompressed name at `at` into `name` and returns its length as text (without a trailing dot).
+#[inline(always)]
+fn read_name<S: ByteSource + ?Sized>(source: &S, at: usize, name: &mut NameBuffer) -> Option<usize> {
+    let mut left = 0u8;
+    let mut length = 0usize;
+    let mut i = 0;
+    // Octet i of the wire form is octet i - 1 of the text: each length octet becomes the dot before its label.
+    while i <= MAX_NAME + 1 {
+        let octet = source.byte(at + i);
+        let mut text = octet;
+        if left == 0 {
+            if octet == 0 {
+                length = i;
+                break;
+            }
+            if octet > 63 {
+                break;
+            }
+            left = octet;
+            text = b'.';
+        } else {
+            left -= 1;
+        }
+        name.text[i & (KEY_SIZE - 1)] = text;
+        i += 1;
+    }
+    let length = source.forget(Slot::NameLength, length) & (KEY_SIZE - 1);
+    if length < 2 {
+        return None;
+    }
+    // text[0] is the dot before the first label; text[1..length] is the name.
+    let length = length - 1;
+    let mut j = 0;
+    while j < KEY_SIZE - 1 {
+        let octet = name.text[length.wrapping_sub(j) & (KEY_SIZE - 1)];
+        let upper = octet.wrapping_sub(b'A') < 26;
+        name.key[j] = octet | ((upper as u8) << 5);
+        j += 1;
+    }
+    name.key[length & (KEY_SIZE - 1)] = END;
+    Some(length)
+}
+
+/// Walks `count` records from `at`.
+#[inline(always)]
+fn records_from<S: ByteSource + ?Sized, A: Answers>(source: &S, at: usize, count: usize, answers: &mut A) {
+    let length = source.len();
+    let mut at = at;
+    let (mut https, mut https_end, mut https_ttl) = (0usize, 0usize, 0u32);
+    let mut i = 0;
+    while i < limits::DNS_RECORDS {
+        if i >= count {
+            break;
+        }
+        i += 1;
+        let Some(fields) = skip_name(source, at, length, limits::DNS_OWNER_LABELS) else { break };
+        let fields = source.forget(Slot::Position, fields) & OFFSET_MASK;
+        if fields + 10 > length {
+            break;
+        }
+        let kind = source.u16(fields);
+        let ttl = source.u32(fields + 4);
+        let size = source.u16(fields + 8) as usize;
+        let data = (fields + 10) & OFFSET_MASK;
+        if data + size > length {
+            break;
+        }
+        if kind == TYPE_A && size == 4 {
+            answers.address(v4(source, data), ttl);
+        } else if kind == TYPE_AAAA && size == 16 {
+            answers.address(v6(source, data), ttl);
+        } else if kind == TYPE_HTTPS && size > 3 {
+            (https, https_end, https_ttl) = (data, data + size, ttl);
+        }
+        at = source.forget(Slot::Next, data + size) & OFFSET_MASK;
+    }
+    // One HTTPS record is read, behind the loop: inside it would multiply the paths the verifier walks.
+    let https = source.forget(Slot::Start, https) & OFFSET_MASK;
+    let https_end = source.forget(Slot::End, https_end) & OFFSET_MASK;
+    if https != 0 {
+        https_hints(source, https, https_end, https_ttl, answers);
+    }
+}
+
+/// Position behind the possibly compressed name at `at`.
+#[inline(always)]
+fn skip_name<S: ByteSource + ?Sized>(source: &S, at: usize, end: usize, labels: usize) -> Option<usize> {
+    let mut at = at;
+    let mut i = 0;
+    while i < labels {
+        i += 1;
+        if at >= end {
+            return None;
+        }
+        let octet = source.byte(at);
+        if octet & 0xc0 == 0xc0 {
+            return Some(at + 2);
+        }
+        if octet == 0 {
+            return Some(at + 1);
+        }
+        at = (at + 1 + octet as usize) & OFFSET_MASK;
+    }
+    None
+}
+
+/// The address hints of one HTTPS record (RFC 9460 section 7.3).
+#[inline(always)]
+fn https_hints<S: ByteSource + ?Sized, A: Answers>(
+    source: &S,
+    data: usize,
+    end: usize,
+    ttl: u32,
+    answers: &mut A,
+) {
+    // Two octets of priority, then the target name.
+    let Some(at) = skip_name(source, data + 2, end, limits::DNS_OWNER_LABELS) else { return };
+    let mut at = source.forget(Slot::Position, at) & OFFSET_MASK;
+    let mut i = 0;
+    while i < limits::HTTPS_PARAMS {
+        i += 1;
+        if at + 4 > end {
+            return;
+        }
+        let key = source.u16(at);
+        let size = source.u16(at + 2) as usize;
+        let value = (at + 4) & OFFSET_MASK;
+        if key == PARAM_IPV4HINT || key == PARAM_IPV6HINT {
+            let step = if key == PARAM_IPV4HINT { 4 } else { 16 };
+            let mut j = 0;
+            while j < limits::HTTPS_HINT_ADDRESSES {
+                let hint = (value + j * step) & OFFSET_MASK;
+                if (j + 1) * step > size || hint + step > end {
+                    break;
+                }
+                let address = if key == PARAM_IPV4HINT { v4(source, hint) } else { v6(source, hint) };
+                answers.address(address, ttl);
+                j += 1;
+            }
+        }
+        at = source.forget(Slot::Next, value + size) & OFFSET_MASK;
+    }
+}
+
+#[inline(always)]
+fn v4<S: ByteSource + ?Sized>(source: &S, at: usize) -> Address {
+    Address::from_v4_word(source.u32(at).to_be())
+}
+
+#[inline(always)]
+fn v6<S: ByteSource + ?Sized>(source: &S, at: usize) -> Address {
+    Address::from_words([
+        source.u32(at).to_be(),
+        source.u32(at + 4).to_be(),
+        source.u32(at + 8).to_be(),
+        source.u32(at + 12).to_be(),
+    ])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,27 @@
+//! Bounds that the kernel's verifier and every parser rely on. Each loop in this crate ends at one of them.
+
+/// Bytes of a DNS message the kernel looks at (EDNS answers over UDP are at most 4096 in practice, RFC 6891 6.2.5).
+pub const DNS_MESSAGE: usize = 4096;
+/// Resource records of one answer section that are read.
+pub const DNS_RECORDS: usize = 24;
+/// Labels of a record's owner name that are skipped before the record is given up.
+pub const DNS_OWNER_LABELS: usize = 20;
+/// Service parameters of one HTTPS record, and addresses of one hint, that are read (RFC 9460).
+pub const HTTPS_PARAMS: usize = 10;
+pub const HTTPS_HINT_ADDRESSES: usize = 4;
+/// Seconds an address stays learned beyond its TTL: resolvers and clients keep addresses longer than they should.
+pub const LEARNED_GRACE_S: u64 = 300;
+/// Longest TTL believed, in seconds.
+pub const LEARNED_TTL_MAX_S: u32 = 86_400;
+/// Extensions of a ClientHello that are walked. Browsers send about 20.
+pub const HELLO_EXTENSIONS: usize = 64;
+/// Largest ClientHello accepted in userspace, in bytes of handshake message.
+pub const HELLO_BYTES: usize = 65_536;
+/// TCP ports that steering can look at.
+pub const STEERED_PORTS: usize = 8;
+/// Learned addresses kept; the least recently used goes first.
+pub const TARGETS: u32 = 65_536;
+/// Domain patterns of the catalog in the kernel.
+pub const PATTERNS: u32 = 65_536;
+/// Steered connections between connect() and accept().
+pub const FLOWS: u32 = 65_536;
