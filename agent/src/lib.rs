@@ -7,6 +7,6 @@ pub mod addr;
 pub mod session;
 
 pub mod catalog;
-pub mod http;
 pub mod classify;
+pub mod http;
 pub mod policy;
