@@ -1,7 +1,8 @@
 //! Bodies: chunked coding to the letter, limits, trailers, lengths, and ends of input.
 
-use super::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK, write_last_chunk};
+use super::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use super::fuzz::decode;
+use super::trailer::write_last_chunk;
 use super::*;
 use crate::http::head::Fields;
 
