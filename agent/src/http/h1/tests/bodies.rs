@@ -83,6 +83,8 @@ fn malformed_bodies_are_refused() {
         ("5\r\nhello\r0\r\n\r\n", ChunkEnd),
         ("5\r\nhello0\r\n\r\n", ChunkEnd),
         ("5\r\nhelloo\r\n0\r\n\r\n", ChunkEnd),
+        ("5\r\nhellox\n0\r\n\r\n", ChunkEnd),
+        ("5\r\nhello\rx0\r\n\r\n", ChunkEnd),
         ("3\r\nhello\r\n0\r\n\r\n", ChunkEnd),
         ("0\n\n", ChunkSize),
         ("0\r\n\n", BareLf),
