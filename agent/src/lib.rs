@@ -13,3 +13,5 @@ pub mod policy;
 
 #[cfg(feature = "daemon")]
 pub mod steering;
+#[cfg(feature = "daemon")]
+pub mod proxy;

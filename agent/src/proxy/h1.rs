@@ -1,7 +1,7 @@
 //! HTTP/1.1 on an inspected connection: request by request, heads held, bodies streaming, a verdict before the first
 //! body byte.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -186,8 +186,10 @@ where
         let no_body = matches!(request.framing, Framing::None | Framing::Length(0));
         loop {
             let mut origin = match self.origin.take() {
-                Some(mut origin) if !origin.used || !origin.side.is_stale().await => origin,
-                _ => self.dial().await?,
+                Some(mut origin) => {
+                    if origin.used && origin.side.is_stale().await { self.dial().await? } else { origin }
+                }
+                None => self.dial().await?,
             };
             let emit = Emit {
                 framing: request.framing,
@@ -443,3 +445,6 @@ fn ended_in_body(error: PumpError) -> Ended {
 fn is_idempotent(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE")
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::side::Side;
-use crate::http::h1::chunked::{ChunkHeader, write_last_chunk};
+use crate::http::h1::chunked::ChunkHeader;
+use crate::http::h1::trailer::write_last_chunk;
 use crate::http::h1::{Body, Framing, Limits, Piece, Refusal};
 use crate::http::head::Fields;
 
