@@ -179,6 +179,10 @@ impl<'a> Value<'a> {
         items.iter().enumerate().map(item).collect()
     }
 
+    pub fn is_empty_list(&self) -> bool {
+        self.node().as_array().is_some_and(|items| items.is_empty())
+    }
+
     /// The items of an array, or the value alone: `"a"` is as good as `["a"]`.
     pub fn one_or_many(&self) -> Vec<Value<'a>> {
         if self.node().is_array() { self.list() } else { vec![self.clone()] }
