@@ -11,5 +11,6 @@ pub mod session;
 
 pub mod catalog;
 pub mod classify;
+pub mod config;
 pub mod http;
 pub mod policy;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::parse::{AppEntry, read_apps};
 use super::{App, AppIndex, Catalog, DEFAULT_PORTS, HostMap, HostPattern, MAX_APPS, MAX_PATTERNS};
@@ -19,13 +19,20 @@ pub(crate) struct Recovered {
 }
 
 pub(super) fn recover(additions: &[SourceFile]) -> Recovered {
-    let builtin = SourceFile::new("(built-in catalog)", BUILTIN);
-    let mut build = Build { complete: true, ..Build::default() };
-    for (index, source) in std::iter::once(&builtin).chain(additions).enumerate() {
-        build.add_file(source, index == 0);
+    let mut build = BASE.clone();
+    for source in additions {
+        build.add_file(source);
     }
     build.finish()
 }
+
+/// The built-in apps, read once: a reload only reads what can have changed.
+static BASE: LazyLock<Build> = LazyLock::new(|| {
+    let mut build = Build { complete: true, ..Build::default() };
+    build.add_file(&SourceFile::new("(built-in catalog)", BUILTIN));
+    build.builtin = build.apps.len();
+    build
+});
 
 /// Where something was said: index of the file, byte range.
 #[derive(Debug, Clone)]
@@ -34,12 +41,13 @@ struct Place {
     span: Range<usize>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 struct Build {
     sources: Vec<SourceFile>,
     apps: Vec<App>,
     /// Where each app was defined first.
     defined: Vec<Place>,
+    /// How many of the apps are built in.
     builtin: usize,
     ids: HashMap<Arc<str>, usize>,
     owners: HostMap<(usize, Place)>,
@@ -48,16 +56,13 @@ struct Build {
 }
 
 impl Build {
-    fn add_file(&mut self, source: &SourceFile, builtin: bool) {
+    fn add_file(&mut self, source: &SourceFile) {
         let read = read_apps(source);
         self.diagnostics.extend(read.diagnostics);
         self.complete &= read.value.is_some();
         self.sources.push(source.clone());
         for entry in read.value.into_iter().flatten() {
             self.add_app(entry);
-        }
-        if builtin {
-            self.builtin = self.apps.len();
         }
     }
 

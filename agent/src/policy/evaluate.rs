@@ -187,7 +187,8 @@ impl<'p> Tally<'p> {
                 decision.policy = Some(policy.name.clone());
                 decision.rule = rule.map(|rule| rule.name.clone());
                 decision.reason = Reason::Policy;
-                decision.message = rule.and_then(|rule| rule.message.clone()).or_else(|| policy.message.clone());
+                decision.message =
+                    rule.and_then(|rule| rule.message.clone()).or_else(|| policy.message.clone());
             }
             (Some(Applied { policy, judgement: None }), _) => {
                 decision.policy = Some(policy.name.clone());

@@ -146,7 +146,8 @@ fn found(condition: Condition, facts: &Facts<'_>) -> String {
             let user = &session.user;
             let name = user.name.as_deref().unwrap_or("unknown user");
             let uid = user.uid.map(|uid| format!(" (uid {uid})")).unwrap_or_default();
-            let groups = if user.groups.is_empty() { String::new() } else { listed(", groups ", &user.groups) };
+            let groups =
+                if user.groups.is_empty() { String::new() } else { listed(", groups ", &user.groups) };
             format!("{name}{uid}{groups}")
         }
         Condition::Apps => session.app.id.to_string(),

@@ -118,9 +118,12 @@ impl Failure {
             Self::ClientHelloTimeout => {
                 (Stage::Peek, "client_hello_timeout", Refuse, "the ClientHello did not arrive in time")
             }
-            Self::UnknownProtocol => {
-                (Stage::Peek, "unknown_protocol", Refuse, "the client speaks neither TLS nor HTTP to a monitored app")
-            }
+            Self::UnknownProtocol => (
+                Stage::Peek,
+                "unknown_protocol",
+                Refuse,
+                "the client speaks neither TLS nor HTTP to a monitored app",
+            ),
             Self::UnexplainedProtocol => (
                 Stage::Peek,
                 "unexplained_protocol",
@@ -130,16 +133,24 @@ impl Failure {
             Self::EncryptedClientHello => {
                 (Stage::Peek, "ech", Refuse, "the ClientHello hides its server name behind a monitored one")
             }
-            Self::UserUnknown => (Stage::Identity, "user_unknown", Continue, "the owner of the connection is unknown"),
-            Self::PostureUnknown => {
-                (Stage::Posture, "posture_unknown", Continue, "the device state is unknown and counts as not compliant")
+            Self::UserUnknown => {
+                (Stage::Identity, "user_unknown", Continue, "the owner of the connection is unknown")
             }
+            Self::PostureUnknown => (
+                Stage::Posture,
+                "posture_unknown",
+                Continue,
+                "the device state is unknown and counts as not compliant",
+            ),
             Self::UpstreamConnect => {
                 (Stage::Upstream, "upstream_connect", Refuse, "the origin could not be connected to")
             }
-            Self::UpstreamVerification => {
-                (Stage::Upstream, "upstream_verification", Refuse, "the origin's certificate could not be verified")
-            }
+            Self::UpstreamVerification => (
+                Stage::Upstream,
+                "upstream_verification",
+                Refuse,
+                "the origin's certificate could not be verified",
+            ),
             Self::UpstreamProtocol => {
                 (Stage::Upstream, "upstream_protocol", Refuse, "the origin broke the protocol")
             }
@@ -149,9 +160,12 @@ impl Failure {
             Self::ResponseFraming => {
                 (Stage::Http, "response_framing", Refuse, "the response can be read in more than one way")
             }
-            Self::ActivityLogFull => {
-                (Stage::Record, "activity_log_full", Continue, "the activity log is full; the record is counted as lost")
-            }
+            Self::ActivityLogFull => (
+                Stage::Record,
+                "activity_log_full",
+                Continue,
+                "the activity log is full; the record is counted as lost",
+            ),
         }
     }
 }

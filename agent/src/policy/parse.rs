@@ -40,7 +40,10 @@ const MAX_NAME: usize = 200;
 /// The names that are taken, each with its place.
 type Names = HashMap<Arc<str>, (SourceFile, Range<usize>)>;
 
-pub(super) fn read_policies(sources: &[SourceFile], known: &References<'_>) -> (Vec<Policy>, Vec<Diagnostic>) {
+pub(super) fn read_policies(
+    sources: &[SourceFile],
+    known: &References<'_>,
+) -> (Vec<Policy>, Vec<Diagnostic>) {
     let mut names = Names::new();
     let mut policies = Vec::new();
     let mut diagnostics = Vec::new();
@@ -70,8 +73,9 @@ fn policy(table: &Table<'_>, known: &References<'_>, names: &mut Names) -> Optio
         v.parse(selectors::user)
     });
     let apps_table = table.table("apps", SCOPE_KEYS);
-    let apps =
-        scope(&apps_table, Condition::Apps, Include::Required, |v| v.parse(|text| selectors::app(text, known)));
+    let apps = scope(&apps_table, Condition::Apps, Include::Required, |v| {
+        v.parse(|text| selectors::app(text, known))
+    });
     let conditions = table.table("conditions", CONDITION_KEYS);
     let client_apps = conditions.get("client_apps").map(client_apps).unwrap_or_default();
     let devices =

@@ -39,7 +39,9 @@ pub(super) fn user(text: &str) -> Result<UserRule, Fault> {
         Some(("group", name)) => Ok(UserRule::Group(name.into())),
         Some(("uid", number)) => match number.parse() {
             Ok(uid) => Ok(UserRule::Uid(uid)),
-            Err(_) => Err(Fault::new("a uid is a whole number").help(format!("did you mean `user:{number}`?"))),
+            Err(_) => {
+                Err(Fault::new("a uid is a whole number").help(format!("did you mean `user:{number}`?")))
+            }
         },
         Some((prefix, rest)) => Err(unknown().help(match nearest(prefix, ["user", "uid", "group"]) {
             Some(near) => format!("did you mean `{near}:{rest}`?"),
@@ -79,9 +81,8 @@ pub(super) fn device(text: &str) -> Result<DeviceRule, Fault> {
         _ => {
             let unknown = Fault::unknown("device selector", text, ["all", "compliant", "tag:NAME"]);
             Err(match text {
-                "unmanaged" | "managed" | "noncompliant" | "non-compliant" | "not-compliant" => {
-                    unknown.help("devices that are not compliant: `include = [\"all\"], exclude = [\"compliant\"]`")
-                }
+                "unmanaged" | "managed" | "noncompliant" | "non-compliant" | "not-compliant" => unknown
+                    .help("devices that are not compliant: `include = [\"all\"], exclude = [\"compliant\"]`"),
                 _ => unknown,
             })
         }
@@ -99,7 +100,11 @@ pub(super) fn location(text: &str, known: &References<'_>) -> Result<LocationRul
         None => {
             let fault = Fault::unknown("network", text, networks.keys().map(|name| &**name).chain(["all"]));
             let known_any = !networks.is_empty();
-            Err(if known_any { fault } else { fault.help("no network is named yet in `[networks]` of portcullis.toml") })
+            Err(if known_any {
+                fault
+            } else {
+                fault.help("no network is named yet in `[networks]` of portcullis.toml")
+            })
         }
     }
 }

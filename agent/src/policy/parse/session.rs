@@ -30,8 +30,11 @@ enum Kind {
     Custom,
 }
 
-const CONTROLS: [(&str, Kind); 3] =
-    [("block-downloads", Kind::BlockDownloads), ("monitor-only", Kind::MonitorOnly), ("custom", Kind::Custom)];
+const CONTROLS: [(&str, Kind); 3] = [
+    ("block-downloads", Kind::BlockDownloads),
+    ("monitor-only", Kind::MonitorOnly),
+    ("custom", Kind::Custom),
+];
 
 /// The control, absent when the policy has none, and the message of the policy.
 pub(super) fn read_session(policy: &Table<'_>) -> (Option<Control>, Option<Arc<str>>) {
@@ -50,7 +53,9 @@ pub(super) fn read_session(policy: &Table<'_>) -> (Option<Control>, Option<Arc<s
     let control = match kind {
         Some(Kind::Custom) => {
             if table.get("rule").is_none() {
-                table.complain(Fault::new("a custom control needs rules").help("add `[[policy.session.rule]]`"));
+                table.complain(
+                    Fault::new("a custom control needs rules").help("add `[[policy.session.rule]]`"),
+                );
             }
             Some(Control::Custom(rules))
         }
@@ -79,7 +84,9 @@ fn rule((table, number): (&Table<'_>, usize)) -> Option<Rule> {
     }
     let files = file_filter(&table.table("files", FILE_KEYS));
     let message = table.get("message").and_then(|value| message(&value));
-    let action = table.require("action", "say `action = \"allow\"`, `\"monitor\"` or `\"block\"`")?.choice(&ACTIONS)?;
+    let action = table
+        .require("action", "say `action = \"allow\"`, `\"monitor\"` or `\"block\"`")?
+        .choice(&ACTIONS)?;
     Some(Rule {
         name: name.unwrap_or_else(|| format!("rule {number}").into()),
         activities: activities.unwrap_or_default(),
@@ -92,7 +99,8 @@ fn rule((table, number): (&Table<'_>, usize)) -> Option<Rule> {
 fn activity(value: &Value<'_>) -> Option<RuleActivity> {
     value.parse(|text| {
         if PAGE_ACTIVITIES.contains(&text) {
-            let fault = Fault::new(format!("restricting \"{text}\" in pages is not available in this version"));
+            let fault =
+                Fault::new(format!("restricting \"{text}\" in pages is not available in this version"));
             return Err(fault.help("remove it from the list"));
         }
         let choices = RuleActivity::CHOICES;
@@ -136,7 +144,9 @@ fn extension(text: &str) -> Result<Glob, Fault> {
 
 fn mime(text: &str) -> Result<Glob, Fault> {
     match text.split_once('/') {
-        Some((main, sub)) if !main.is_empty() && !sub.is_empty() && !text.contains([';', ' ']) => name_glob(text),
+        Some((main, sub)) if !main.is_empty() && !sub.is_empty() && !text.contains([';', ' ']) => {
+            name_glob(text)
+        }
         _ => {
             let fault = Fault::new("not a media type");
             Err(fault.help("write type and subtype without parameters, as in `application/pdf` or `image/*`"))
