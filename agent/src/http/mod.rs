@@ -1,3 +1,4 @@
 //! HTTP as values: heads, framing and the strict HTTP/1.1 codec. Sans-I/O: bytes in, heads and body extents out.
 
+pub mod content_disposition;
 pub mod head;
