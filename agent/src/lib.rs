@@ -10,3 +10,5 @@ pub mod catalog;
 pub mod http;
 pub mod classify;
 pub mod policy;
+
+pub mod exchange;
