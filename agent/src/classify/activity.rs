@@ -1,5 +1,6 @@
 //! Which activity an exchange is. Where rules of single apps (sign-in, message, share, by method, host and path) go.
 
+use super::content_type::essence;
 use super::media_type::{self, Content, Handling};
 use super::requester::Requester;
 use super::{ActivityType, Exchange};
@@ -32,7 +33,7 @@ fn carries_files(exchange: &Exchange<'_>) -> bool {
         return false;
     }
     let empty = request.fields().get("content-length").is_some_and(|length| length.trim_ascii() == b"0");
-    let Some(essence) = request.fields().get("content-type").and_then(media_type::essence) else {
+    let Some(essence) = request.fields().get("content-type").and_then(essence) else {
         return false;
     };
     if empty {

@@ -1,6 +1,7 @@
 //! What an exchange is: which activity, download or not, with which file name and type, and why. Pure.
 
 mod activity;
+mod content_type;
 mod media_type;
 mod requester;
 mod sniff;
@@ -13,7 +14,7 @@ use std::borrow::Cow;
 use crate::http::content_disposition::{ContentDisposition, display_name, percent_decode};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::session::ClientKind;
-use media_type::Declared;
+use content_type::Declared;
 
 /// The kinds of activity that are recorded and that policies name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

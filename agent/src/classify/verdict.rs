@@ -3,7 +3,8 @@
 
 use std::borrow::Cow;
 
-use super::media_type::{self, Content, Declared, Handling};
+use super::content_type::Declared;
+use super::media_type::{self, Content, Handling};
 use super::requester::Requester;
 use super::{Exchange, Kind, sniff};
 use crate::http::content_disposition::ContentDisposition;

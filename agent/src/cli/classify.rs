@@ -138,3 +138,65 @@ fn har(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! The command on inputs in memory.
+
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// Ids answered, complaints made, number of broken records.
+    fn read(input: &[u8]) -> (Vec<String>, Vec<String>, usize) {
+        let mut complaints = Vec::new();
+        let mut out = Vec::new();
+        let show = |record: &Record, out: &mut dyn Write| writeln!(out, "{}", record.id);
+        let complain = |error: &ReadError| complaints.push(error.to_string());
+        let broken = each_record(Cursor::new(input), &mut out, show, complain).expect("memory does not fail");
+        let ids = String::from_utf8(out).expect("text").lines().map(str::to_owned).collect();
+        (ids, complaints, broken)
+    }
+
+    fn line(id: &str) -> String {
+        format!(
+            r#"{{"id":"{id}","request":{{"method":"GET","url":"https://h/"}},"response":{{"status":200}}}}"#
+        )
+    }
+
+    #[test]
+    fn lines_are_answered_around_a_broken_one() {
+        let input = format!("\n{}\r\n{{\"id\":\n\n{}", line("a"), line("b"));
+        let (ids, complaints, broken) = read(input.as_bytes());
+        assert_eq!(ids, ["a", "b"]);
+        assert_eq!((complaints.len(), broken), (1, 1));
+        assert!(complaints[0].starts_with("line 3: "), "{}", complaints[0]);
+    }
+
+    #[test]
+    fn octets_that_are_no_text_are_named() {
+        let (ids, complaints, _) = read(&[line("a").as_bytes(), b"\n{\"\xff\"}\n"].concat());
+        assert_eq!(ids, ["a"]);
+        assert_eq!(complaints, ["line 2: no UTF-8 at octet 3"]);
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_given_up() {
+        let (ids, complaints, broken) = read("nonsense\n".repeat(1000).as_bytes());
+        assert_eq!((ids.len(), complaints.len(), broken), (0, MAX_COMPLAINTS, MAX_COMPLAINTS));
+    }
+
+    #[test]
+    fn a_har_file_is_read_whole() {
+        let document = "{\n\"log\":{\"entries\":[{\"request\":{\"method\":\"GET\",\"url\":\"https://h/\"},\n\"response\":{\"status\":200}}]}}\n";
+        assert_eq!(read(document.as_bytes()), (vec!["1".to_owned()], Vec::new(), 0));
+        let (ids, complaints, broken) = read(&document.as_bytes()[..60]);
+        assert_eq!((ids.len(), broken), (0, 1));
+        assert!(complaints[0].contains("no HAR document"), "{}", complaints[0]);
+    }
+
+    #[test]
+    fn nothing_is_fine() {
+        assert_eq!(read(b""), (Vec::new(), Vec::new(), 0));
+    }
+}

@@ -9,6 +9,7 @@ mod chromium;
 mod display_name;
 mod encoding;
 mod gecko;
+mod gecko_parameters;
 mod gecko_words;
 #[cfg(test)]
 mod tests;
