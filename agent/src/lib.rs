@@ -7,8 +7,8 @@ pub mod addr;
 pub mod session;
 
 pub mod catalog;
-pub mod http;
 pub mod classify;
+pub mod http;
 pub mod policy;
 
 pub mod exchange;
