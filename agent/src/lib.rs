@@ -15,7 +15,32 @@ pub mod config;
 pub mod http;
 pub mod policy;
 
+pub mod activity;
+pub mod exchange;
+
+#[cfg(feature = "daemon")]
+pub mod admin;
+#[cfg(feature = "daemon")]
+pub mod app;
+#[cfg(feature = "daemon")]
+pub mod cli;
+#[cfg(feature = "daemon")]
+pub mod identity;
+#[cfg(feature = "daemon")]
+pub mod listener;
+#[cfg(feature = "daemon")]
+pub mod owner;
+#[cfg(feature = "daemon")]
+pub mod posture;
+#[cfg(feature = "daemon")]
+pub mod proxy;
+#[cfg(feature = "daemon")]
+pub mod record;
+#[cfg(feature = "daemon")]
+pub mod reload;
 #[cfg(feature = "daemon")]
 pub mod steering;
 #[cfg(feature = "daemon")]
-pub mod proxy;
+pub mod telemetry;
+#[cfg(feature = "daemon")]
+pub mod tls;
