@@ -6,7 +6,15 @@
 pub mod addr;
 pub mod session;
 
+pub mod activity;
 pub mod catalog;
-pub mod http;
 pub mod classify;
+pub mod http;
 pub mod policy;
+
+#[cfg(feature = "daemon")]
+pub mod admin;
+#[cfg(feature = "daemon")]
+pub mod cli;
+#[cfg(feature = "daemon")]
+pub mod record;

@@ -42,7 +42,9 @@ impl fmt::Display for Reason {
             Reason::Policy => f.write_str("the policy applies and its session control covers this activity"),
             Reason::NoPolicyApplied => f.write_str("no enabled policy applies to this session"),
             Reason::Excluded { policy, by } => write!(f, "excluded from policy \"{policy}\" by {by}"),
-            Reason::NotControlled => f.write_str("a policy applies, but its session control leaves this activity alone"),
+            Reason::NotControlled => {
+                f.write_str("a policy applies, but its session control leaves this activity alone")
+            }
             Reason::Failure(what) => f.write_str(what),
         }
     }
@@ -86,5 +88,26 @@ impl Decision {
     /// Revision of the policy set that decided.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+}
+
+#[cfg(test)]
+impl Decision {
+    /// Stand-in for tests of what comes after the decision; the product has no way to make one up.
+    pub(crate) fn for_test(
+        action: Action,
+        policy: Option<&str>,
+        reason: Reason,
+        report_only: &[&str],
+    ) -> Self {
+        Self {
+            action,
+            policy: policy.map(Arc::from),
+            rule: None,
+            reason,
+            message: None,
+            report_only: report_only.iter().map(|p| Arc::from(*p)).collect(),
+            revision: 1,
+        }
     }
 }
