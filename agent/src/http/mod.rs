@@ -1,3 +1,5 @@
 //! HTTP as values: heads, framing and the strict HTTP/1.1 codec. Sans-I/O: bytes in, heads and body extents out.
 
+mod fields;
+pub mod h1;
 pub mod head;
