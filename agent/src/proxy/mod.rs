@@ -2,9 +2,16 @@
 
 mod block_page;
 mod buffer;
+pub mod connection;
 pub mod deadline;
+pub mod dial;
 pub mod enforce;
 pub mod h1;
+mod inspect;
+mod judge;
 mod pump;
 pub mod relay;
 pub mod side;
+mod who;
+
+pub(crate) use judge::load_metrics;
