@@ -7,7 +7,7 @@ use super::content_type::Declared;
 use super::media_type::{self, Content, Handling};
 use super::requester::Requester;
 use super::{Exchange, Kind, sniff};
-use crate::http::content_disposition::ContentDisposition;
+use crate::http::content_disposition::{Complaint, ContentDisposition};
 
 /// The answer, with the evidence that decided.
 #[derive(Debug)]
@@ -109,7 +109,9 @@ fn by_disposition(
     if matches!(requester, Requester::Fetch | Requester::Native) && is_guarded_answer(disposition, declared) {
         return None;
     }
-    let reason = match disposition.complaints().first() {
+    // A plain name beside an extended one is everyday; it is worth a complaint, not a reason.
+    let odd = disposition.complaints().iter().find(|complaint| **complaint != Complaint::NamesDiffer);
+    let reason = match odd {
         None if requester == Requester::Fetch => {
             Cow::Borrowed("Content-Disposition: attachment, fetched by a script")
         }

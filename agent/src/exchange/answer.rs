@@ -55,15 +55,14 @@ impl<'a> Answer<'a> {
     /// One line for a person, in columns.
     pub fn to_text(&self) -> String {
         let name = self.filename.as_deref().and_then(display_name);
-        let line = format!(
-            "{:<20}  {:<8}  {:<14}  {:<28}  {:<28}  {}",
+        let mime = self.mime.map(|mime| format!(" ({mime})")).unwrap_or_default();
+        format!(
+            "{:<20}  {:<8}  {:<14}  {:<32}  {}{mime}",
             display_text(self.id),
             self.activity,
             self.kind,
-            self.mime.unwrap_or("-"),
             name.as_deref().unwrap_or("-"),
-            self.reason
-        );
-        line.trim_end().to_owned()
+            self.reason,
+        )
     }
 }

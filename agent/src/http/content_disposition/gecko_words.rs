@@ -158,7 +158,7 @@ fn word_at(text: &[u8], start: usize) -> Option<Word<'_>> {
     };
     let len = memchr::memmem::find(rest, b"?=")?;
     let content = rest.get(..len)?;
-    if content.iter().any(|&b| b < b' ' || b >= 0x80) {
+    if content.iter().any(|b| !(b' '..0x80).contains(b)) {
         return None;
     }
     let end = start + 2 + charset_len + 3 + len + 2;

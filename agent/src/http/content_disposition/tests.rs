@@ -188,18 +188,20 @@ fn long_names_keep_their_extension() {
 
 #[test]
 fn base64_is_exact() {
-    let table: [(&[u8], Option<&[u8]>, Option<&[u8]>); 7] = [
-        (b"", Some(b""), Some(b"")),
-        (b"Zg==", Some(b"f"), Some(b"f")),
-        (b"Zm8=", Some(b"fo"), Some(b"fo")),
-        (b"Zm9v", Some(b"foo"), Some(b"foo")),
-        (b"Zm8", None, Some(b"fo")),
-        (b"Zm9vY", None, None),
-        (b"Zm9*", None, None),
+    // Text, its octets when padding is required, its octets when it is optional.
+    let table = [
+        ("", Some(""), Some("")),
+        ("Zg==", Some("f"), Some("f")),
+        ("Zm8=", Some("fo"), Some("fo")),
+        ("Zm9v", Some("foo"), Some("foo")),
+        ("Zm8", None, Some("fo")),
+        ("Zm9vY", None, None),
+        ("Zm9*", None, None),
     ];
     for (text, required, optional) in table {
-        assert_eq!(base64_decode(text, Padding::Required).as_deref(), required, "{text:?}");
-        assert_eq!(base64_decode(text, Padding::Optional).as_deref(), optional, "{text:?}");
+        let decode = |padding| base64_decode(text.as_bytes(), padding);
+        assert_eq!(decode(Padding::Required).as_deref(), required.map(str::as_bytes), "{text:?}");
+        assert_eq!(decode(Padding::Optional).as_deref(), optional.map(str::as_bytes), "{text:?}");
     }
 }
 
