@@ -7,6 +7,11 @@ pub mod addr;
 pub mod session;
 
 pub mod catalog;
-pub mod http;
 pub mod classify;
+pub mod http;
 pub mod policy;
+
+#[cfg(feature = "daemon")]
+pub mod cli;
+#[cfg(feature = "daemon")]
+pub mod tls;

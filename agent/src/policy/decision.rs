@@ -42,7 +42,9 @@ impl fmt::Display for Reason {
             Reason::Policy => f.write_str("the policy applies and its session control covers this activity"),
             Reason::NoPolicyApplied => f.write_str("no enabled policy applies to this session"),
             Reason::Excluded { policy, by } => write!(f, "excluded from policy \"{policy}\" by {by}"),
-            Reason::NotControlled => f.write_str("a policy applies, but its session control leaves this activity alone"),
+            Reason::NotControlled => {
+                f.write_str("a policy applies, but its session control leaves this activity alone")
+            }
             Reason::Failure(what) => f.write_str(what),
         }
     }
