@@ -1,0 +1,199 @@
+//! The authority's directory: who may read it, how files get into it, and that two starts do not write at once.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use super::AuthorityError;
+use super::certificate::fingerprint;
+
+/// The root certificate: what clients trust. It is renamed into place last, so its presence says the set is whole.
+pub const ROOT: &str = "ca.pem";
+/// The issuing certificate, sent along with every leaf.
+pub const ISSUING: &str = "issuing.pem";
+/// The issuing certificate's key, PKCS #8 PEM, mode 0600.
+pub const KEY: &str = "issuing.key";
+const LOCK: &str = ".lock";
+/// Certificates (never keys) of authorities that were replaced: they stay excluded upstream.
+const RETIRED: &str = "retired-";
+/// Retired authorities that are remembered.
+const RETIRED_MAX: usize = 64;
+/// Largest file that is read: a root with a thousand suffixes is below it.
+const FILE_MAX: u64 = 1 << 20;
+/// How long a start waits for another one that is making the authority.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+const LOCK_POLL: Duration = Duration::from_millis(20);
+const DIR_MODE: u32 = 0o700;
+const KEY_MODE: u32 = 0o600;
+const CERTIFICATE_MODE: u32 = 0o644;
+/// Bits that let anyone but the owner in.
+const OTHERS: u32 = 0o077;
+/// Bits that let anyone but the owner change names in a directory.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// The directory, held by one process at a time while this value lives.
+pub struct Held {
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Held {
+    /// Makes the directory if need be, checks that others cannot write to it, and takes the lock.
+    pub fn take(dir: &Path) -> Result<Self, AuthorityError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(DIR_MODE)
+            .create(dir)
+            .map_err(|error| AuthorityError::io(dir, error))?;
+        let metadata = fs::metadata(dir).map_err(|error| AuthorityError::io(dir, error))?;
+        if metadata.mode() & OTHERS_WRITE != 0 {
+            return Err(AuthorityError::DirectoryOpen { path: dir.into(), mode: metadata.mode() & 0o7777 });
+        }
+        let path = dir.join(LOCK);
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(KEY_MODE)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path)
+            .map_err(|error| AuthorityError::io(&path, error))?;
+        let start = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { dir: dir.into(), _lock: lock }),
+                Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_WAIT => thread::sleep(LOCK_POLL),
+                Err(TryLockError::WouldBlock) => return Err(AuthorityError::Locked { path }),
+                Err(TryLockError::Error(error)) => return Err(AuthorityError::io(&path, error)),
+            }
+        }
+    }
+
+    /// Writes a whole new set; the root certificate last.
+    pub fn write(&self, root_pem: &str, issuing_pem: &str, key_pem: &str) -> Result<(), AuthorityError> {
+        self.replace(KEY, key_pem.as_bytes(), KEY_MODE)?;
+        self.replace(ISSUING, issuing_pem.as_bytes(), CERTIFICATE_MODE)?;
+        self.replace(ROOT, root_pem.as_bytes(), CERTIFICATE_MODE)
+    }
+
+    /// Puts the certificates of the standing set aside and deletes its key. After a crash midway there is no
+    /// [`ROOT`], so the next start makes a new set, which is what was asked for.
+    pub fn retire(&self) -> Result<(), AuthorityError> {
+        let mut kept = String::new();
+        let mut first = None;
+        for file in [ROOT, ISSUING] {
+            let path = self.dir.join(file);
+            match read(&path) {
+                Ok(bytes) => {
+                    // What is damaged cannot be trusted by anyone either, so only what can be read is kept.
+                    if let Ok(certificate) = CertificateDer::from_pem_slice(&bytes) {
+                        first.get_or_insert_with(|| fingerprint(&certificate));
+                        kept.push_str(&String::from_utf8_lossy(&bytes));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(AuthorityError::io(&path, error)),
+            }
+        }
+        if let Some(fingerprint) = first {
+            let id: String = fingerprint.iter().take(8).map(|octet| format!("{octet:02x}")).collect();
+            self.replace(&format!("{RETIRED}{id}.pem"), kept.as_bytes(), CERTIFICATE_MODE)?;
+        }
+        for file in [ROOT, KEY, ISSUING] {
+            let path = self.dir.join(file);
+            match fs::remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(AuthorityError::io(&path, error)),
+            }
+        }
+        self.sync()
+    }
+
+    /// A reader finds the old file or the new one, whole, also after a power cut.
+    fn replace(&self, name: &str, content: &[u8], mode: u32) -> Result<(), AuthorityError> {
+        let path = self.dir.join(name);
+        let temporary = self.dir.join(format!(".{name}.new"));
+        let put = || -> io::Result<()> {
+            // One that a crash left may have any mode; the lock says that nobody is writing it now.
+            match fs::remove_file(&temporary) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+            // The umask may have taken bits; it cannot have added any.
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)
+        };
+        put().map_err(|error| AuthorityError::io(&path, error))?;
+        self.sync()
+    }
+
+    fn sync(&self) -> Result<(), AuthorityError> {
+        File::open(&self.dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(|error| AuthorityError::io(&self.dir, error))
+    }
+}
+
+/// Whether a whole set stands in the directory.
+pub fn present(dir: &Path) -> Result<bool, AuthorityError> {
+    let root = dir.join(ROOT);
+    root.try_exists().map_err(|error| AuthorityError::io(&root, error))
+}
+
+/// Reads one PEM certificate, and gives its text too.
+pub fn certificate(dir: &Path, name: &str) -> Result<(CertificateDer<'static>, String), AuthorityError> {
+    let path = dir.join(name);
+    let bytes = read(&path).map_err(|error| AuthorityError::io(&path, error))?;
+    match (CertificateDer::from_pem_slice(&bytes), String::from_utf8(bytes)) {
+        (Ok(certificate), Ok(text)) => Ok((certificate, text)),
+        _ => Err(AuthorityError::Unreadable { path }),
+    }
+}
+
+/// Reads the key's PEM, unless others could have read it before.
+pub fn key(dir: &Path) -> Result<zeroize::Zeroizing<String>, AuthorityError> {
+    let path = dir.join(KEY);
+    let failed = |error| AuthorityError::io(&path, error);
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path).map_err(failed)?;
+    // Asked of the open file, so that what was checked is what is read.
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.mode() & OTHERS != 0 {
+        return Err(AuthorityError::KeyOpen { path: path.clone(), mode: metadata.mode() & 0o7777 });
+    }
+    let mut text = zeroize::Zeroizing::new(String::with_capacity(4096));
+    file.take(FILE_MAX).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+/// Certificates of the authorities that stood here before, newest first.
+pub fn retired(dir: &Path) -> Vec<CertificateDer<'static>> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let mut files: Vec<_> = entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(RETIRED))
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    files.sort_by(|a, b| b.cmp(a));
+    files
+        .iter()
+        .take(RETIRED_MAX)
+        .filter_map(|(_, path)| read(path).ok())
+        .flat_map(|bytes| CertificateDer::pem_slice_iter(&bytes).flatten().collect::<Vec<_>>())
+        .collect()
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,294 @@
+//! The host's own certificate authority: made at first start, opened at the next ones, and the leaves it signs.
+//!
+//! The root signs one issuing certificate and its key is destroyed at once, so what lies on disk can vouch only for the
+//! names it was made for: both certificates carry critical name constraints over the catalog. When the catalog outgrows
+//! them, the new names get no leaf until an administrator makes a new authority.
+
+mod certificate;
+mod constraints;
+mod files;
+mod issue;
+mod leaves;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{Issuer, KeyPair};
+use rustls_pki_types::CertificateDer;
+
+pub use certificate::{CertificateFacts, Unreadable, names};
+pub use issue::{AUTHORITY_LIFE, IssueFault, LEAF_LIFE};
+pub use leaves::Leaf;
+
+use super::name::{self, NameFault};
+use crate::catalog::HostPattern;
+
+/// From this long before its end on, an authority says that it wants replacing.
+pub const EXPIRY_NOTICE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Why there is no authority to work with. Each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    #[error("{path}: {error}")]
+    Io { path: PathBuf, error: io::Error },
+    #[error("{path}: other users may write here (mode {mode:04o}); `chmod 700` it and check its files")]
+    DirectoryOpen { path: PathBuf, mode: u32 },
+    #[error(
+        "{path}: other users can read the key (mode {mode:04o}), so it may have been copied; \
+         `portcullis ca init --force` makes a new authority, `chmod 600` keeps this one"
+    )]
+    KeyOpen { path: PathBuf, mode: u32 },
+    #[error("{path}: held by another process that is making the authority; try again when it is done")]
+    Locked { path: PathBuf },
+    #[error(
+        "{path}: not a certificate in PEM form; restore it, or `portcullis ca init --force` for a new authority"
+    )]
+    Unreadable { path: PathBuf },
+    #[error("{path}: {fault}; restore it, or `portcullis ca init --force` for a new authority")]
+    Inconsistent { path: PathBuf, fault: &'static str },
+    #[error(
+        "{path}: the authority has expired; `portcullis ca init --force` makes a new one, to be trusted again"
+    )]
+    Expired { path: PathBuf },
+    #[error("{path}: the authority is not valid yet; is this host's clock right?")]
+    NotYetValid { path: PathBuf },
+    #[error(
+        "there is an authority in {path} already; `--force` replaces it, and clients must trust the new one"
+    )]
+    Exists { path: PathBuf },
+    #[error("the app catalog has no host name, so there is nothing an authority could be made for")]
+    NothingPermitted,
+    #[error(transparent)]
+    Issue(#[from] IssueFault),
+}
+
+impl AuthorityError {
+    fn io(path: &Path, error: io::Error) -> Self {
+        Self::Io { path: path.into(), error }
+    }
+}
+
+/// What happened when the authority was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthorityEvent {
+    /// A new one was made; no client trusts it yet.
+    Created,
+    Opened {
+        /// It ends within [`EXPIRY_NOTICE`].
+        expires_soon: bool,
+        /// Patterns of the catalog that it may not vouch for.
+        outgrown: Vec<String>,
+    },
+}
+
+/// Why a name gets no leaf. The connection fails closed with this reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LeafError {
+    #[error("no certificate for this name: {0}")]
+    Name(#[from] NameFault),
+    #[error(
+        "the authority was made before this name was in the catalog; `portcullis ca init --force` makes a new one"
+    )]
+    NotPermitted,
+    #[error("the authority has expired; `portcullis ca init --force` makes a new one")]
+    Expired,
+    #[error(transparent)]
+    Issue(#[from] IssueFault),
+}
+
+impl LeafError {
+    /// Stable name for records and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Name(NameFault::Address) => "address",
+            Self::Name(NameFault::Malformed) => "malformed-name",
+            Self::NotPermitted => "not-permitted",
+            Self::Expired => "authority-expired",
+            Self::Issue(_) => "issue-failed",
+        }
+    }
+}
+
+/// An authority that can sign leaves. Shared by all connections.
+pub struct Authority {
+    certificates: Certificates,
+    issuer: Issuer<'static, KeyPair>,
+    leaves: leaves::Leaves,
+}
+
+impl Authority {
+    /// Opens the authority in `dir`, or makes one for the hosts in `permitted`. Several processes may call at once.
+    pub fn open_or_create(
+        dir: &Path,
+        permitted: &[HostPattern],
+    ) -> Result<(Self, AuthorityEvent), AuthorityError> {
+        let now = SystemTime::now();
+        let held = files::Held::take(dir)?;
+        if !files::present(dir)? {
+            make(&held, permitted, now)?;
+            return Ok((Self::load(dir, now)?, AuthorityEvent::Created));
+        }
+        let authority = Self::load(dir, now)?;
+        let event = AuthorityEvent::Opened {
+            expires_soon: authority.certificates.not_after() < now + EXPIRY_NOTICE,
+            outgrown: authority.outgrown(permitted),
+        };
+        Ok((authority, event))
+    }
+
+    /// Makes an authority where there is none; an error when there is one.
+    pub fn create(dir: &Path, permitted: &[HostPattern]) -> Result<Self, AuthorityError> {
+        let now = SystemTime::now();
+        let held = files::Held::take(dir)?;
+        if files::present(dir)? {
+            return Err(AuthorityError::Exists { path: dir.into() });
+        }
+        make(&held, permitted, now)?;
+        Self::load(dir, now)
+    }
+
+    /// Replaces the authority, whatever state it is in. The old certificates stay in the directory, so that the old
+    /// authority goes on being refused upstream.
+    pub fn renew(dir: &Path, permitted: &[HostPattern]) -> Result<Self, AuthorityError> {
+        let now = SystemTime::now();
+        // Before anything is taken away.
+        if constraints::minimal_suffixes(permitted).is_empty() {
+            return Err(AuthorityError::NothingPermitted);
+        }
+        let held = files::Held::take(dir)?;
+        held.retire()?;
+        make(&held, permitted, now)?;
+        Self::load(dir, now)
+    }
+
+    /// Reads what is there and checks that it fits together.
+    fn load(dir: &Path, now: SystemTime) -> Result<Self, AuthorityError> {
+        let certificates = Certificates::read(dir)?;
+        certificates.check(dir, now)?;
+        let key_path = dir.join(files::KEY);
+        let key = KeyPair::from_pem(&files::key(dir)?).map_err(|_| AuthorityError::Inconsistent {
+            path: key_path.clone(),
+            fault: "not a private key",
+        })?;
+        if rcgen::PublicKeyData::subject_public_key_info(&key) != certificates.issuing_facts.public_key {
+            return Err(AuthorityError::Inconsistent { path: key_path, fault: "not the key of issuing.pem" });
+        }
+        let issuer = Issuer::from_ca_cert_der(&certificates.issuing, key).map_err(IssueFault::from)?;
+        Ok(Self { certificates, issuer, leaves: leaves::Leaves::new()? })
+    }
+
+    pub fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
+    /// The catalog's patterns that the constraints do not cover: their names get no leaf.
+    pub fn outgrown(&self, patterns: &[HostPattern]) -> Vec<String> {
+        self.certificates.outgrown(patterns)
+    }
+
+    /// The leaf for a host name, from the cache or newly signed.
+    pub fn leaf(&self, name: &str) -> Result<Arc<Leaf>, LeafError> {
+        self.leaf_at(name, SystemTime::now())
+    }
+
+    fn leaf_at(&self, name: &str, now: SystemTime) -> Result<Arc<Leaf>, LeafError> {
+        let name = name::normalise(name)?;
+        if !constraints::covers(&self.certificates.root_facts.permitted, &name) {
+            return Err(LeafError::NotPermitted);
+        }
+        let until = self.certificates.not_after();
+        if until <= now {
+            return Err(LeafError::Expired);
+        }
+        Ok(self.leaves.get(&name, &self.issuer, &self.certificates.issuing, until, now)?)
+    }
+
+    /// Leaf certificates signed since the start.
+    pub fn minted(&self) -> u64 {
+        self.leaves.minted()
+    }
+}
+
+/// The public half of an authority: readable without its key.
+#[derive(Debug, Clone)]
+pub struct Certificates {
+    pub root: CertificateDer<'static>,
+    /// The root as it stands in `ca.pem`.
+    pub root_pem: String,
+    pub root_facts: CertificateFacts,
+    pub issuing: CertificateDer<'static>,
+    pub issuing_facts: CertificateFacts,
+    /// Certificates of the authorities that stood here before.
+    pub retired: Vec<CertificateDer<'static>>,
+}
+
+impl Certificates {
+    /// Reads the certificates in `dir`, without checks beyond their form.
+    pub fn read(dir: &Path) -> Result<Self, AuthorityError> {
+        let facts = |name: &str, der: &CertificateDer<'_>| {
+            CertificateFacts::read(der)
+                .map_err(|Unreadable| AuthorityError::Unreadable { path: dir.join(name) })
+        };
+        let (root, root_pem) = files::certificate(dir, files::ROOT)?;
+        let (issuing, _) = files::certificate(dir, files::ISSUING)?;
+        Ok(Self {
+            root_pem,
+            root_facts: facts(files::ROOT, &root)?,
+            issuing_facts: facts(files::ISSUING, &issuing)?,
+            root,
+            issuing,
+            retired: files::retired(dir),
+        })
+    }
+
+    /// The earlier end of the two.
+    pub fn not_after(&self) -> SystemTime {
+        self.root_facts.not_after.min(self.issuing_facts.not_after)
+    }
+
+    /// The catalog's patterns that the constraints do not cover.
+    pub fn outgrown(&self, patterns: &[HostPattern]) -> Vec<String> {
+        constraints::outgrown(&self.root_facts.permitted, patterns)
+    }
+
+    /// Every certificate that must never be an anchor upstream: present and retired.
+    pub fn own(&self) -> Vec<CertificateDer<'static>> {
+        [&self.root, &self.issuing].into_iter().chain(&self.retired).cloned().collect()
+    }
+
+    fn check(&self, dir: &Path, now: SystemTime) -> Result<(), AuthorityError> {
+        let inconsistent =
+            |name: &str, fault| Err(AuthorityError::Inconsistent { path: dir.join(name), fault });
+        if !self.root_facts.authority || !self.issuing_facts.authority {
+            return inconsistent(files::ROOT, "not an authority's certificate");
+        }
+        if !certificate::signed_by(&self.issuing, &self.root).unwrap_or(false) {
+            return inconsistent(files::ISSUING, "not signed by ca.pem");
+        }
+        if self.root_facts.permitted.is_empty() || self.root_facts.permitted != self.issuing_facts.permitted {
+            return inconsistent(files::ISSUING, "without the name constraints that bound it");
+        }
+        if self.not_after() <= now {
+            return Err(AuthorityError::Expired { path: dir.into() });
+        }
+        if self.root_facts.not_before.max(self.issuing_facts.not_before) > now {
+            return Err(AuthorityError::NotYetValid { path: dir.into() });
+        }
+        Ok(())
+    }
+}
+
+fn make(held: &files::Held, permitted: &[HostPattern], now: SystemTime) -> Result<(), AuthorityError> {
+    let suffixes = constraints::minimal_suffixes(permitted);
+    if suffixes.is_empty() {
+        return Err(AuthorityError::NothingPermitted);
+    }
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let pair = issue::pair(&suffixes, host.trim(), now)?;
+    let key = zeroize::Zeroizing::new(pair.key.serialize_pem());
+    held.write(&pair.root.pem(), &pair.issuing.pem(), &key)
+}

@@ -1,0 +1,195 @@
+//! The client's side of a terminated connection: configurations with the leaf for a name, and accepting with them.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use quick_cache::sync::Cache;
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::SingleCertAndKey;
+use rustls::{AlertDescription, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::authority::{Authority, IssueFault, Leaf, LeafError};
+use super::provider;
+
+/// Configurations kept: one per name and ALPN list in use.
+const CONFIGS: usize = 4096;
+
+/// Makes and keeps the configurations that connections are accepted with.
+///
+/// Nothing in a configuration belongs to a user: there are no tickets, no session store and no early data. So no
+/// session can be resumed by anyone, least of all by another user, and users can share one. A resumption would save a
+/// P-256 signature, some 20 µs.
+pub struct ClientSide {
+    authority: Arc<Authority>,
+    configs: Cache<Vec<u8>, Arc<Acceptance>>,
+}
+
+struct Acceptance {
+    config: Arc<ServerConfig>,
+    leaf: Arc<Leaf>,
+}
+
+impl ClientSide {
+    pub fn new(authority: Arc<Authority>) -> Self {
+        Self { authority, configs: Cache::new(CONFIGS) }
+    }
+
+    pub fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+
+    /// The configuration that shows the leaf for `name` and agrees to the protocols in `alpn` only.
+    ///
+    /// Ask for it after the origin was verified: `alpn` is then what the origin chose, or empty when it chose none.
+    pub fn config(&self, name: &str, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, LeafError> {
+        let key = key(name, alpn);
+        if let Some(kept) = self.configs.get(&key).filter(|kept| kept.leaf.is_fresh(SystemTime::now())) {
+            return Ok(kept.config.clone());
+        }
+        // Two arrivals may both build a configuration; the leaf in them is made once.
+        let leaf = self.authority.leaf(name)?;
+        let config = Arc::new(configuration(&leaf, alpn)?);
+        self.configs.insert(key, Arc::new(Acceptance { config: config.clone(), leaf }));
+        Ok(config)
+    }
+}
+
+fn configuration(leaf: &Leaf, alpn: &[&[u8]]) -> Result<ServerConfig, IssueFault> {
+    let mut config = ServerConfig::builder_with_provider(provider::provider())
+        .with_protocol_versions(provider::VERSIONS)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(leaf.certified.clone())));
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// Name and protocols, each with its length in front, so that no two lists read alike.
+fn key(name: &str, alpn: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(name.len() + 16);
+    for part in std::iter::once(name.to_ascii_lowercase().as_bytes()).chain(alpn.iter().copied()) {
+        key.extend_from_slice(&part.len().to_be_bytes());
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+/// Shakes hands with a client. `stream` gives the ClientHello first (see [`super::Prefixed`]).
+pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    config: Arc<ServerConfig>,
+    deadline: Duration,
+) -> Result<TlsStream<S>, ClientFailure> {
+    match tokio::time::timeout(deadline, TlsAcceptor::from(config).accept(stream)).await {
+        Err(_elapsed) => Err(ClientFailure::TimedOut),
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(ClientFailure::of(&error)),
+    }
+}
+
+/// Why a client did not finish its handshake with us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientFailure {
+    /// The client refused our certificate with this alert.
+    RejectedCertificate(AlertDescription),
+    /// The client closed after it saw our certificate, without an alert.
+    Closed,
+    /// Any other alert of the client.
+    Alert(AlertDescription),
+    /// None of the client's protocols was acceptable.
+    NoProtocolOverlap,
+    /// No common version, suite or group.
+    Incompatible,
+    /// Bytes that are no valid handshake.
+    Protocol,
+    TimedOut,
+    Io(io::ErrorKind),
+}
+
+impl ClientFailure {
+    /// Reads the failure from an error of the TLS stream, during the handshake or at the first read after it.
+    pub fn of(error: &io::Error) -> Self {
+        let Some(cause) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+            return match error.kind() {
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe => Self::Closed,
+                kind => Self::Io(kind),
+            };
+        };
+        match cause {
+            rustls::Error::AlertReceived(alert) if rejects_certificate(*alert) => {
+                Self::RejectedCertificate(*alert)
+            }
+            rustls::Error::AlertReceived(alert) => Self::Alert(*alert),
+            rustls::Error::NoApplicationProtocol => Self::NoProtocolOverlap,
+            rustls::Error::PeerIncompatible(_) => Self::Incompatible,
+            _ => Self::Protocol,
+        }
+    }
+
+    /// Whether the client probably pins certificates or does not trust the host's CA. It is a hint for an
+    /// administrator; nothing may exempt a client on the strength of it, since any client can act like that.
+    pub fn suggests_pinning(&self) -> bool {
+        matches!(self, Self::RejectedCertificate(_) | Self::Closed)
+    }
+
+    /// Stable name for records and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RejectedCertificate(_) => "rejected-certificate",
+            Self::Closed => "closed",
+            Self::Alert(_) => "alert",
+            Self::NoProtocolOverlap => "no-protocol-overlap",
+            Self::Incompatible => "incompatible",
+            Self::Protocol => "protocol",
+            Self::TimedOut => "timeout",
+            Self::Io(_) => "io",
+        }
+    }
+}
+
+impl fmt::Display for ClientFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RejectedCertificate(alert) => write!(
+                f,
+                "the client refused the certificate ({alert:?}): it does not trust the host's CA, or pins its own"
+            ),
+            Self::Closed => f.write_str("the client closed during the handshake"),
+            Self::Alert(alert) => write!(f, "the client sent the alert {alert:?}"),
+            Self::NoProtocolOverlap => f.write_str("the client offers none of the application protocols"),
+            Self::Incompatible => f.write_str("no TLS version, suite or group in common with the client"),
+            Self::Protocol => f.write_str("the client's handshake is invalid"),
+            Self::TimedOut => f.write_str("the client did not finish the handshake in time"),
+            Self::Io(kind) => write!(f, "client connection: {kind}"),
+        }
+    }
+}
+
+impl std::error::Error for ClientFailure {}
+
+/// The alerts with which clients answer a certificate they do not accept (RFC 8446 section 6.2).
+fn rejects_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+    )
+}
+
+#[cfg(test)]
+mod tests;
