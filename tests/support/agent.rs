@@ -287,7 +287,7 @@ fn sum(page: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
             });
             if wanted { value.parse::<f64>().ok() } else { None }
         })
-        .sum()
+        .fold(0.0, |sum, value| sum + value)
 }
 
 #[cfg(test)]

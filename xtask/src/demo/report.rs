@@ -42,7 +42,7 @@ impl Report {
         println!("\n{:>2}  {}  {name}", self.shown, if holds { "PASS" } else { "FAIL" });
         println!("      did       {done}");
         println!("      expected  {expected}");
-        println!("      seen      {}", seen.replace('\n', "\n                "));
+        println!("      seen      {}", readable(&seen).replace('\n', "\n                "));
         if !holds {
             self.failed.push(name.to_owned());
         }
@@ -64,4 +64,18 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// Whatever a client received, fit for a terminal: no control characters, and no more than a glance takes in.
+fn readable(text: &str) -> String {
+    const GLANCE: usize = 700;
+    let mut short: String = text
+        .chars()
+        .map(|c| if c.is_control() && c != '\n' || c == char::REPLACEMENT_CHARACTER { '·' } else { c })
+        .take(GLANCE)
+        .collect();
+    if text.chars().count() > GLANCE {
+        short.push('…');
+    }
+    short
 }
