@@ -69,6 +69,8 @@ pub struct Settings {
     /// File name in policies.d and its text.
     pub policies: Vec<(String, String)>,
     pub compliant: bool,
+    /// The agent's binary; when left out [`BINARY_VARIABLE`] names it, else the newest build is taken.
+    pub binary: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -81,6 +83,7 @@ impl Default for Settings {
                 ("20-memo.toml".to_owned(), MONITOR_MEMO.to_owned()),
             ],
             compliant: false,
+            binary: None,
         }
     }
 }
@@ -97,7 +100,7 @@ impl<'lab> Agent<'lab> {
     /// Writes the configuration, starts the agent, and waits until it says that it is ready.
     pub fn start(lab: &'lab Lab, settings: &Settings) -> Result<Self> {
         let directory = lab.directory().join("agent");
-        let binary = binary()?;
+        let binary = settings.binary.clone().map_or_else(binary, Ok)?;
         configure(lab, &directory, settings)?;
         let daemon = spawn(lab, &binary, &directory)?;
         let mut agent = Self { lab, binary, directory, daemon };
@@ -284,7 +287,7 @@ fn sum(page: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
             });
             if wanted { value.parse::<f64>().ok() } else { None }
         })
-        .sum()
+        .fold(0.0, |sum, value| sum + value)
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! What the origin serves: pages, data and attachments of several types, with the file name a user should read.
 
 use std::fs;
-use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -109,6 +108,11 @@ impl Resource {
         self.path.split('?').next().unwrap_or(self.path)
     }
 
+    /// Where it lies: with its site when it names the site, else with what all sites share.
+    fn directory(&self, documents: &Path, host: &str) -> PathBuf {
+        documents.join(if self.size == 0 { host } else { "shared" })
+    }
+
     /// The body, byte for byte, as the origin sends it from the site `host`.
     pub fn body(&self, host: &str) -> Vec<u8> {
         match self.path {
@@ -124,12 +128,13 @@ impl Resource {
     }
 }
 
-/// The nginx location that serves this resource below `documents`.
-pub(crate) fn location(resource: &Resource, documents: &Path) -> String {
+/// The nginx location that serves this resource for the site `host`.
+pub(crate) fn location(resource: &Resource, documents: &Path, host: &str) -> String {
     let file = resource.file();
+    let root = resource.directory(documents, host);
     let mut lines = format!(
         "location = {file} {{ root {}; types {{ }} default_type \"{}\";",
-        documents.display(),
+        root.display(),
         resource.mime
     );
     if let Some(disposition) = resource.disposition {
@@ -141,15 +146,18 @@ pub(crate) fn location(resource: &Resource, documents: &Path) -> String {
     lines + " }\n"
 }
 
-/// Writes the documents of the site `host` below `directory`.
-pub(crate) fn write(directory: &Path, host: &str) -> Result<()> {
+/// Writes the documents of the sites named, and once those that are the same on all of them.
+pub(crate) fn write(documents: &Path, hosts: &[&str]) -> Result<()> {
     for resource in all() {
-        let path = directory.join(resource.file().trim_start_matches('/'));
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
+        let own = if resource.size == 0 { hosts } else { &[""] };
+        for host in own {
+            let path = resource.directory(documents, host).join(resource.file().trim_start_matches('/'));
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            fs::write(&path, resource.body(host))
+                .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let mut file = fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        file.write_all(&resource.body(host))?;
     }
     Ok(())
 }

@@ -38,7 +38,7 @@ impl Drop for Cgroup {
 }
 
 /// Where version 2 is mounted: the only hierarchy on new systems, `…/unified` on hybrid ones.
-pub(crate) fn root() -> Result<PathBuf> {
+pub fn root() -> Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/mounts").context("cannot read /proc/mounts")?;
     mounts
         .lines()

@@ -25,6 +25,7 @@ mod process;
 mod sweep;
 pub mod wait;
 
+pub use cgroup::root as cgroup_root;
 pub use lab::{Lab, NOBODY, address_of};
 pub use pki::ORIGIN_CA_NAME;
 pub use process::{Daemon, Finished, Place, run};

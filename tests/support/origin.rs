@@ -17,6 +17,7 @@ use crate::{attachment, wait};
 pub(crate) const RESOLVER: [&str; 2] = ["198.18.0.1", "fd18::1"];
 
 /// A host name with its addresses. Sites may share addresses, as behind a content network.
+#[derive(Clone, Copy)]
 pub(crate) struct Site {
     pub(crate) name: &'static str,
     pub(crate) v4: &'static str,
@@ -130,18 +131,18 @@ fn nginx(place: &Place, directory: &Path, pki: &Pki) -> Result<Daemon> {
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         writeln!(text, "{kind}_temp_path {shown}/nginx-{kind};")?;
     }
+    let documents = directory.join("documents");
+    attachment::write(&documents, &SITES.map(|site| site.name))?;
     for site in &SITES {
         let (chain, key) = if site.trusted { pki.issue(site.name)? } else { pki.self_signed(site.name)? };
-        let documents = directory.join("documents").join(site.name);
-        attachment::write(&documents, site.name)?;
         writeln!(text, "server {{ server_name {};", site.name)?;
         for address in [site.v4.to_owned(), format!("[{}]", site.v6)] {
             writeln!(text, "listen {address}:443 ssl; listen {address}:80;")?;
         }
         writeln!(text, "ssl_certificate {}; ssl_certificate_key {};", chain.display(), key.display())?;
-        writeln!(text, "root {}; index index.html;", documents.display())?;
+        writeln!(text, "root {}; index index.html;", documents.join(site.name).display())?;
         for resource in attachment::all() {
-            text += &attachment::location(&resource, &documents);
+            text += &attachment::location(&resource, &documents, site.name);
         }
         text += "location / { default_type text/html; }\n}\n";
     }

@@ -176,11 +176,17 @@ pub fn run(mut command: Command, deadline: Duration) -> Result<Finished> {
     let mut said = String::new();
     stderr.rewind()?;
     let _ = stderr.read_to_string(&mut said);
-    let status = ended.with_context(|| format!("{command:?} said: {said}"))?;
+    let status = ended.with_context(|| format!("{name} said \"{}\"", tail(&said)))?;
     let mut output = Vec::new();
     stdout.rewind()?;
     stdout.read_to_end(&mut output)?;
     Ok(Finished { code: status.code(), stdout: output, stderr: said })
+}
+
+/// The end of what a program said, short enough for a message.
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.trim().lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
 }
 
 fn memory_file() -> Result<File> {

@@ -8,7 +8,8 @@ use crate::interrupt;
 
 /// Long enough for a loaded machine; nobody waits that long when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-const STEP: Duration = Duration::from_millis(5);
+/// Between two questions.
+pub const STEP: Duration = Duration::from_millis(5);
 
 /// Asks until the answer is there. `what` completes "waited in vain for …".
 pub fn until<T>(what: &str, deadline: Duration, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {

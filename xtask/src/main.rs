@@ -13,6 +13,8 @@ mod tidy;
 mod toolchain;
 mod workspace;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Build, run, demonstrate and test Portcullis.
@@ -39,13 +41,20 @@ enum Command {
     Check,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
         Command::Setup(arguments) => setup::main(&arguments),
         Command::Build => build::main(),
         Command::Demo(arguments) => demo::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),
         Command::Check => check::main(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: failed: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
