@@ -113,7 +113,8 @@ impl Sources {
 /// Builds a snapshot from texts; the pure half does the work.
 pub fn compile(texts: &Texts, revision: u64) -> Result<Snapshot, Vec<Diagnostic>> {
     let Loaded { config, catalog, policies } =
-        config::load_set(texts.config.as_ref(), &texts.apps, &texts.policies, revision)?;
+        config::load_set(texts.config.as_ref(), &texts.apps, &texts.policies)?;
+    let policies = policies.with_revision(revision);
     Ok(Snapshot { config: Arc::new(config), catalog, policies, revision })
 }
 

@@ -68,6 +68,14 @@ impl HostPattern {
             Self::Below(suffix) => DomainKey::below(suffix.as_bytes()),
         }
     }
+
+    /// Whether the host `name` matches, in any case. For one pattern; many belong into a [`HostMap`].
+    pub fn matches(&self, name: &str) -> bool {
+        match (DomainKey::name(name.as_bytes()), self.key()) {
+            (Some(name), Some(pattern)) => name.matches(&pattern),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for HostPattern {

@@ -1,3 +1,4 @@
-//! The commands of the program, one file each.
+//! The shell commands: arguments in, text and exit status out.
 
 pub mod ca;
+pub mod classify;

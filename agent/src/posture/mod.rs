@@ -83,7 +83,7 @@ pub async fn watch(host: Host, current: Current, settings: impl Fn() -> Arc<crat
             Posture::Command => match &ran {
                 Some((at, report)) if at.elapsed() < device.every => report.clone(),
                 _ => {
-                    let report = command::run(&device.command).await;
+                    let report = command::run(&device.command, device.deadline).await;
                     ran = Some((std::time::Instant::now(), report.clone()));
                     report
                 }

@@ -30,5 +30,9 @@ pub use peek::{ClientHello, PEEK_BYTES, PeekDeadlines, Peeked, ServerName, peek}
 pub use prefixed::Prefixed;
 pub use provider::install as install_provider;
 
+/// A verified TLS stream to an origin, and the agent's side of a client's.
+pub type OriginStream<S> = tokio_rustls::client::TlsStream<S>;
+pub type ClientStream<S> = tokio_rustls::server::TlsStream<S>;
+
 /// Longest handshake, on either side.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
