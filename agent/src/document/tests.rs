@@ -85,7 +85,10 @@ fn long_and_hostile_words_are_shown_safely() {
 #[test]
 fn byte_order_mark_and_carriage_returns_are_no_errors() {
     assert_eq!(complaints("\u{feff}size = 3\r\nnames = ['a']\r\n"), [""; 0]);
-    assert_eq!(complaints("size = 3\r\nsiez = 3\r\n"), ["f.toml:2:1: `siez`: unknown key (did you mean `size`?)"]);
+    assert_eq!(
+        complaints("size = 3\r\nsiez = 3\r\n"),
+        ["f.toml:2:1: `siez`: unknown key (did you mean `size`?)"]
+    );
 }
 
 #[test]
