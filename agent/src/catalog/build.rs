@@ -201,12 +201,10 @@ impl Build {
         let narrow = |index: usize| AppIndex::try_from(index).unwrap_or(AppIndex::MAX);
         let mut catalog = Catalog {
             ids: self.ids.into_iter().map(|(id, index)| (id, narrow(index))).collect(),
+            hosts: self.owners.map(|(index, _)| narrow(index)),
             ..Catalog::default()
         };
         for (index, app) in self.apps.into_iter().enumerate() {
-            for pattern in &app.domains {
-                catalog.hosts.insert(pattern, narrow(index));
-            }
             if let Some(suite) = &app.suite {
                 catalog.suites.entry(suite.clone()).or_default().push(narrow(index));
             }

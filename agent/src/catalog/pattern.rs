@@ -144,6 +144,11 @@ impl<T> HostMap<T> {
         DomainKey::name(host.as_bytes())?.candidates().find_map(|key| self.by_key.get(key))
     }
 
+    /// The same patterns with other values.
+    pub(super) fn map<U>(self, change: impl Fn(T) -> U) -> HostMap<U> {
+        HostMap { by_key: self.by_key.into_iter().map(|(key, value)| (key, change(value))).collect() }
+    }
+
     pub fn len(&self) -> usize {
         self.by_key.len()
     }

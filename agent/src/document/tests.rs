@@ -81,3 +81,21 @@ fn long_and_hostile_words_are_shown_safely() {
     assert!(read.diagnostics[0].message.len() < 100);
     assert!(!read.diagnostics[0].render(Style::Plain).contains('\u{1b}'));
 }
+
+#[test]
+fn byte_order_mark_and_carriage_returns_are_no_errors() {
+    assert_eq!(complaints("\u{feff}size = 3\r\nnames = ['a']\r\n"), [""; 0]);
+    assert_eq!(
+        complaints("size = 3\r\nsiez = 3\r\n"),
+        ["f.toml:2:1: `siez`: unknown key (did you mean `size`?)"]
+    );
+}
+
+#[test]
+fn deep_nesting_is_refused_not_followed() {
+    for open in ["[", "{ a = "] {
+        let found = complaints(&format!("size = {}", open.repeat(100_000)));
+        assert!(found.len() > 1 && found[0].contains("not valid TOML"), "{:?}", found.first());
+    }
+    assert!(!complaints(&format!("{}x = 1", "a.".repeat(100_000))).is_empty());
+}
