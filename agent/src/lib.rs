@@ -19,9 +19,15 @@ pub mod activity;
 pub mod exchange;
 
 #[cfg(feature = "daemon")]
+pub mod admin;
+#[cfg(feature = "daemon")]
+pub mod app;
+#[cfg(feature = "daemon")]
 pub mod cli;
 #[cfg(feature = "daemon")]
 pub mod identity;
+#[cfg(feature = "daemon")]
+pub mod listener;
 #[cfg(feature = "daemon")]
 pub mod owner;
 #[cfg(feature = "daemon")]
@@ -34,5 +40,7 @@ pub mod record;
 pub mod reload;
 #[cfg(feature = "daemon")]
 pub mod steering;
+#[cfg(feature = "daemon")]
+pub mod telemetry;
 #[cfg(feature = "daemon")]
 pub mod tls;

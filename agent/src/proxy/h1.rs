@@ -397,11 +397,11 @@ where
         match result {
             Ok(()) => *sent = true,
             // The origin stopped reading: what it says about that is still to be read.
-            Err(PumpError::To(_)) if *answered => *sent = true,
-            Err(PumpError::To(_)) => {
+            Err(PumpError::To) if *answered => *sent = true,
+            Err(PumpError::To) => {
                 return Poll::Ready(Err(HeadError::NoAnswer("the connection broke while sending")));
             }
-            Err(PumpError::From(_)) => return Poll::Ready(Err(HeadError::Ended(Ended::ClientBroken))),
+            Err(PumpError::From) => return Poll::Ready(Err(HeadError::Ended(Ended::ClientBroken))),
             Err(PumpError::Refused(refusal)) => {
                 return Poll::Ready(Err(HeadError::Ended(Ended::Refused(Peer::Client, refusal))));
             }
@@ -435,9 +435,9 @@ where
 /// How a response's body failed.
 fn ended_in_body(error: PumpError) -> Ended {
     match error {
-        PumpError::From(_) => Ended::OriginBroken("the connection broke in a body"),
+        PumpError::From => Ended::OriginBroken("the connection broke in a body"),
         PumpError::Refused(refusal) => Ended::Refused(Peer::Origin, refusal),
-        PumpError::To(_) => Ended::ClientBroken,
+        PumpError::To => Ended::ClientBroken,
     }
 }
 

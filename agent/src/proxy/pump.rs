@@ -1,6 +1,5 @@
 //! One direction of a body: pieces from one side's input to the other side, framed anew, never held as a whole.
 
-use std::io;
 use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
@@ -16,11 +15,11 @@ use crate::http::head::Fields;
 #[derive(Debug)]
 pub enum PumpError {
     /// Reading from the sender failed.
-    From(io::Error),
+    From,
     /// The sender's framing is broken, or it ended too early.
     Refused(Refusal),
     /// Writing to the receiver failed.
-    To(io::Error),
+    To,
 }
 
 /// The state of one body under way.
@@ -73,7 +72,7 @@ impl Pump {
         loop {
             if let Some((range, consumed)) = &mut self.pending {
                 let payload = from.input.unread().get(range.clone()).unwrap_or_default();
-                let sent = ready!(to.poll_send(cx, payload)).map_err(PumpError::To)?;
+                let sent = ready!(to.poll_send(cx, payload)).map_err(|_| PumpError::To)?;
                 range.start += sent;
                 if range.start < range.end {
                     continue;
@@ -83,7 +82,7 @@ impl Pump {
                 from.input.consume(consumed);
             }
             if self.ended {
-                return to.poll_flush(cx).map_err(PumpError::To);
+                return to.poll_flush(cx).map_err(|_| PumpError::To);
             }
             match self.body.next(from.input.unread()).map_err(PumpError::Refused)? {
                 Piece::Data { payload, consumed } => {
@@ -100,11 +99,11 @@ impl Pump {
                     match from.poll_fill(cx) {
                         Poll::Ready(Ok(0)) => self.body.end_of_input().map_err(PumpError::Refused)?,
                         Poll::Ready(Ok(_)) => {}
-                        Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::From(error))),
+                        Poll::Ready(Err(_)) => return Poll::Ready(Err(PumpError::From)),
                         Poll::Pending => {
                             // What arrived so far must not wait for what comes next.
-                            if let Poll::Ready(Err(error)) = to.poll_flush(cx) {
-                                return Poll::Ready(Err(PumpError::To(error)));
+                            if let Poll::Ready(Err(_)) = to.poll_flush(cx) {
+                                return Poll::Ready(Err(PumpError::To));
                             }
                             return Poll::Pending;
                         }
