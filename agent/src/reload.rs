@@ -170,7 +170,8 @@ mod tests {
         }
         let sources = Sources::new(Some(file.clone()));
         let texts = sources.read().unwrap();
-        let names: Vec<_> = texts.policies.iter().map(|f| f.path.rsplit('/').next().unwrap().to_owned()).collect();
+        let names: Vec<_> =
+            texts.policies.iter().map(|f| f.path.rsplit('/').next().unwrap().to_owned()).collect();
         assert_eq!(names, ["10.toml", "20.toml"]);
 
         let before = sources.fingerprint();

@@ -94,7 +94,9 @@ impl<'p> Live<'p> {
                 self.health.set(Part::Policies, Condition::Ok);
             }
             Some(error) => {
-                tracing::error!("not reloaded after {why}, the last good configuration stays in force:\n{error}");
+                tracing::error!(
+                    "not reloaded after {why}, the last good configuration stays in force:\n{error}"
+                );
                 self.health.set(Part::Policies, Condition::Degraded(error.clone()));
             }
         }
@@ -130,7 +132,8 @@ impl<'p> Live<'p> {
 
     fn check_authority(&self) {
         let snapshot = self.shared.snapshot.load();
-        let patterns: Vec<HostPattern> = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
+        let patterns: Vec<HostPattern> =
+            snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
         let outgrown = self.shared.clients.authority().outgrown(&patterns);
         self.health.set(Part::CertificateAuthority, authority_condition(false, &outgrown));
     }
@@ -183,7 +186,8 @@ impl<'p> Live<'p> {
         let snapshot = self.shared.snapshot.load();
         let device = self.shared.device.load();
         let attached = self.steering.borrow().is_some();
-        let hooks = steering::PROGRAMS.iter().map(|program| format!("{program} on {}", self.cgroup.display()));
+        let hooks =
+            steering::PROGRAMS.iter().map(|program| format!("{program} on {}", self.cgroup.display()));
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -215,13 +219,18 @@ impl<'p> Live<'p> {
     fn authority_status(&self, snapshot: &Snapshot) -> AuthorityStatus {
         let authority = self.shared.clients.authority();
         let certificates = authority.certificates();
-        let patterns: Vec<HostPattern> = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
+        let patterns: Vec<HostPattern> =
+            snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
         let names = authority.outgrown(&patterns);
         AuthorityStatus {
             subject: certificates.root_facts.subject.clone(),
             fingerprint: certificates.root_facts.fingerprint_text(),
             not_after: Timestamp::try_from(certificates.not_after()).ok(),
-            constraints: if names.is_empty() { Constraints::CoverCatalog } else { Constraints::Outgrown { names } },
+            constraints: if names.is_empty() {
+                Constraints::CoverCatalog
+            } else {
+                Constraints::Outgrown { names }
+            },
         }
     }
 }
@@ -237,7 +246,9 @@ pub(super) fn authority_condition(expires_soon: bool, outgrown: &[String]) -> Co
         return Condition::Degraded(format!("the catalog has outgrown its name constraints: {names}"));
     }
     if expires_soon {
-        tracing::warn!("the certificate authority expires soon: `portcullis ca init --force` makes a new one");
+        tracing::warn!(
+            "the certificate authority expires soon: `portcullis ca init --force` makes a new one"
+        );
         return Condition::Degraded("it expires soon".into());
     }
     Condition::Ok

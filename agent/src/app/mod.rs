@@ -255,7 +255,9 @@ fn open_authority(directory: &Path, patterns: &[HostPattern], health: &Health) -
             );
             Condition::Ok
         }
-        AuthorityEvent::Opened { expires_soon, outgrown } => live::authority_condition(expires_soon, &outgrown),
+        AuthorityEvent::Opened { expires_soon, outgrown } => {
+            live::authority_condition(expires_soon, &outgrown)
+        }
     };
     health.set(Part::CertificateAuthority, condition);
     Ok(Arc::new(authority))
@@ -281,7 +283,9 @@ fn origin_connector(roots: &UpstreamRoots, authority: &Authority) -> Result<Orig
 fn say_opened(opened: &Opened) {
     match opened {
         Opened::Ready { lost: 0 } => {}
-        Opened::Ready { lost } => tracing::warn!(lost, "an earlier run ended with records that were not stored"),
+        Opened::Ready { lost } => {
+            tracing::warn!(lost, "an earlier run ended with records that were not stored")
+        }
         other => tracing::warn!("the activity log: {other:?}"),
     }
 }

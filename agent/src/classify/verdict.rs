@@ -106,7 +106,7 @@ fn by_disposition(
         Requester::DownloadLink => Kind::RequestSignal,
         Requester::Navigation | Requester::Native | Requester::Subresource => Kind::Attachment,
     };
-    if matches!(requester, Requester::Fetch | Requester::Native) && is_guarded_answer(disposition, declared) {
+    if requester == Requester::Fetch && is_guarded_answer(disposition, declared) {
         return None;
     }
     // A plain name beside an extended one is everyday; it is worth a complaint, not a reason.

@@ -41,9 +41,16 @@ mod tests {
     #[tokio::test]
     async fn the_output_is_the_report_and_every_failure_is_unknown() {
         assert!(sh(r#"echo '{"compliant":true,"reason":"ok"}'"#).await.compliant);
-        assert!(sh(r#"echo '{"compliant":true,"reason":"ok"}'; exit 3"#).await.reason.contains("exit status: 3"));
+        assert!(
+            sh(r#"echo '{"compliant":true,"reason":"ok"}'; exit 3"#).await.reason.contains("exit status: 3")
+        );
         assert!(sh("echo no").await.reason.contains("not a posture report"));
-        assert!(run(&["/nonexistent/posture".into()], Duration::from_secs(5)).await.reason.contains("cannot be run"));
+        assert!(
+            run(&["/nonexistent/posture".into()], Duration::from_secs(5))
+                .await
+                .reason
+                .contains("cannot be run")
+        );
         assert!(!run(&[], Duration::from_secs(5)).await.compliant);
         let slow = run(&["sleep".into(), "60".into()], Duration::from_millis(50)).await;
         assert!(slow.reason.contains("longer than 50ms"), "{}", slow.reason);

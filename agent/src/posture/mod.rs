@@ -37,7 +37,10 @@ impl Host {
 
     /// The state before anything was reported.
     pub fn unknown(&self, settings: &Settings, reason: &str) -> Device {
-        self.device(settings, &Report { compliant: false, reason: reason.to_owned(), tags: Vec::new(), expires: None })
+        self.device(
+            settings,
+            &Report { compliant: false, reason: reason.to_owned(), tags: Vec::new(), expires: None },
+        )
     }
 
     fn device(&self, settings: &Settings, report: &Report) -> Device {

@@ -3,8 +3,7 @@
 use uuid::Uuid;
 
 /// No script, no fetch, no frame: the page is text and its own style.
-pub const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'";
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'";
 
 /// The standard sentence. Without a file name it speaks of this file.
 pub fn standard_text(filename: Option<&str>) -> String {
@@ -61,7 +60,9 @@ mod tests {
     #[test]
     fn the_page_says_the_sentence_and_escapes_the_name() {
         let page = html(&standard_text(Some("<img src=x onerror=alert(1)>.docx")), "A & B", Uuid::nil());
-        assert!(page.contains("Downloading &lt;img src=x onerror=alert(1)&gt;.docx is blocked by your organization's"));
+        assert!(page.contains(
+            "Downloading &lt;img src=x onerror=alert(1)&gt;.docx is blocked by your organization's"
+        ));
         assert!(page.contains("App: A &amp; B"));
         assert!(!page.contains("<img"));
     }

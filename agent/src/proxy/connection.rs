@@ -61,7 +61,10 @@ pub struct Accepted {
 /// What the connection is known to want, once its first bytes were read.
 enum Wish {
     /// TLS to a name.
-    Tls { hello: ClientHello, name: String },
+    Tls {
+        hello: ClientHello,
+        name: String,
+    },
     /// Something that begins like an HTTP request in clear text.
     PlainHttp,
     Failed(Failure),
@@ -127,7 +130,9 @@ fn wish_of(peeked: Peeked) -> (Wish, Vec<u8>) {
             ServerName::Absent | ServerName::Unusable => (Wish::Failed(Failure::NoServerName), bytes),
         },
         // A method is what tells HTTP from everything else; the codec does the judging.
-        Peeked::Plain { bytes } if bytes.first().is_some_and(u8::is_ascii_uppercase) => (Wish::PlainHttp, bytes),
+        Peeked::Plain { bytes } if bytes.first().is_some_and(u8::is_ascii_uppercase) => {
+            (Wish::PlainHttp, bytes)
+        }
         Peeked::Plain { bytes } => (Wish::Failed(Failure::UnknownProtocol), bytes),
         Peeked::Malformed { bytes } => (Wish::Failed(Failure::ClientHelloUnparsable), bytes),
         Peeked::TooLarge { bytes } => (Wish::Failed(Failure::ClientHelloTooLarge), bytes),

@@ -187,7 +187,11 @@ where
         loop {
             let mut origin = match self.origin.take() {
                 Some(mut origin) => {
-                    if origin.used && origin.side.is_stale().await { self.dial().await? } else { origin }
+                    if origin.used && origin.side.is_stale().await {
+                        self.dial().await?
+                    } else {
+                        origin
+                    }
                 }
                 None => self.dial().await?,
             };

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use super::buffer::Input;
 use super::connection::{Accepted, Worker, abort, log_failure, say_and_close};
 use super::dial;
-use super::h1::{self, Ended, Exchanges};
 use super::enforce::Answer;
+use super::h1::{self, Ended, Exchanges};
 use super::judge::Judge;
 use super::side::Side;
 use super::who::Early;
@@ -56,14 +56,17 @@ pub(super) async fn tls(
             return;
         }
     };
-    let session = early.session(worker, name, app, (accepted.client, accepted.original_dst), origin.get_ref().0).await;
+    let session =
+        early.session(worker, name, app, (accepted.client, accepted.original_dst), origin.get_ref().0).await;
     let chosen = origin.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-    let config = match worker.shared.clients.config(name, &chosen.as_deref().into_iter().collect::<Vec<_>>()) {
+    let config = match worker.shared.clients.config(name, &chosen.as_deref().into_iter().collect::<Vec<_>>())
+    {
         Ok(config) => config,
         Err(error) => {
             metrics.tls_handshake(TlsSide::Client, error.name());
             tracing::warn!(name, "refused: {error}");
-            let _ = say_and_close(accepted.stream, &tls::mirrored_alert(&UpstreamFailure::UnusableName)).await;
+            let _ =
+                say_and_close(accepted.stream, &tls::mirrored_alert(&UpstreamFailure::UnusableName)).await;
             return;
         }
     };
@@ -87,7 +90,12 @@ pub(super) async fn tls(
 }
 
 /// HTTP in clear text at an address of a monitored app. The first request's host says which app it is, if any.
-pub(super) async fn plain(worker: &Rc<Worker>, accepted: Accepted, bytes: Vec<u8>, guard: &mut ConnectionGuard) {
+pub(super) async fn plain(
+    worker: &Rc<Worker>,
+    accepted: Accepted,
+    bytes: Vec<u8>,
+    guard: &mut ConnectionGuard,
+) {
     let shared = &worker.shared;
     let early = Early::of(&accepted);
     let Accepted { stream, client: client_addr, original_dst, .. } = accepted;
@@ -302,7 +310,9 @@ fn count(guard: &ConnectionGuard, to_origin: u64, to_client: u64) {
 
 fn log_end(ended: &Ended, name: &str) {
     match ended {
-        Ended::Done | Ended::Idle | Ended::ClientBroken | Ended::Upgraded(_) => tracing::debug!(name, "{ended}"),
+        Ended::Done | Ended::Idle | Ended::ClientBroken | Ended::Upgraded(_) => {
+            tracing::debug!(name, "{ended}")
+        }
         Ended::Refused(..) | Ended::OriginBroken(_) | Ended::Stalled => tracing::info!(name, "{ended}"),
     }
 }

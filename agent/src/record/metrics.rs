@@ -33,9 +33,8 @@ pub const NONE: &str = "none";
 const OTHER: &str = "other";
 
 /// Upper bounds of `decision_seconds`: decisions take microseconds, look-aheads into content milliseconds.
-const DECISION_SECONDS: [f64; 15] = [
-    1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 5e-2, 0.25, 1.0,
-];
+const DECISION_SECONDS: [f64; 15] =
+    [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 5e-2, 0.25, 1.0];
 
 type Labels<const N: usize> = [(&'static str, Arc<str>); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
@@ -115,7 +114,8 @@ impl AppMetrics {
                     Lazy::new(&families.activities, labels)
                 })
             }),
-            bytes: ["to_origin", "to_client"].map(|d| Lazy::new(&families.bytes, [app(), ("direction", to(d))])),
+            bytes: ["to_origin", "to_client"]
+                .map(|d| Lazy::new(&families.bytes, [app(), ("direction", to(d))])),
         }
     }
 
@@ -171,7 +171,10 @@ struct PolicyMetrics([Lazy<2>; 3]);
 impl PolicyMetrics {
     fn new(families: &Families, policy: &Arc<str>) -> Self {
         Self(ACTIONS.map(|action| {
-            Lazy::new(&families.decisions, [("policy", Arc::clone(policy)), ("action", Arc::from(action.name()))])
+            Lazy::new(
+                &families.decisions,
+                [("policy", Arc::clone(policy)), ("action", Arc::from(action.name()))],
+            )
         }))
     }
 }
@@ -229,7 +232,11 @@ impl Metrics {
 
         // A counter's name gets its `_total` when it is written out.
         let r = &mut registry;
-        r.register("connections", "Connections that ended, by how they went through", families.connections.clone());
+        r.register(
+            "connections",
+            "Connections that ended, by how they went through",
+            families.connections.clone(),
+        );
         r.register("active_connections", "Connections open now", active_connections.clone());
         r.register("requests", "Requests read from clients", families.requests.clone());
         r.register("activities", "Activities recorded, by what was decided", families.activities.clone());

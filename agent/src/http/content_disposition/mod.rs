@@ -96,8 +96,9 @@ impl ContentDisposition {
         let kind = disposition_type(&values);
         let names = names(&values, &chromium, &gecko);
         let complaints = complaints(&values, kind, &chromium, &names);
-        let download =
-            !values.is_empty() && [&chromium, &gecko].iter().any(|reading| reading.effect != Effect::Inline);
+        let download = values.len() > 1
+            || !values.is_empty()
+                && [&chromium, &gecko].iter().any(|reading| reading.effect != Effect::Inline);
         let mut names = names.into_iter();
         Self {
             kind,

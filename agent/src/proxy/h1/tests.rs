@@ -117,7 +117,8 @@ const GET: &str = "GET /a HTTP/1.1\r\nHost: files.corp.test\r\n\r\n";
 
 #[tokio::test]
 async fn two_requests_share_both_connections_and_pass_unchanged() {
-    let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nETag: \"x\"\r\nContent-Length: 5\r\n\r\nhello";
+    let answer =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nETag: \"x\"\r\nContent-Length: 5\r\n\r\nhello";
     let served = serve_all(&[GET, GET], &[&[answer, answer]]).await;
     assert_eq!(served.client, [answer, answer].concat());
     assert_eq!(served.origins, [[GET, GET].concat()]);
@@ -138,7 +139,8 @@ async fn a_blocked_response_costs_the_origin_connection_and_not_the_clients() {
 
 #[tokio::test]
 async fn chunks_are_framed_anew_and_extensions_are_dropped() {
-    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;ext=1\r\nhello\r\n3\r\nabc\r\n0\r\n\r\n";
+    let chunked =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;ext=1\r\nhello\r\n3\r\nabc\r\n0\r\n\r\n";
     let served = serve_all(&[GET], &[&[chunked]]).await;
     assert_eq!(served.client, chunked.replace(";ext=1", ""));
     assert_eq!(served.moved, (0, 8));
@@ -165,10 +167,15 @@ async fn a_request_body_streams_and_the_connection_is_used_again() {
 
 #[tokio::test]
 async fn interim_responses_reach_the_client_before_the_final_one() {
-    let post = "POST /up HTTP/1.1\r\nHost: files.corp.test\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+    let post =
+        "POST /up HTTP/1.1\r\nHost: files.corp.test\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
     let answers = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n";
     let served = serve_all(&[post, "a\n"], &[&[answers]]).await;
-    assert!(served.client.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 Too Large\r\n"), "{}", served.client);
+    assert!(
+        served.client.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 Too Large\r\n"),
+        "{}",
+        served.client
+    );
 }
 
 #[tokio::test]
@@ -217,8 +224,10 @@ async fn an_answer_before_the_request_was_sent_on_keeps_it_from_the_origin() {
 
 #[tokio::test]
 async fn a_websocket_is_upgraded_and_copied_both_ways() {
-    let upgrade = "GET /ws HTTP/1.1\r\nHost: files.corp.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    let switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nframes<close>";
+    let upgrade =
+        "GET /ws HTTP/1.1\r\nHost: files.corp.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let switched =
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nframes<close>";
     let served = serve_all(&[upgrade, "client frames"], &[&[switched]]).await;
     assert!(served.client.ends_with("\r\n\r\nframes"), "{}", served.client);
     assert!(served.client.to_ascii_lowercase().contains("upgrade: websocket"), "{}", served.client);
