@@ -23,9 +23,15 @@ const INHERITED: [&str; 11] = [
     "CARGO_BUILD_TARGET",
 ];
 
-/// Root of the workspace.
+/// Root of the workspace. `cargo run` says at run time where we are; what was compiled in is the second choice, since
+/// cargo takes a binary for fresh after its checkout has moved.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let manifest =
+            std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        Path::new(&manifest).parent().map_or_else(|| PathBuf::from("."), PathBuf::from)
+    })
 }
 
 /// Cargo's target directory, as cargo itself sees it (environment and configuration files included).
