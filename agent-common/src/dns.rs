@@ -3,7 +3,7 @@
 //! All addresses of the answer section count for the question's name, so CNAME chains need no chasing. What cannot be
 //! read ends the walk; addresses found until then stay.
 
-use crate::abi::Address;
+use crate::abi::{Address, PatternKey};
 use crate::byte_source::{ByteSource, Slot};
 use crate::domain::{END, KEY_SIZE, MAX_NAME};
 use crate::limits;
@@ -34,16 +34,16 @@ pub enum Skip {
 #[repr(C)]
 pub struct NameBuffer {
     text: [u8; KEY_SIZE],
-    key: [u8; KEY_SIZE],
+    key: PatternKey,
 }
 
 impl NameBuffer {
     pub const fn new() -> Self {
-        Self { text: [0; KEY_SIZE], key: [0; KEY_SIZE] }
+        Self { text: [0; KEY_SIZE], key: PatternKey { bits: 0, bytes: [0; KEY_SIZE] } }
     }
 
-    /// The reversed key; valid up to the length that [`read_name`] returned plus one.
-    pub fn key(&self) -> &[u8; KEY_SIZE] {
+    /// The name read last, as the pattern trie is asked for it.
+    pub fn key(&self) -> &PatternKey {
         &self.key
     }
 }
@@ -56,8 +56,8 @@ impl Default for NameBuffer {
 
 /// What a parse hands out.
 pub trait Answers {
-    /// The question's name was read: `name.key()[..=length]` is its key. False ends the parse.
-    fn question(&mut self, name: &NameBuffer, length: usize) -> bool;
+    /// The question's name was read. False ends the parse.
+    fn question(&mut self, name: &NameBuffer) -> bool;
     /// An address the answer gives, with its TTL in seconds.
     fn address(&mut self, address: Address, ttl: u32);
 }
@@ -89,7 +89,7 @@ pub fn parse<S: ByteSource + ?Sized, A: Answers>(
         return Err(Skip::NotAnAnswer);
     }
     let length = read_name(source, HEADER, name).ok_or(Skip::Malformed)?;
-    if !answers.question(name, length) {
+    if !answers.question(name) {
         return Err(Skip::NotWanted);
     }
     let records = u16::from_be_bytes([header[6], header[7]]) as usize;
@@ -134,10 +134,11 @@ fn read_name<S: ByteSource + ?Sized>(source: &S, at: usize, name: &mut NameBuffe
     while j < KEY_SIZE - 1 {
         let octet = name.text[length.wrapping_sub(j) & (KEY_SIZE - 1)];
         let upper = octet.wrapping_sub(b'A') < 26;
-        name.key[j] = octet | ((upper as u8) << 5);
+        name.key.bytes[j] = octet | ((upper as u8) << 5);
         j += 1;
     }
-    name.key[length & (KEY_SIZE - 1)] = END;
+    name.key.bytes[length & (KEY_SIZE - 1)] = END;
+    name.key.bits = (length as u32 + 1) * 8;
     Some(length)
 }
 

@@ -63,9 +63,8 @@ impl DomainKey {
     /// Every pattern key this name could match, longest (most specific) first: itself, then each label border.
     pub fn candidates(&self) -> impl Iterator<Item = &[u8]> {
         let key = self.as_bytes();
-        core::iter::once(key).chain(
-            (0..key.len()).rev().filter(move |&at| key[at] == b'.').map(move |at| &key[..=at]),
-        )
+        core::iter::once(key)
+            .chain((0..key.len()).rev().filter(move |&at| key[at] == b'.').map(move |at| &key[..=at]))
     }
 }
 

@@ -3,15 +3,44 @@
 //! Modules stand in reading order. The first half is pure: values in, values with reasons out; no I/O, no clock, no
 //! runtime. The second half (feature `daemon`) is the shell that does I/O, logs and counts.
 
+pub mod diagnostic;
+pub mod document;
+
 pub mod addr;
 pub mod session;
 
 pub mod catalog;
 pub mod classify;
+pub mod config;
 pub mod http;
 pub mod policy;
 
+pub mod activity;
+pub mod exchange;
+
+#[cfg(feature = "daemon")]
+pub mod admin;
+#[cfg(feature = "daemon")]
+pub mod app;
 #[cfg(feature = "daemon")]
 pub mod cli;
+#[cfg(feature = "daemon")]
+pub mod identity;
+#[cfg(feature = "daemon")]
+pub mod listener;
+#[cfg(feature = "daemon")]
+pub mod owner;
+#[cfg(feature = "daemon")]
+pub mod posture;
+#[cfg(feature = "daemon")]
+pub mod proxy;
+#[cfg(feature = "daemon")]
+pub mod record;
+#[cfg(feature = "daemon")]
+pub mod reload;
+#[cfg(feature = "daemon")]
+pub mod steering;
+#[cfg(feature = "daemon")]
+pub mod telemetry;
 #[cfg(feature = "daemon")]
 pub mod tls;

@@ -1,2 +1,7 @@
-//! The agent: arguments, telemetry, exit codes.
-fn main() {}
+//! The `portcullis` program: hands the command line over and turns the answer into an exit status.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portcullis::cli::main()
+}

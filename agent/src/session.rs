@@ -32,6 +32,15 @@ pub enum ClientKind {
     Native,
 }
 
+impl ClientKind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            ClientKind::Browser => "browser",
+            ClientKind::Native => "native",
+        }
+    }
+}
+
 /// State of the device at one moment. Unknown or stale state is `compliant: false` with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {

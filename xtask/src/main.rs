@@ -1,2 +1,60 @@
-//! Dispatches the developer commands.
-fn main() {}
+//! The developer's commands: parses the command line and dispatches, nothing else.
+#![allow(clippy::print_stdout, reason = "developer commands talk on the terminal")]
+
+mod apt;
+mod build;
+mod check;
+mod command;
+mod demo;
+mod run;
+mod setup;
+mod test;
+mod tidy;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Build, run, demonstrate and test Portcullis.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find or install what building the kernel object takes (every other command does this when needed)
+    Setup(setup::Arguments),
+    /// Build the kernel object and the agent
+    Build,
+    /// Show the product at work, between real programs, in network namespaces of its own
+    Demo(demo::Arguments),
+    /// Build the agent and run it on this host
+    Run(run::Arguments),
+    /// Run the tests: unit, netns, or both
+    Test(test::Arguments),
+    /// Formatting, lints and the rules of the house
+    Check,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Setup(arguments) => setup::main(&arguments),
+        Command::Build => build::main(),
+        Command::Demo(arguments) => demo::main(&arguments),
+        Command::Run(arguments) => run::main(&arguments),
+        Command::Test(arguments) => test::main(&arguments),
+        Command::Check => check::main(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -45,7 +45,8 @@ pub fn run(ca: &Ca, dir: &Path, hosts: &[HostPattern]) -> anyhow::Result<()> {
             show(&mut out, made.certificates(), hosts, SystemTime::now())?;
             writeln!(
                 out,
-                "\nClients must trust it: `portcullis ca trust`. A running daemon takes it up when restarted."
+                "\nClients must trust the root: add {} to their trust stores. A running daemon takes it up when restarted.",
+                dir.join("ca.pem").display()
             )?;
         }
         Command::Show => show(&mut out, &read(dir)?, hosts, SystemTime::now())?,

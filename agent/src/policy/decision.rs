@@ -90,3 +90,24 @@ impl Decision {
         self.revision
     }
 }
+
+#[cfg(test)]
+impl Decision {
+    /// Stand-in for tests of what comes after the decision; the product has no way to make one up.
+    pub(crate) fn for_test(
+        action: Action,
+        policy: Option<&str>,
+        reason: Reason,
+        report_only: &[&str],
+    ) -> Self {
+        Self {
+            action,
+            policy: policy.map(Arc::from),
+            rule: None,
+            reason,
+            message: None,
+            report_only: report_only.iter().map(|p| Arc::from(*p)).collect(),
+            revision: 1,
+        }
+    }
+}

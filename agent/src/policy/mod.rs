@@ -1,3 +1,170 @@
 //! Policies: what they say, and what they decide for a session and a classified exchange.
+//!
+//! All policies that match apply and the strictest action wins; exclusion beats inclusion; report-only policies are
+//! evaluated and reported, never enforced. Nothing here can fail once the policies are built.
 
+mod condition;
 pub mod decision;
+mod evaluate;
+mod explain;
+pub mod failure_mode;
+mod parse;
+mod rule;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use condition::{
+    AppRule, ClientRule, Condition, DeviceRule, LocationRule, Match, Networks, Scope, Selector, UserRule,
+};
+pub use explain::{ConditionExplained, Explanation, PolicyExplained, RuleExplained};
+pub(crate) use parse::References;
+pub use rule::{Control, FileFilter, Rule, RuleActivity};
+
+use crate::catalog::{App, Catalog};
+use crate::diagnostic::{Diagnostic, SourceFile};
+
+/// Most policies in a set.
+pub const MAX_POLICIES: usize = 4096;
+
+/// One `[[policy]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    pub name: Arc<str>,
+    pub state: State,
+    pub users: Scope<UserRule>,
+    pub apps: Scope<AppRule>,
+    pub client_apps: Scope<ClientRule>,
+    pub devices: Scope<DeviceRule>,
+    pub locations: Scope<LocationRule>,
+    /// Without one the policy neither steers nor blocks.
+    pub control: Option<Control>,
+    /// What the user reads instead of the standard text, where the rule does not say it.
+    pub message: Option<Arc<str>>,
+    /// File it stands in.
+    pub path: Arc<str>,
+    /// Line of its name, from 1.
+    pub line: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    Enabled,
+    ReportOnly,
+    Disabled,
+}
+
+impl State {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::ReportOnly => "report-only",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl Policy {
+    /// Whether it is evaluated at all: not disabled, and with a session control.
+    pub fn in_force(&self) -> bool {
+        match self.state {
+            State::Enabled | State::ReportOnly => self.control.is_some(),
+            State::Disabled => false,
+        }
+    }
+}
+
+/// All policies of one configuration, indexed by app. Immutable; a reload makes a new one.
+#[derive(Debug, Clone, Default)]
+pub struct PolicySet {
+    policies: Vec<Policy>,
+    by_app: HashMap<Arc<str>, AppPolicies>,
+    /// For an app that the catalog no longer has but a session still carries.
+    other_apps: AppPolicies,
+    revision: u64,
+}
+
+/// The policies in force that name an app.
+#[derive(Debug, Clone, Default)]
+struct AppPolicies {
+    /// Indices of those that include it, or exclude it: an exclusion is worth recording.
+    candidates: Vec<usize>,
+    /// Whether one of them includes it.
+    selected: bool,
+}
+
+impl PolicySet {
+    /// Reads the files of `policies.d`, in the order given, against the catalog and the named locations.
+    ///
+    /// # Errors
+    /// Everything wrong with all the files.
+    pub fn build(
+        sources: &[SourceFile],
+        catalog: &Catalog,
+        networks: &Networks,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let known = References { catalog, apps_complete: true, networks: Some(networks) };
+        let (set, diagnostics) = Self::recover(sources, &known);
+        if diagnostics.is_empty() { Ok(set) } else { Err(diagnostics) }
+    }
+
+    /// What can be built in spite of errors.
+    pub(crate) fn recover(sources: &[SourceFile], known: &References<'_>) -> (Self, Vec<Diagnostic>) {
+        let (policies, diagnostics) = parse::read_policies(sources, known);
+        (Self::index(policies, known.catalog), diagnostics)
+    }
+
+    fn index(policies: Vec<Policy>, catalog: &Catalog) -> Self {
+        let naming = |id: &str| {
+            let mut found = AppPolicies::default();
+            for (index, policy) in policies.iter().enumerate().filter(|(_, policy)| policy.in_force()) {
+                match policy.apps.judge(|rule| rule.matches(id)) {
+                    Match::NotGiven | Match::Included(_) => {
+                        found.selected = true;
+                        found.candidates.push(index);
+                    }
+                    Match::Excluded { .. } => found.candidates.push(index),
+                    Match::NotIncluded => {}
+                }
+            }
+            found
+        };
+        let by_app = catalog.apps().iter().map(|app| (app.id.clone(), naming(&app.id))).collect();
+        // No app has an empty id, so this is what `all` alone selects.
+        let other_apps = naming("");
+        Self { by_app, other_apps, policies, revision: 0 }
+    }
+
+    /// Numbers the set, so that records can say which one decided.
+    #[must_use]
+    pub fn with_revision(mut self, revision: u64) -> Self {
+        self.revision = revision;
+        self
+    }
+
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// In the order of files and of their text.
+    pub fn policies(&self) -> &[Policy] {
+        &self.policies
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Policy> {
+        self.policies.iter().find(|policy| *policy.name == *name)
+    }
+
+    /// Whether an enabled or report-only policy with a session control includes the app and does not exclude it: then
+    /// its connections are inspected.
+    pub fn selects(&self, app: &App) -> bool {
+        self.naming(&app.id).selected
+    }
+
+    fn naming(&self, id: &str) -> &AppPolicies {
+        self.by_app.get(id).unwrap_or(&self.other_apps)
+    }
+}
+
+#[cfg(test)]
+mod tests;

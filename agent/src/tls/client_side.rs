@@ -14,7 +14,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::authority::{Authority, IssueFault, Leaf, LeafError};
-use super::negotiated::Negotiated;
 use super::provider;
 
 /// Configurations kept: one per name and ALPN list in use.
@@ -82,22 +81,15 @@ fn key(name: &str, alpn: &[&[u8]]) -> Vec<u8> {
     key
 }
 
-/// A client's connection after its handshake.
-#[derive(Debug)]
-pub struct Accepted<S> {
-    pub stream: TlsStream<S>,
-    pub negotiated: Negotiated,
-}
-
 /// Shakes hands with a client. `stream` gives the ClientHello first (see [`super::Prefixed`]).
 pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     config: Arc<ServerConfig>,
     deadline: Duration,
-) -> Result<Accepted<S>, ClientFailure> {
+) -> Result<TlsStream<S>, ClientFailure> {
     match tokio::time::timeout(deadline, TlsAcceptor::from(config).accept(stream)).await {
         Err(_elapsed) => Err(ClientFailure::TimedOut),
-        Ok(Ok(stream)) => Ok(Accepted { negotiated: Negotiated::of(stream.get_ref().1), stream }),
+        Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(ClientFailure::of(&error)),
     }
 }

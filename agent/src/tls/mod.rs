@@ -20,7 +20,7 @@ pub use authority::{
     AUTHORITY_LIFE, Authority, AuthorityError, AuthorityEvent, CertificateFacts, Certificates, IssueFault,
     LEAF_LIFE, Leaf, LeafError,
 };
-pub use client_side::{Accepted, ClientFailure, ClientSide, accept};
+pub use client_side::{ClientFailure, ClientSide, accept};
 pub use name::{NameFault, normalise};
 pub use negotiated::Negotiated;
 pub use origin::{
@@ -30,9 +30,9 @@ pub use peek::{ClientHello, PEEK_BYTES, PeekDeadlines, Peeked, ServerName, peek}
 pub use prefixed::Prefixed;
 pub use provider::install as install_provider;
 
-/// A client's decrypted stream, and an origin's.
-pub type ClientStream<S> = tokio_rustls::server::TlsStream<Prefixed<S>>;
+/// A verified TLS stream to an origin, and the agent's side of a client's.
 pub type OriginStream<S> = tokio_rustls::client::TlsStream<S>;
+pub type ClientStream<S> = tokio_rustls::server::TlsStream<S>;
 
 /// Longest handshake, on either side.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! What a finished handshake agreed on, for records: the facts of that side, never of the other.
 
 use rustls::{CommonState, ProtocolVersion};
+use tokio_rustls::server::TlsStream;
 
 /// Version, suite, group and protocol of one TLS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,11 @@ pub struct Negotiated {
 }
 
 impl Negotiated {
+    /// The client's side, once it is accepted. The origin's comes with [`super::Origin`].
+    pub fn of_client<S>(stream: &TlsStream<S>) -> Self {
+        Self::of(stream.get_ref().1)
+    }
+
     pub(super) fn of(connection: &CommonState) -> Self {
         Self {
             version: match connection.protocol_version() {

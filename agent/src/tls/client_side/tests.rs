@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::catalog::HostPattern;
-use crate::tls::{PeekDeadlines, Peeked, Prefixed, peek};
+use crate::tls::{Negotiated, PeekDeadlines, Peeked, Prefixed, peek};
 
 const NAME: &str = "files.corp.test";
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ fn client_of(
 async fn serve(
     mut near: DuplexStream,
     config: Arc<ServerConfig>,
-) -> Result<Accepted<Prefixed<DuplexStream>>, ClientFailure> {
+) -> Result<TlsStream<Prefixed<DuplexStream>>, ClientFailure> {
     match peek(&mut near, PeekDeadlines::default()).await {
         Peeked::Tls { bytes, .. } => accept(Prefixed::new(near, bytes), config, DEADLINE).await,
         other => panic!("{other:?}"),
@@ -64,7 +64,7 @@ async fn shake(
     config: Arc<ServerConfig>,
 ) -> (
     io::Result<tokio_rustls::client::TlsStream<DuplexStream>>,
-    Result<Accepted<Prefixed<DuplexStream>>, ClientFailure>,
+    Result<TlsStream<Prefixed<DuplexStream>>, ClientFailure>,
 ) {
     let (far, near) = duplex(1 << 16);
     let name = ServerName::try_from(NAME).unwrap();
@@ -78,7 +78,7 @@ async fn a_client_that_trusts_the_root_gets_its_leaf_and_data_flows() {
         let config = side.config(NAME, &[b"http/1.1"]).unwrap();
         let (far, near) = shake(client_of(&side, true, &[b"h2", b"http/1.1"], versions), config).await;
         let (mut far, mut near) = (far.unwrap(), near.unwrap());
-        let seen = near.negotiated;
+        let seen = Negotiated::of_client(&near);
         assert_eq!(seen.alpn.as_deref(), Some(&b"http/1.1"[..]));
         if versions.len() == 2 {
             assert_eq!((seen.version, seen.group), ("TLSv1.3", Some("X25519MLKEM768")));
@@ -88,7 +88,7 @@ async fn a_client_that_trusts_the_root_gets_its_leaf_and_data_flows() {
         far.write_all(b"ping").await.unwrap();
         far.flush().await.unwrap();
         let mut four = [0; 4];
-        near.stream.read_exact(&mut four).await.unwrap();
+        near.read_exact(&mut four).await.unwrap();
         assert_eq!(&four, b"ping");
         let chain = far.get_ref().1.peer_certificates().unwrap();
         assert_eq!(chain.len(), 2, "leaf and issuing, not the root");
@@ -169,8 +169,8 @@ async fn nothing_can_be_resumed_and_no_early_data_is_taken() {
         for _ in 0..2 {
             let (far, near) = shake(shared.clone(), side.config(NAME, &[]).unwrap()).await;
             let (mut far, mut near) = (far.unwrap(), near.unwrap());
-            near.stream.write_all(b"x").await.unwrap();
-            near.stream.flush().await.unwrap();
+            near.write_all(b"x").await.unwrap();
+            near.flush().await.unwrap();
             // A ticket would have come before this byte.
             let mut one = [0];
             far.read_exact(&mut one).await.unwrap();
@@ -222,7 +222,7 @@ async fn answer_once(listener: &TcpListener, side: &ClientSide) -> Result<(), Cl
         panic!("no hello")
     };
     let config = side.config(NAME, &[b"http/1.1"]).unwrap();
-    let mut stream = accept(Prefixed::new(stream, bytes), config, DEADLINE).await?.stream;
+    let mut stream = accept(Prefixed::new(stream, bytes), config, DEADLINE).await?;
     let mut request = vec![0; 4096];
     let _ = stream.read(&mut request).await;
     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await;

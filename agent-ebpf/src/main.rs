@@ -1,0 +1,71 @@
+//! Entry points of the kernel programs. Each one calls its hook and turns the reason it gets into a verdict.
+//!
+//! The programs decide only: leave alone, steer, refuse what userspace told them to. They never judge content.
+#![no_std]
+#![no_main]
+
+mod connect;
+mod dns;
+mod maps;
+mod peer_name;
+mod skb;
+mod sock_ops;
+mod verdict;
+
+use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr, sock_ops};
+use aya_ebpf::programs::{SkBuffContext, SockAddrContext, SockOpsContext};
+
+#[cgroup_sock_addr(connect4)]
+pub fn pc_connect4(ctx: SockAddrContext) -> i32 {
+    verdict::of_connect(connect::connect4(&ctx))
+}
+
+#[cgroup_sock_addr(connect6)]
+pub fn pc_connect6(ctx: SockAddrContext) -> i32 {
+    verdict::of_connect(connect::connect6(&ctx))
+}
+
+#[cgroup_sock_addr(sendmsg4)]
+pub fn pc_sendmsg4(ctx: SockAddrContext) -> i32 {
+    verdict::of_connect(connect::sendmsg4(&ctx))
+}
+
+#[cgroup_sock_addr(sendmsg6)]
+pub fn pc_sendmsg6(ctx: SockAddrContext) -> i32 {
+    verdict::of_connect(connect::sendmsg6(&ctx))
+}
+
+#[cgroup_sock_addr(getpeername4)]
+pub fn pc_peername4(ctx: SockAddrContext) -> i32 {
+    peer_name::getpeername4(&ctx);
+    verdict::PASS
+}
+
+#[cgroup_sock_addr(getpeername6)]
+pub fn pc_peername6(ctx: SockAddrContext) -> i32 {
+    peer_name::getpeername6(&ctx);
+    verdict::PASS
+}
+
+// Not named "sockops": that clashes with the section symbol.
+#[sock_ops]
+pub fn pc_tcp_connect(ctx: SockOpsContext) -> u32 {
+    sock_ops::tcp_connect(&ctx);
+    1
+}
+
+#[cgroup_skb(ingress)]
+pub fn pc_dns_in(ctx: SkBuffContext) -> i32 {
+    dns::ingress(&ctx);
+    verdict::PASS
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // Never reached: every path is bounded and the profile aborts. The verifier would refuse a call.
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

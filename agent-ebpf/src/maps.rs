@@ -1,0 +1,161 @@
+//! Every map, declared once with the reason for its size, and the safe wrappers around their raw helpers.
+
+use core::ffi::c_void;
+use core::ptr::{addr_of, null_mut, read_volatile, write_volatile};
+
+use agent_common::abi::{Address, Flow, FlowKey, PatternKey, Settings, Target};
+use agent_common::byte_source::Slot;
+use agent_common::counter::{self, Counter};
+use agent_common::dns::NameBuffer;
+use agent_common::domain::KEY_SIZE;
+use agent_common::limits;
+use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock};
+use aya_ebpf::btf_maps::SkStorage;
+use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
+use aya_ebpf::helpers::{bpf_sk_storage_delete, bpf_sk_storage_get};
+use aya_ebpf::macros::{btf_map, map};
+use aya_ebpf::maps::{Array, LpmTrie, LruHashMap, PerCpuArray};
+
+/// What userspace ordered: one entry.
+#[map]
+static PC_SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+/// Learned addresses. LRU: a flood of answers pushes out the oldest, which costs a second DNS look-up, not a bypass of
+/// names that are in use.
+#[map]
+static PC_TARGETS: LruHashMap<Address, Target> = LruHashMap::with_max_entries(limits::TARGETS, 0);
+/// Patterns of the catalog, reversed; the value is the bit set of the apps the name belongs to.
+#[map]
+static PC_PATTERNS: LpmTrie<[u8; KEY_SIZE], u64> =
+    LpmTrie::with_max_entries(limits::PATTERNS, BPF_F_NO_PREALLOC);
+/// Steered connections that the agent has not accepted yet. LRU: what a client abandons ages out.
+#[map]
+static PC_FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(limits::FLOWS, 0);
+/// Per steered socket: where it was going. Freed by the kernel with the socket.
+#[btf_map]
+static PC_ORIGINAL: SkStorage<Flow> = SkStorage::new();
+/// Set by the agent on its own sockets before they connect. Only a holder of this map's descriptor can set it, so no
+/// mark, user id or cgroup that another process could take on earns the exemption.
+#[btf_map]
+static PC_OWN: SkStorage<u32> = SkStorage::new();
+#[map]
+static PC_COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
+/// The DNS message being read: 4 KiB do not fit the 512-byte stack.
+#[map]
+static PC_MESSAGE: PerCpuArray<[u8; limits::DNS_MESSAGE]> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static PC_NAME: PerCpuArray<NameBuffer> = PerCpuArray::with_max_entries(1, 0);
+/// Where numbers are laundered so that the verifier forgets their history.
+#[map]
+static PC_OPAQUE: PerCpuArray<[u64; Slot::COUNT]> = PerCpuArray::with_max_entries(1, 0);
+
+/// The settings, when steering is enabled.
+#[inline(always)]
+pub fn settings() -> Option<&'static Settings> {
+    let settings = PC_SETTINGS.get(0)?;
+    // SAFETY: userspace rewrites the entry as a whole while programs run; a volatile read keeps this one load.
+    let enabled = unsafe { read_volatile(&settings.enabled) };
+    (enabled != 0).then_some(settings)
+}
+
+#[inline(always)]
+pub fn count(counter: Counter) {
+    if let Some(cell) = PC_COUNTERS.get_ptr_mut(counter as u32) {
+        // SAFETY: a per-CPU cell; programs of this kind do not migrate while they run.
+        unsafe { *cell += 1 };
+    }
+}
+
+#[inline(always)]
+pub fn target(address: &Address) -> Option<Target> {
+    // SAFETY: the entry may be overwritten meanwhile; both words are read at once and either state is valid.
+    unsafe { PC_TARGETS.get(address) }.copied()
+}
+
+#[inline(always)]
+pub fn learn(address: &Address, target: &Target) -> bool {
+    PC_TARGETS.insert(address, target, 0).is_ok()
+}
+
+#[inline(always)]
+pub fn store_flow(key: &FlowKey, flow: &Flow) -> bool {
+    PC_FLOWS.insert(key, flow, 0).is_ok()
+}
+
+/// Bit set of the apps that a name's key belongs to.
+#[inline(always)]
+pub fn apps_of(key: &PatternKey) -> Option<u64> {
+    // SAFETY: the key is a whole PatternKey in a map value; the trie's value is a u64. The typed wrapper wants the key
+    // on the stack, where it does not fit.
+    let value =
+        unsafe { bpf_map_lookup_elem(addr_of!(PC_PATTERNS) as *mut c_void, addr_of!(*key) as *const c_void) }
+            as *const u64;
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: not null, and map values live until the program ends.
+    Some(unsafe { *value })
+}
+
+/// The scratch memory of this CPU for reading one DNS message.
+pub struct Scratch {
+    pub message: &'static mut [u8; limits::DNS_MESSAGE],
+    pub name: &'static mut NameBuffer,
+    pub opaque: *mut [u64; Slot::COUNT],
+}
+
+#[inline(always)]
+pub fn scratch() -> Option<Scratch> {
+    let message = PC_MESSAGE.get_ptr_mut(0)?;
+    let name = PC_NAME.get_ptr_mut(0)?;
+    let opaque = PC_OPAQUE.get_ptr_mut(0)?;
+    // SAFETY: per-CPU values, used by one program that is not re-entered on its CPU.
+    unsafe { Some(Scratch { message: &mut *message, name: &mut *name, opaque }) }
+}
+
+/// Writes a number to map memory and reads it back: the verifier then knows nothing about it.
+#[inline(always)]
+pub fn launder(opaque: *mut [u64; Slot::COUNT], slot: Slot, value: usize) -> usize {
+    // SAFETY: the slot is below COUNT and the pointer is this CPU's map value.
+    unsafe {
+        let cell = (opaque as *mut u64).add(slot as usize);
+        write_volatile(cell, value as u64);
+        read_volatile(cell) as usize
+    }
+}
+
+/// Remembers where a steered socket was going.
+#[inline(always)]
+pub fn set_original(socket: *mut bpf_sock, flow: &mut Flow) -> bool {
+    let created = storage(addr_of!(PC_ORIGINAL), socket, flow, BPF_SK_STORAGE_GET_F_CREATE as u64);
+    if created.is_null() {
+        return false;
+    }
+    // SAFETY: not null; an existing entry of an earlier connect() is overwritten.
+    unsafe { *created = *flow };
+    true
+}
+
+#[inline(always)]
+pub fn original(socket: *mut bpf_sock) -> Option<&'static Flow> {
+    let found = storage::<_, Flow>(addr_of!(PC_ORIGINAL), socket, null_mut(), 0);
+    // SAFETY: storage lives as long as its socket, which is locked or referenced during the hook.
+    if found.is_null() { None } else { Some(unsafe { &*found }) }
+}
+
+/// Forgets an earlier connect() of a socket that now goes elsewhere.
+#[inline(always)]
+pub fn forget_original(socket: *mut bpf_sock) {
+    // SAFETY: the socket comes from the hook's context; deleting what is not there does nothing.
+    unsafe { bpf_sk_storage_delete(addr_of!(PC_ORIGINAL) as *mut c_void, socket.cast()) };
+}
+
+#[inline(always)]
+pub fn is_own(socket: *mut bpf_sock) -> bool {
+    !storage::<_, u32>(addr_of!(PC_OWN), socket, null_mut(), 0).is_null()
+}
+
+#[inline(always)]
+fn storage<M, T>(map: *const M, socket: *mut bpf_sock, value: *mut T, flags: u64) -> *mut T {
+    // SAFETY: the map is one of the two above with value type T, the socket comes from the hook's context.
+    unsafe { bpf_sk_storage_get(map as *mut c_void, socket.cast(), value.cast(), flags) as *mut T }
+}

@@ -1,0 +1,39 @@
+//! One table from the reason a hook found to the kernel's verdict and the counter. Default: leave it alone.
+
+use agent_common::counter::Counter;
+
+use crate::maps;
+
+/// The connection goes on (possibly to a rewritten address).
+pub const PASS: i32 = 1;
+/// The system call fails with EPERM.
+const REFUSE: i32 = 0;
+
+/// What a connect or sendmsg hook found.
+#[derive(Clone, Copy)]
+pub enum Reason {
+    /// No learned address: nothing is counted, this is every connection of the host.
+    NotLearned,
+    LeftAlone(Counter),
+    Steered,
+    QuicRefused,
+}
+
+#[inline(always)]
+pub fn of_connect(reason: Reason) -> i32 {
+    match reason {
+        Reason::NotLearned => PASS,
+        Reason::LeftAlone(counter) => {
+            maps::count(counter);
+            PASS
+        }
+        Reason::Steered => {
+            maps::count(Counter::Steered);
+            PASS
+        }
+        Reason::QuicRefused => {
+            maps::count(Counter::QuicRefused);
+            REFUSE
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The activity record: who did what with which app, what was decided and why. The JSON shape users and tests rely on.
+//!
+//! A record never holds a query string, a cookie, a token or matched content, and no text in it is longer than its
+//! bound here, whatever a client or origin sent. What is not known is `null`; nothing is filled in by guess.
+
+mod names;
+mod text;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::classify::{ActivityType, Classification};
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::policy::decision::{Action, Decision};
+use crate::session::{ClientKind, Device, Session};
+
+pub use text::{MAX_FILE_NAME, MAX_HOST, MAX_NAME, MAX_PATH, MAX_REASON, MAX_USER_AGENT};
+
+/// Most groups, tags, policies or detectors that one record lists.
+pub const MAX_LISTED: usize = 64;
+
+/// One record. Serialises to the object `activity --json` prints, and back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    /// UUIDv7: ordered by time of creation, also the id a blocked user is shown.
+    pub id: Uuid,
+    /// When the activity was decided, in whole microseconds.
+    pub time: Timestamp,
+    #[serde(rename = "type", with = "names::activity_type")]
+    pub kind: ActivityType,
+    pub app: AppFacts,
+    pub user: UserFacts,
+    pub device: DeviceFacts,
+    pub process: ProcessFacts,
+    pub client: ClientFacts,
+    pub server: ServerFacts,
+    pub request: RequestFacts,
+    /// Absent when the activity was decided before, or without, an answer of the origin.
+    pub response: Option<ResponseFacts>,
+    /// Absent when the activity is about no file.
+    pub file: Option<FileFacts>,
+    pub decision: DecisionFacts,
+    /// Report-only policies that would have decided something stricter.
+    pub report_only: Vec<Arc<str>>,
+    /// Absent when no content was looked at; an empty list when it was and nothing was found.
+    pub content: Option<ContentFacts>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppFacts {
+    pub id: Arc<str>,
+    pub name: Arc<str>,
+    pub suite: Option<Arc<str>>,
+    pub category: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserFacts {
+    pub name: Option<Arc<str>>,
+    pub uid: Option<u32>,
+    pub groups: Vec<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceFacts {
+    pub id: Arc<str>,
+    pub compliant: bool,
+    pub tags: Vec<Arc<str>>,
+    pub os: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessFacts {
+    pub pid: Option<u32>,
+    pub exe: Option<Arc<str>>,
+    pub name: Option<Arc<str>>,
+    pub cgroup: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientFacts {
+    /// The address by which locations are decided. A steered connection reaches the agent from a loopback address,
+    /// which would say nothing about where the user is.
+    pub address: IpAddr,
+    pub port: u16,
+    #[serde(with = "names::client_kind")]
+    pub kind: ClientKind,
+    pub user_agent: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerFacts {
+    pub address: IpAddr,
+    pub port: u16,
+    pub name: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestFacts {
+    pub method: Arc<str>,
+    pub host: Option<Arc<str>>,
+    /// Without query and fragment; what is known to carry a credential inside a path is replaced.
+    pub path: Arc<str>,
+    pub version: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResponseFacts {
+    pub status: u16,
+    /// Media type essence as the origin declared it, lower case.
+    pub mime: Option<Arc<str>>,
+    /// Disposition type of RFC 6266, lower case: `attachment`, `inline`. Its parameters are not kept.
+    pub disposition: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFacts {
+    pub name: Option<Arc<str>>,
+    /// What follows the last dot of the name, lower case, without the dot.
+    pub extension: Option<Arc<str>>,
+    /// In bytes. Absent when the exchange does not say, for example under a content coding.
+    pub size: Option<u64>,
+    /// Media type as classified, which content may have corrected against what the origin declared.
+    pub mime: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionFacts {
+    #[serde(with = "names::action")]
+    pub action: Action,
+    /// Whether `action` was carried out. Only a block can fail to be.
+    pub enforced: bool,
+    pub policy: Option<Arc<str>>,
+    pub rule: Option<Arc<str>>,
+    pub reason: Arc<str>,
+    /// How long classification and decision took, in microseconds.
+    pub micros: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentFacts {
+    pub matches: Vec<DetectorCount>,
+}
+
+/// How often a content detector matched. Never what it matched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetectorCount {
+    pub detector: Arc<str>,
+    pub count: u64,
+}
+
+/// What the stages handed along about one exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    pub session: &'a Session,
+    pub device: &'a Device,
+    pub request: &'a RequestHead,
+    pub response: Option<&'a ResponseHead>,
+    pub classification: &'a Classification,
+    pub decision: &'a Decision,
+    pub outcome: Outcome<'a>,
+}
+
+/// What only the pipeline knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome<'a> {
+    pub enforced: bool,
+    /// Time that classification and decision took, in microseconds.
+    pub micros: u64,
+    /// Size in bytes when counted; otherwise the heads are asked.
+    pub file_size: Option<u64>,
+    /// Findings of the detectors; `None` when no content was looked at.
+    pub content: Option<&'a [DetectorCount]>,
+}
+
+impl Activity {
+    /// The record of one exchange. `id` and `time` come from the shell: this half of the program reads no clock.
+    pub fn new(id: Uuid, time: Timestamp, observed: &Observed<'_>) -> Self {
+        let Observed { session, device, request, response, classification, decision, outcome } = *observed;
+        Self {
+            id,
+            time: whole_micros(time),
+            kind: classification.activity,
+            app: AppFacts {
+                id: text::shared(&session.app.id, MAX_NAME),
+                name: text::shared(&session.app.name, MAX_NAME),
+                suite: session.app.suite.as_ref().map(|s| text::shared(s, MAX_NAME)),
+                category: session.app.category.as_ref().map(|s| text::shared(s, MAX_NAME)),
+            },
+            user: UserFacts {
+                name: session.user.name.as_ref().map(|s| text::shared(s, MAX_NAME)),
+                uid: session.user.uid,
+                groups: text::list(&session.user.groups),
+            },
+            device: DeviceFacts {
+                id: text::shared(&device.id, MAX_NAME),
+                compliant: device.compliant,
+                tags: text::list(&device.tags),
+                os: text::shared(&device.os, MAX_NAME),
+            },
+            process: ProcessFacts {
+                pid: session.process.pid,
+                exe: session.process.exe.as_ref().map(|s| text::shared(s, MAX_PATH)),
+                name: session.process.name.as_ref().map(|s| text::shared(s, MAX_NAME)),
+                cgroup: session.process.cgroup.as_ref().map(|s| text::shared(s, MAX_PATH)),
+            },
+            client: ClientFacts {
+                address: session.location.0.to_canonical(),
+                port: session.client.0.port(),
+                kind: session.kind,
+                user_agent: request.fields().get("user-agent").map(|v| text::lossy(v, MAX_USER_AGENT)),
+            },
+            server: ServerFacts {
+                address: session.original_dst.0.ip().to_canonical(),
+                port: session.original_dst.0.port(),
+                name: text::shared(&session.server_name, MAX_HOST),
+            },
+            request: RequestFacts {
+                method: text::bounded(request.method(), MAX_NAME).into(),
+                host: request.host().map(|h| text::bounded(h, MAX_HOST).into()),
+                path: text::path(request.path()),
+                version: request.version().name().into(),
+            },
+            response: response.map(ResponseFacts::from_head),
+            file: FileFacts::of(request, response, classification, outcome.file_size),
+            decision: DecisionFacts {
+                action: decision.action(),
+                enforced: outcome.enforced,
+                policy: decision.policy().map(|s| text::shared(s, MAX_NAME)),
+                rule: decision.rule().map(|s| text::shared(s, MAX_NAME)),
+                reason: text::bounded(&decision.reason().to_string(), MAX_REASON).into(),
+                micros: outcome.micros,
+            },
+            report_only: text::list(decision.report_only()),
+            content: outcome
+                .content
+                .map(|found| ContentFacts { matches: found.iter().take(MAX_LISTED).cloned().collect() }),
+        }
+    }
+}
+
+impl ResponseFacts {
+    fn from_head(head: &ResponseHead) -> Self {
+        Self {
+            status: head.status(),
+            mime: head.fields().get("content-type").and_then(text::essence),
+            disposition: head.fields().get("content-disposition").and_then(text::disposition_type),
+        }
+    }
+}
+
+impl FileFacts {
+    fn of(
+        request: &RequestHead,
+        response: Option<&ResponseHead>,
+        classification: &Classification,
+        counted: Option<u64>,
+    ) -> Option<Self> {
+        use ActivityType::{Download, Print, Share, Upload};
+        let about_a_file = matches!(classification.activity, Download | Upload | Print | Share);
+        if !about_a_file && classification.filename.is_none() {
+            return None;
+        }
+        let name = classification.filename.as_deref().filter(|n| !n.is_empty());
+        let declared = match classification.activity {
+            Upload => text::uploaded_size(request),
+            _ => response.and_then(text::sent_size),
+        };
+        Some(Self {
+            // The extension is taken from the whole name, so that an over-long name does not hide it.
+            extension: name.and_then(text::extension),
+            name: name.map(|n| text::bounded(n, MAX_FILE_NAME).into()),
+            size: counted.or(declared),
+            mime: classification.mime.as_deref().map(|m| text::bounded(m, MAX_NAME).into()),
+        })
+    }
+}
+
+/// The log stores microseconds; a record that carried more would not come back equal.
+fn whole_micros(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,83 @@
+//! One thread per core, each with its own runtime, listener sockets and map descriptors: nothing is shared per byte.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::sync::watch;
+
+use crate::listener::{self, Listeners};
+use crate::proxy::connection::{Shared, Worker};
+use crate::proxy::dial::Dialer;
+use crate::steering::Steering;
+
+/// The running workers.
+pub(super) struct Pool {
+    stop: watch::Sender<bool>,
+    threads: RefCell<Vec<JoinHandle<()>>>,
+    listening: String,
+}
+
+/// Starts one worker for each set of sockets.
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    steering: &Steering,
+    listeners: Listeners,
+    drain: Duration,
+) -> Result<Pool> {
+    let (stop, stopped) = watch::channel(false);
+    let listening = match listeners.v6 {
+        Some(v6) => format!("{}, {v6}", listeners.v4),
+        None => listeners.v4.to_string(),
+    };
+    let mut threads = Vec::new();
+    for (index, sockets) in listeners.into_sockets().into_iter().enumerate() {
+        let flows = steering.flows()?;
+        let own = steering.own_sockets()?;
+        let shared = shared.clone();
+        let mut stopped = stopped.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let dialer = Dialer::new(own, shared.deadlines.connect);
+            let worker = Rc::new(Worker { shared, flows: RefCell::new(flows), dialer });
+            let stop = async move {
+                // A sender that is gone is a stop, too.
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            let local = tokio::task::LocalSet::new();
+            let served = runtime.block_on(local.run_until(listener::run(worker, sockets, stop, drain)));
+            if let Err(error) = served {
+                tracing::error!("worker {index}: {error}");
+            }
+        });
+        threads.push(thread.context("starting a worker thread")?);
+    }
+    Ok(Pool { stop, threads: RefCell::new(threads), listening })
+}
+
+impl Pool {
+    /// The listener's addresses, for people.
+    pub(super) fn listening(&self) -> &str {
+        &self.listening
+    }
+
+    /// Whether every worker still runs.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.threads.borrow().iter().any(JoinHandle::is_finished)
+    }
+
+    /// Stops accepting, lets what runs go on until the drain deadline, and waits for the threads.
+    pub(super) async fn stop(&self) {
+        let _ = self.stop.send(true);
+        let threads = std::mem::take(&mut *self.threads.borrow_mut());
+        for thread in threads {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("a worker thread ended with a panic");
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Content-Type as browsers read it, repeated and joined fields included.
+
+use crate::http::content_disposition::is_token;
+use crate::http::head::Fields;
+
+/// Longest essence taken for a media type: RFC 6838 section 4.2 allows 127 for each half.
+const MAX_ESSENCE: usize = 255;
+
+/// Distinct types kept of one response; more are a contradiction anyway.
+const MAX_TYPES: usize = 4;
+
+/// The types a response declares.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Declared {
+    /// Distinct essences in the order of their last mention: browsers go by the last one.
+    essences: Vec<String>,
+}
+
+impl Declared {
+    /// Reads all Content-Type fields. What is no media type counts as not declared.
+    pub(super) fn of(fields: &Fields) -> Self {
+        let mut essences: Vec<String> = Vec::new();
+        for essence in fields.get_all("content-type").flat_map(members).filter_map(essence) {
+            essences.retain(|known| *known != essence);
+            if essences.len() == MAX_TYPES {
+                essences.remove(0);
+            }
+            essences.push(essence);
+        }
+        Self { essences }
+    }
+
+    /// The type browsers go by.
+    pub(super) fn essence(&self) -> Option<&str> {
+        self.essences.last().map(String::as_str)
+    }
+
+    /// Every declared type, the decisive one first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.essences.iter().rev().map(String::as_str)
+    }
+
+    /// Several different types: clients may go by another one than browsers do.
+    pub(super) fn contradicts_itself(&self) -> bool {
+        self.essences.len() > 1
+    }
+}
+
+/// Splits a value at commas outside quotes: repeated fields may have been joined on the way.
+fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quoted = false;
+    let mut escaped = false;
+    value.split(move |&b| {
+        match b {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ => {}
+        }
+        b == b',' && !quoted
+    })
+}
+
+/// `type/subtype` in lower case, without parameters. `None` when it is not two tokens.
+pub(super) fn essence(value: &[u8]) -> Option<String> {
+    let end = value.iter().position(|&b| b == b';').unwrap_or(value.len());
+    let text = value.get(..end)?.trim_ascii();
+    let slash = text.iter().position(|&b| b == b'/')?;
+    let (family, subtype) = (text.get(..slash)?, text.get(slash + 1..)?);
+    (text.len() <= MAX_ESSENCE && is_token(family) && is_token(subtype))
+        .then(|| text.iter().map(|b| char::from(b.to_ascii_lowercase())).collect())
+}

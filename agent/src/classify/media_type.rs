@@ -1,0 +1,274 @@
+//! The table of media types: what becomes of a response of each type.
+//!
+//! Facts after Blink's `mime_util`, Gecko's `nsContentDLF` and the WHATWG MIME Sniffing Standard, for a top-level
+//! navigation that is answered 200 without a Content-Disposition.
+
+/// What a browser does with a type when it navigates to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Handling {
+    Render,
+    Save,
+    /// A viewer of the browser's own (PDF).
+    Viewer,
+    /// The type says nothing; the content decides.
+    Sniff,
+}
+
+/// What a type carries, for requests by which no browser saves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Content {
+    Page,
+    /// What programs exchange: JSON, scripts, styles, fonts, remote procedure calls.
+    Data,
+    Text,
+    Image,
+    Media,
+    Pdf,
+    /// What people keep: documents, archives, programs, tables, opaque octets.
+    File,
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Traits {
+    pub(super) chromium: Handling,
+    pub(super) gecko: Handling,
+    pub(super) content: Content,
+}
+
+/// Looks up an essence (lower case).
+pub(super) fn traits(essence: &str) -> Traits {
+    use Content::*;
+    use Handling::*;
+    let both = |handling, content| Traits { chromium: handling, gecko: handling, content };
+    let apart = |chromium, gecko, content| Traits { chromium, gecko, content };
+    match essence {
+        "text/html" | "application/xhtml+xml" => both(Render, Page),
+
+        "text/css"
+        | "text/javascript"
+        | "application/javascript"
+        | "application/x-javascript"
+        | "application/ecmascript"
+        | "text/ecmascript"
+        | "text/jscript"
+        | "text/livescript"
+        | "text/x-javascript"
+        | "text/x-ecmascript"
+        | "application/x-ecmascript"
+        | "application/json"
+        | "text/json"
+        | "text/xml"
+        | "application/xml"
+        | "text/vtt"
+        | "multipart/x-mixed-replace" => both(Render, Data),
+        "application/atom+xml" | "application/rss+xml" => apart(Render, Save, Data),
+        "application/mathml+xml" | "application/rdf+xml" => apart(Save, Render, Data),
+        "text/event-stream" => apart(Render, Save, Data),
+
+        "text/plain" => both(Render, Text),
+
+        "image/svg+xml"
+        | "image/png"
+        | "image/jpeg"
+        | "image/jpg"
+        | "image/pjpeg"
+        | "image/gif"
+        | "image/webp"
+        | "image/bmp"
+        | "image/x-icon"
+        | "image/vnd.microsoft.icon"
+        | "image/apng"
+        | "image/avif"
+        | "image/x-png" => both(Render, Image),
+        "image/tiff" | "image/heic" | "image/heif" | "image/vnd.adobe.photoshop" | "image/x-canon-cr2" => {
+            both(Save, Image)
+        }
+
+        "video/mp4" | "video/webm" | "video/ogg" | "audio/mpeg" | "audio/mp3" | "audio/wav"
+        | "audio/x-wav" | "audio/ogg" | "audio/webm" | "audio/flac" | "audio/aac" | "audio/mp4"
+        | "audio/x-m4a" | "application/ogg" => both(Render, Media),
+        "video/quicktime" => apart(Save, Render, Media),
+        "video/x-matroska" => apart(Render, Save, Media),
+        "application/vnd.apple.mpegurl" | "application/x-mpegurl" | "application/dash+xml" => {
+            both(Save, Data)
+        }
+
+        "application/pdf" | "text/pdf" | "application/x-pdf" => both(Viewer, Pdf),
+
+        "unknown/unknown" | "application/unknown" | "*/*" => both(Sniff, Unknown),
+
+        // Text that browsers refuse to show, because other programs own it.
+        "text/csv"
+        | "text/x-csv"
+        | "text/comma-separated-values"
+        | "text/tab-separated-values"
+        | "text/tsv"
+        | "text/calendar"
+        | "text/x-calendar"
+        | "text/x-vcalendar"
+        | "text/vcalendar"
+        | "text/vcard"
+        | "text/x-vcard"
+        | "text/x-vcf"
+        | "text/directory"
+        | "text/rtf"
+        | "text/ldif"
+        | "text/qif"
+        | "text/x-qif"
+        | "text/ofx"
+        | "text/vnd.sun.j2me.app-descriptor"
+        | "text/x-ms-iqy"
+        | "text/x-ms-odc"
+        | "text/x-ms-rqy"
+        | "text/x-ms-contact" => both(Save, File),
+
+        // Opaque octets.
+        "application/octet-stream"
+        | "binary/octet-stream"
+        | "application/octetstream"
+        | "application/x-binary"
+        | "application/binary"
+        | "application/force-download"
+        | "application/x-force-download"
+        | "application/x-download"
+        | "application/download"
+        | "application/x-unknown" => both(Save, File),
+
+        // Archives and images of disks.
+        "application/zip"
+        | "application/x-zip-compressed"
+        | "application/x-zip"
+        | "multipart/x-zip"
+        | "application/gzip"
+        | "application/x-gzip"
+        | "application/x-tar"
+        | "application/x-gtar"
+        | "application/x-compressed-tar"
+        | "application/x-7z-compressed"
+        | "application/vnd.rar"
+        | "application/x-rar-compressed"
+        | "application/x-rar"
+        | "application/x-bzip"
+        | "application/x-bzip2"
+        | "application/x-xz"
+        | "application/x-lzma"
+        | "application/zstd"
+        | "application/x-zstd"
+        | "application/java-archive"
+        | "application/vnd.android.package-archive"
+        | "application/x-apple-diskimage"
+        | "application/x-iso9660-image"
+        | "application/x-rpm"
+        | "application/vnd.debian.binary-package"
+        | "application/x-debian-package"
+        | "application/x-cpio" => both(Save, File),
+
+        // Programs.
+        "application/x-msdownload"
+        | "application/x-msi"
+        | "application/x-ms-installer"
+        | "application/vnd.microsoft.portable-executable"
+        | "application/x-dosexec"
+        | "application/x-executable"
+        | "application/x-sh"
+        | "application/x-chrome-extension"
+        | "application/x-xpinstall"
+        | "application/x-shockwave-flash" => both(Save, File),
+
+        // Documents, tables, mail, keys.
+        "application/msword"
+        | "application/rtf"
+        | "application/epub+zip"
+        | "application/x-mobipocket-ebook"
+        | "application/onenote"
+        | "application/postscript"
+        | "application/sql"
+        | "application/x-sql"
+        | "application/x-sqlite3"
+        | "application/vnd.sqlite3"
+        | "application/x-parquet"
+        | "application/vnd.apache.parquet"
+        | "application/csv"
+        | "application/excel"
+        | "application/x-excel"
+        | "application/x-msexcel"
+        | "application/mspowerpoint"
+        | "application/x-pkcs12"
+        | "application/x-pem-file"
+        | "application/pgp-keys"
+        | "application/x-mimearchive"
+        | "message/rfc822"
+        | "application/x-git-upload-pack-result" => both(Save, File),
+
+        // Calls and payloads between programs. Navigating to one saves it; fetching one is how applications work.
+        "application/wasm"
+        | "application/x-ndjson"
+        | "application/jsonl"
+        | "application/x-jsonlines"
+        | "application/yaml"
+        | "application/x-yaml"
+        | "application/grpc"
+        | "application/grpc-web"
+        | "application/grpc-web-text"
+        | "application/x-protobuf"
+        | "application/protobuf"
+        | "application/x-google-protobuf"
+        | "application/vnd.google.protobuf"
+        | "application/x-thrift"
+        | "application/msgpack"
+        | "application/x-msgpack"
+        | "application/vnd.msgpack"
+        | "application/cbor"
+        | "application/x-amz-json-1.0"
+        | "application/x-amz-json-1.1"
+        | "application/x-www-form-urlencoded"
+        | "application/mapi-http"
+        | "application/rpc"
+        | "application/vnd.ms-sync.wbxml"
+        | "application/jwt"
+        | "application/jose"
+        | "application/ocsp-response"
+        | "application/pkix-crl"
+        | "application/dns-message"
+        | "application/x-git-upload-pack-advertisement"
+        | "application/x-git-receive-pack-advertisement"
+        | "application/x-git-receive-pack-result"
+        | "application/font-woff"
+        | "application/x-font-woff"
+        | "application/x-font-ttf"
+        | "application/vnd.ms-fontobject"
+        | "multipart/mixed"
+        | "multipart/related"
+        | "multipart/form-data"
+        | "application/http" => both(Save, Data),
+
+        other => by_family(other),
+    }
+}
+
+/// Types that no list names.
+fn by_family(essence: &str) -> Traits {
+    use Content::*;
+    use Handling::*;
+    let (family, subtype) = essence.split_once('/').unwrap_or((essence, ""));
+    let of = |chromium, gecko, content| Traits { chromium, gecko, content };
+    let office =
+        ["vnd.openxmlformats-", "vnd.ms-", "vnd.oasis.opendocument.", "vnd.visio", "vnd.apple.", "x-iwork-"];
+    match family {
+        "application" if subtype.ends_with("+json") => of(Render, Render, Data),
+        _ if subtype.ends_with("+xml") => of(Save, Save, Data),
+        "application"
+            if ["grpc", "connect+", "vnd.google.octet-stream"].iter().any(|p| subtype.starts_with(p)) =>
+        {
+            of(Save, Save, Data)
+        }
+        "application" if office.iter().any(|prefix| subtype.starts_with(prefix)) => of(Save, Save, File),
+        // Chromium shows every text it has no reason to save; Gecko only the ones it lists.
+        "text" => of(Render, Save, Text),
+        "image" => of(Save, Save, Image),
+        "audio" | "video" => of(Save, Save, Media),
+        "font" | "model" => of(Save, Save, Data),
+        _ => of(Save, Save, Unknown),
+    }
+}

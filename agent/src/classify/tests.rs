@@ -1,0 +1,228 @@
+//! Exchanges and what they are: the fixture, what the process changes, what hostile heads may not do.
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::exchange::{Record, read_line};
+use crate::http::head::Version;
+
+const FIXTURE: &str = include_str!("../../../tests/fixtures/exchanges.jsonl");
+
+fn records() -> Vec<(Record, Value)> {
+    let records: Vec<_> = FIXTURE
+        .lines()
+        .enumerate()
+        .map(|(index, line)| {
+            let record = read_line(line, index + 1).expect("an exchange").expect("no blank line");
+            let value: Value = serde_json::from_str(line).expect("JSON");
+            (record, value["expect"].clone())
+        })
+        .collect();
+    assert!(records.len() > 120, "only {} exchanges", records.len());
+    records
+}
+
+#[test]
+fn every_exchange_of_the_fixture_agrees() {
+    let mut wrong = Vec::new();
+    for (record, expect) in records() {
+        let found = classify(&record.exchange());
+        let found = serde_json::json!({
+            "activity": found.activity.name(),
+            "download": found.download,
+            "filename": found.filename,
+            "mime": found.mime,
+            "kind": found.kind.name(),
+        });
+        if found != expect {
+            wrong.push(format!("{}: {found}\n    want {expect}", record.id));
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn get(fields: &[(&str, &str)]) -> RequestHead {
+    fields.iter().fold(RequestHead::new("GET", "/a.bin", Version::Http11), |head, (n, v)| head.with(n, v))
+}
+
+fn ok(fields: &[(&str, &str)]) -> ResponseHead {
+    fields.iter().fold(ResponseHead::new(200, Version::Http11), |head, (n, v)| head.with(n, v))
+}
+
+fn by(client: Option<ClientKind>, request: &RequestHead, response: &ResponseHead) -> Classification {
+    classify(&Exchange { client, ..Exchange::new(request, response, "files.corp.test") })
+}
+
+#[test]
+fn a_native_program_cannot_pose_as_a_part_of_a_page() {
+    let request =
+        get(&[("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image"), ("User-Agent", "Mozilla/5.0")]);
+    let response = ok(&[("Content-Type", "application/zip"), ("Content-Disposition", "attachment")]);
+    assert!(by(Some(ClientKind::Native), &request, &response).download);
+    assert!(!by(Some(ClientKind::Browser), &request, &response).download);
+    assert!(
+        !by(None, &request, &response).download,
+        "without a known process the request's word is all there is"
+    );
+}
+
+#[test]
+fn a_browser_without_metadata_is_told_by_what_it_accepts() {
+    let image = ok(&[("Content-Type", "image/png"), ("Content-Disposition", "attachment")]);
+    let accept = |accept| by(Some(ClientKind::Browser), &get(&[("Accept", accept)]), &image);
+    assert_eq!(accept("image/avif,image/webp,*/*;q=0.8").kind, Kind::Subresource);
+    assert_eq!(accept("text/html,application/xhtml+xml,*/*;q=0.8").kind, Kind::Attachment);
+    assert_eq!(accept("*/*").kind, Kind::Fetch);
+    let native = by(None, &get(&[("Accept", "image/avif")]), &image);
+    assert_eq!(
+        (native.download, native.kind),
+        (true, Kind::Attachment),
+        "what only claims to be a browser is none"
+    );
+}
+
+#[test]
+fn only_doubtful_types_ask_for_a_look_at_the_body() {
+    let request = get(&[("Sec-Fetch-Mode", "navigate")]);
+    let wanted = |fields: &[(&str, &str)]| Exchange::new(&request, &ok(fields), "h").look_ahead();
+    assert_eq!(wanted(&[("Content-Type", "text/html")]), 0);
+    assert_eq!(wanted(&[("Content-Type", "application/zip")]), 0);
+    assert_eq!(wanted(&[]), sniff::SNIFF_LENGTH);
+    assert_eq!(wanted(&[("Content-Type", "unknown/unknown")]), sniff::SNIFF_LENGTH);
+    assert_eq!(wanted(&[("Content-Type", "text/plain")]), sniff::SNIFF_LENGTH);
+    assert_eq!(wanted(&[("Content-Type", "text/plain"), ("X-Content-Type-Options", "NoSniff")]), 0);
+    assert_eq!(wanted(&[("Content-Encoding", "br")]), 0);
+}
+
+#[test]
+fn other_names_come_along_for_policies() {
+    let request = get(&[("Sec-Fetch-Mode", "navigate")]);
+    let response = ok(&[(
+        "Content-Disposition",
+        "attachment; filename=a/b.txt; filename*0=\"..\\\\run\"; filename*1=.exe",
+    )]);
+    let found = by(None, &request, &response);
+    assert_eq!(found.filename.as_deref(), Some("a_b.txt"));
+    assert_eq!(found.other_filenames, [".._run.exe"]);
+}
+
+#[test]
+fn the_table_of_types_agrees_with_the_browsers() {
+    use media_type::Handling;
+    let table = include_str!("../../../tests/fixtures/media_types.tsv");
+    let name = |handling| match handling {
+        Handling::Render => "render",
+        Handling::Save => "save",
+        Handling::Viewer => "viewer",
+        Handling::Sniff => "sniff",
+    };
+    let mut seen = 0;
+    for row in table.lines().skip(1) {
+        let [essence, chromium, gecko] = row.split('\t').collect::<Vec<_>>()[..] else { panic!("{row:?}") };
+        let traits = media_type::traits(essence);
+        assert_eq!([name(traits.chromium), name(traits.gecko)], [chromium, gecko], "{essence}");
+        seen += 1;
+    }
+    assert!(seen > 140, "only {seen} types");
+}
+
+#[test]
+fn types_are_read_as_browsers_do() {
+    let table: [(&[&str], Option<&str>); 9] = [
+        (&["text/html; charset=utf-8"], Some("text/html")),
+        (&[" Text/HTML "], Some("text/html")),
+        (&["text/html", "image/png"], Some("image/png")),
+        (&["text/html, garbage"], Some("text/html")),
+        (&["text/html;x=\"a,b/c\""], Some("text/html")),
+        (&["text/"], None),
+        (&["/html"], None),
+        (&["text html"], None),
+        (&[""], None),
+    ];
+    for (values, essence) in table {
+        let response = values.iter().fold(ok(&[]), |head, value| head.with("Content-Type", value));
+        assert_eq!(Declared::of(response.fields()).essence(), essence, "{values:?}");
+    }
+    let long = format!("text/{}", "x".repeat(300));
+    assert_eq!(Declared::of(ok(&[("Content-Type", &long)]).fields()).essence(), None);
+}
+
+#[test]
+fn content_is_told_from_its_first_octets() {
+    let table: [(&[u8], &str); 14] = [
+        (b"<!DOCTYPE HTML>", "text/html"),
+        (b"\n <body class=x>", "text/html"),
+        (b"<bodyguard>", "text/plain"),
+        (b"<?xml version=\"1.0\"?>", "text/xml"),
+        (b"%PDF-1.7", "application/pdf"),
+        (b"PK\x03\x04", "application/zip"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "application/msword"),
+        (b"MZ\x90\x00", "application/x-msdownload"),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "image/webp"),
+        (b"\x00\x00\x00\x18ftypisom", "video/mp4"),
+        (b"\xef\xbb\xbf\x00", "text/plain"),
+        (b"plain\ttext\r\n\x0c\x1b[0m", "text/plain"),
+        (b"some\x01thing", "application/octet-stream"),
+        (b"", "text/plain"),
+    ];
+    for (body, essence) in table {
+        assert_eq!(sniff::sniff(body), essence, "{body:?}");
+        for end in 0..body.len() {
+            let _ = sniff::sniff(&body[..end]);
+        }
+    }
+}
+
+/// Heads made of words that matter, in any combination.
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::new()),
+        Just("navigate".to_owned()),
+        Just("no-cors".to_owned()),
+        Just("document".to_owned()),
+        Just("empty".to_owned()),
+        Just("image".to_owned()),
+        Just("inline; filename=\"x".to_owned()),
+        Just("attachment; filename*=UTF-8''%2e%2e%2f%00".to_owned()),
+        Just("text/plain".to_owned()),
+        Just("application/zip".to_owned()),
+        "[ -~]{0,12}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_head_gets_an_answer_that_is_safe_to_show(
+        mode in word(), dest in word(), disposition in word(), kind in word(), status in 0u16..1000,
+        path in "/[ -~]{0,20}", body in prop::option::of(prop::collection::vec(any::<u8>(), 0..20)),
+    ) {
+        let request = RequestHead::new("GET", &path, Version::Http11)
+            .with("Sec-Fetch-Mode", &mode)
+            .with("Sec-Fetch-Dest", &dest);
+        let response = ResponseHead::new(status, Version::Http11)
+            .with("Content-Disposition", &disposition)
+            .with("Content-Type", &kind);
+        let exchange =
+            Exchange { body_prefix: body.as_deref(), ..Exchange::new(&request, &response, "files.corp.test") };
+        let found = classify(&exchange);
+        prop_assert_eq!(found.download, found.activity == ActivityType::Download);
+        for name in found.filename.iter().chain(&found.other_filenames) {
+            prop_assert!(!name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\')), "{:?}", name);
+        }
+        prop_assert!(!found.reason.chars().any(char::is_control));
+    }
+
+    /// Whatever else a response says, an attachment navigated to is a download.
+    #[test]
+    fn an_attachment_navigated_to_is_always_a_download(kind in word(), other in word(), more in word()) {
+        let request = get(&[("Sec-Fetch-Mode", "navigate")]);
+        let response = ok(&[
+            ("Content-Type", &kind),
+            ("Content-Disposition", "attachment; filename=x"),
+            ("X-Other", &other),
+            ("Content-Disposition", &more),
+        ]);
+        prop_assert!(by(None, &request, &response).download);
+    }
+}

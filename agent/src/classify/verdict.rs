@@ -1,0 +1,260 @@
+//! Download or not: the rules in the order in which evidence counts. Who asks, what the response says of itself, which
+//! type it has, and only then what its content looks like.
+
+use std::borrow::Cow;
+
+use super::content_type::Declared;
+use super::media_type::{self, Content, Handling};
+use super::requester::Requester;
+use super::{Exchange, Kind, sniff};
+use crate::http::content_disposition::{Complaint, ContentDisposition};
+
+/// The answer, with the evidence that decided.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) download: bool,
+    pub(super) kind: Kind,
+    pub(super) reason: Cow<'static, str>,
+    /// Type by content, where the response declares none.
+    pub(super) sniffed: Option<&'static str>,
+}
+
+fn pass(kind: Kind, reason: impl Into<Cow<'static, str>>) -> Verdict {
+    Verdict { download: false, kind, reason: reason.into(), sniffed: None }
+}
+
+fn download(kind: Kind, reason: impl Into<Cow<'static, str>>) -> Verdict {
+    Verdict { download: true, kind, reason: reason.into(), sniffed: None }
+}
+
+/// Names under which large services label answers to their own scripts as attachments, so that a browser led to one
+/// saves it instead of running it. Blocking those would stop the services, not a download.
+const GUARD_NAMES: &[&str] = &["response.bin", "f.txt", "json.json", "json.txt", "response.json"];
+
+pub(super) fn verdict(
+    exchange: &Exchange<'_>,
+    requester: Requester,
+    disposition: &ContentDisposition,
+    declared: &Declared,
+) -> Verdict {
+    let status = exchange.response.status();
+    if status < 100 {
+        return pass(Kind::Error, "no response");
+    }
+    if has_no_body(exchange.request.method(), status) {
+        return pass(Kind::Api, "a response without a body");
+    }
+    if is_followed(exchange) {
+        return pass(Kind::Redirect, "a redirect: the response it leads to is judged");
+    }
+    if requester == Requester::Subresource {
+        return pass(
+            Kind::Subresource,
+            "part of a page: browsers use it in place and ignore Content-Disposition",
+        );
+    }
+    if disposition.is_download() {
+        if let Some(verdict) = by_disposition(exchange, requester, disposition, declared) {
+            return verdict;
+        }
+        return pass(
+            Kind::Api,
+            "an answer to a script, labelled attachment only against being opened by itself",
+        );
+    }
+    if status >= 400 {
+        return pass(Kind::Error, "an error response: clients show it or give up");
+    }
+    if is_empty(exchange) {
+        return pass(Kind::Api, "an empty response");
+    }
+    if requester == Requester::DownloadLink {
+        return download(
+            Kind::RequestSignal,
+            "requested by a link with the download attribute: saved whatever it is",
+        );
+    }
+    by_type(exchange, requester, declared)
+}
+
+/// Statuses and methods whose responses never have content (RFC 9110 sections 9.3.2, 15).
+fn has_no_body(method: &str, status: u16) -> bool {
+    method == "HEAD" || (100..200).contains(&status) || matches!(status, 204 | 205 | 304)
+}
+
+/// A redirect that browsers follow. Any other 3xx, or one without an address to go to, is shown or saved like a 200.
+fn is_followed(exchange: &Exchange<'_>) -> bool {
+    matches!(exchange.response.status(), 301 | 302 | 303 | 307 | 308)
+        && exchange.response.fields().get_all("location").any(|address| !address.trim_ascii().is_empty())
+}
+
+fn is_empty(exchange: &Exchange<'_>) -> bool {
+    exchange.body_prefix.is_some_and(<[u8]>::is_empty)
+        || exchange.response.fields().get("content-length").is_some_and(|length| length.trim_ascii() == b"0")
+}
+
+/// The header asks for saving. `None` when it does so only to guard an answer to a script.
+fn by_disposition(
+    exchange: &Exchange<'_>,
+    requester: Requester,
+    disposition: &ContentDisposition,
+    declared: &Declared,
+) -> Option<Verdict> {
+    let kind = match requester {
+        _ if exchange.response.status() == 206 => Kind::Range,
+        Requester::Fetch => Kind::Fetch,
+        Requester::DownloadLink => Kind::RequestSignal,
+        Requester::Navigation | Requester::Native | Requester::Subresource => Kind::Attachment,
+    };
+    if matches!(requester, Requester::Fetch | Requester::Native) && is_guarded_answer(disposition, declared) {
+        return None;
+    }
+    // A plain name beside an extended one is everyday; it is worth a complaint, not a reason.
+    let odd = disposition.complaints().iter().find(|complaint| **complaint != Complaint::NamesDiffer);
+    let reason = match odd {
+        None if requester == Requester::Fetch => {
+            Cow::Borrowed("Content-Disposition: attachment, fetched by a script")
+        }
+        None => Cow::Borrowed("Content-Disposition: attachment"),
+        Some(complaint) => {
+            Cow::Owned(format!("Content-Disposition makes clients save ({})", complaint.text()))
+        }
+    };
+    Some(download(kind, reason))
+}
+
+fn is_guarded_answer(disposition: &ContentDisposition, declared: &Declared) -> bool {
+    let guard = |name: &str| GUARD_NAMES.iter().any(|guard| guard.eq_ignore_ascii_case(name));
+    !declared.contradicts_itself()
+        && disposition.complaints().is_empty()
+        && disposition.filename().is_some_and(guard)
+        && declared.essence().is_some_and(|essence| {
+            matches!(media_type::traits(essence).content, Content::Data | Content::Text)
+        })
+}
+
+/// Whether the type of the response, and with it the verdict, may depend on its content.
+pub(super) fn wants_body(exchange: &Exchange<'_>, declared: &Declared) -> bool {
+    !is_encoded(exchange)
+        && match declared.essence() {
+            None => true,
+            Some(essence) if media_type::traits(essence).chromium == Handling::Sniff => true,
+            Some(essence) => essence == "text/plain" && !is_final(exchange),
+        }
+}
+
+/// With a content coding the octets transferred are not the ones a browser looks at.
+fn is_encoded(exchange: &Exchange<'_>) -> bool {
+    exchange.response.fields().get_all("content-encoding").any(|coding| {
+        !coding.trim_ascii().is_empty() && !coding.trim_ascii().eq_ignore_ascii_case(b"identity")
+    })
+}
+
+/// `X-Content-Type-Options: nosniff`: the declared type is final. Browsers read the first member only.
+fn is_final(exchange: &Exchange<'_>) -> bool {
+    exchange.response.fields().get("x-content-type-options").is_some_and(|value| {
+        value
+            .split(|&b| b == b',')
+            .next()
+            .is_some_and(|first| first.trim_ascii().eq_ignore_ascii_case(b"nosniff"))
+    })
+}
+
+fn by_type(exchange: &Exchange<'_>, requester: Requester, declared: &Declared) -> Verdict {
+    let prefix = exchange.body_prefix.filter(|_| wants_body(exchange, declared));
+    let undeclared = declared.essence().is_none_or(|e| media_type::traits(e).chromium == Handling::Sniff);
+    if undeclared {
+        let Some(prefix) = prefix else {
+            return match requester {
+                Requester::Fetch => pass(Kind::Api, "no media type, fetched by a script"),
+                _ => download(Kind::Sniff, "no media type and no content seen: a client may save it"),
+            };
+        };
+        let sniffed = sniff::sniff(prefix);
+        // Octets that are merely binary are what scripts often exchange; a file's signature is a file.
+        if requester == Requester::Fetch && sniffed == "application/octet-stream" {
+            return Verdict {
+                sniffed: Some(sniffed),
+                ..pass(Kind::Api, "no media type, fetched by a script")
+            };
+        }
+        let verdict = of_type(exchange, requester, sniffed);
+        let kind = if verdict.download { Kind::Sniff } else { verdict.kind };
+        return Verdict { kind, sniffed: Some(sniffed), ..verdict };
+    }
+    if let Some(prefix) = prefix
+        && requester != Requester::Fetch
+        && sniff::is_binary(prefix)
+    {
+        return download(Kind::Sniff, "declared as text/plain, but binary: browsers save it");
+    }
+    // Where types contradict each other, clients may go by any of them.
+    let mut answers = declared.all().map(|essence| of_type(exchange, requester, essence));
+    let first = answers.next().unwrap_or_else(|| pass(Kind::Api, "no media type"));
+    if first.download {
+        return first;
+    }
+    answers.find(|verdict| verdict.download).unwrap_or(first)
+}
+
+/// The verdict by one media type.
+fn of_type(exchange: &Exchange<'_>, requester: Requester, essence: &str) -> Verdict {
+    let partial = exchange.response.status() == 206;
+    if partial && essence == "multipart/byteranges" {
+        return download(Kind::Range, "several ranges of a file");
+    }
+    let traits = media_type::traits(essence);
+    let saved = |kind: Kind, why: &str| {
+        let kind = if partial { Kind::Range } else { kind };
+        let what = if partial { "a part of " } else { "" };
+        download(kind, format!("{what}{essence}: {why}"))
+    };
+    match requester {
+        Requester::Navigation => match handling(exchange, traits) {
+            Handling::Save | Handling::Sniff => saved(Kind::Mime, "browsers save this type"),
+            Handling::Viewer => pass(Kind::Viewer, "shown in the browser's own viewer"),
+            Handling::Render if matches!(traits.content, Content::Image | Content::Media) => {
+                pass(Kind::Preview, "shown by the browser")
+            }
+            Handling::Render => pass(Kind::Mime, "browsers show this type"),
+        },
+        Requester::Fetch => match traits.content {
+            Content::File => saved(Kind::Fetch, "a file, fetched by a script that can save it"),
+            Content::Pdf | Content::Image | Content::Media => {
+                pass(Kind::Preview, "fetched by a script, of a type that pages show")
+            }
+            Content::Page | Content::Data | Content::Text | Content::Unknown => {
+                pass(Kind::Api, "data fetched by a script")
+            }
+        },
+        Requester::Native => match traits.content {
+            Content::File | Content::Pdf | Content::Media | Content::Unknown => {
+                saved(Kind::Mime, "a file for a program that is no browser")
+            }
+            Content::Image if traits.chromium == Handling::Save => {
+                saved(Kind::Mime, "a file for a program that is no browser")
+            }
+            Content::Page | Content::Data | Content::Text | Content::Image => {
+                pass(Kind::Api, "data or a page for a program that is no browser")
+            }
+        },
+        Requester::DownloadLink => {
+            saved(Kind::RequestSignal, "requested by a link with the download attribute")
+        }
+        Requester::Subresource => pass(Kind::Subresource, "part of a page"),
+    }
+}
+
+/// What the browser that asks does with a type. Claims about being one browser or the other are harmless: they move
+/// only types that the two handle differently, all of them readable text or media.
+fn handling(exchange: &Exchange<'_>, traits: media_type::Traits) -> Handling {
+    let agent = exchange.request.fields().get("user-agent").unwrap_or_default();
+    let claims = |name: &str| memchr::memmem::find(agent, name.as_bytes()).is_some();
+    if claims("Firefox/") {
+        traits.gecko
+    } else if claims("AppleWebKit/") || traits.chromium == Handling::Save {
+        traits.chromium
+    } else {
+        traits.gecko
+    }
+}

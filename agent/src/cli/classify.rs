@@ -1,0 +1,202 @@
+//! `portcullis classify`: reads recorded exchanges, prints for each what it is and why. Needs no daemon and no rights.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::classify::classify;
+use crate::exchange::{self, Answer, Format, ReadError, Record};
+
+/// Longest line taken: a head and a body that somebody recorded whole.
+const MAX_LINE: u64 = 64 << 20;
+
+/// Largest HAR document taken; it is one JSON value and has to be held at once.
+const MAX_HAR: u64 = 1 << 30;
+
+/// Broken lines reported before reading is given up: more is not a file of exchanges.
+const MAX_COMPLAINTS: usize = 20;
+
+/// Exit status of a usage or configuration error.
+const BROKEN_INPUT: u8 = 2;
+
+#[derive(Debug, clap::Args)]
+pub struct ClassifyArgs {
+    /// HTTP exchanges, one JSON object a line, or a HAR file. Standard input when left out
+    pub file: Option<PathBuf>,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command on the process's own standard streams.
+pub fn run(args: &ClassifyArgs) -> anyhow::Result<ExitCode> {
+    let name =
+        args.file.as_ref().map_or_else(|| "standard input".to_owned(), |file| file.display().to_string());
+    let input: Box<dyn BufRead> = match &args.file {
+        Some(file) => {
+            Box::new(BufReader::new(File::open(file).with_context(|| format!("cannot open {name}"))?))
+        }
+        None => Box::new(io::stdin().lock()),
+    };
+    // Standard output writes whole lines by itself.
+    let mut out = io::stdout().lock();
+    let show = |record: &Record, out: &mut dyn Write| {
+        let found = classify(&record.exchange());
+        let answer = Answer::new(record, &found);
+        writeln!(out, "{}", if args.json { answer.to_json() } else { answer.to_text() })
+    };
+    let complain = |error: &ReadError| {
+        let _ = writeln!(io::stderr(), "{name}: {error}");
+    };
+    match each_record(input, &mut out, show, complain) {
+        Ok(0) => Ok(ExitCode::SUCCESS),
+        Ok(_) => Ok(ExitCode::from(BROKEN_INPUT)),
+        // The reader has seen enough (`| head`).
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error).with_context(|| format!("cannot read {name} or write the answers")),
+    }
+}
+
+/// Calls `show` for every record of `input`, `complain` for every broken one. Returns how many were broken.
+///
+/// Lines are answered as they come, so that the input may be a pipe that stays open.
+pub fn each_record(
+    mut input: impl BufRead,
+    out: &mut dyn Write,
+    mut show: impl FnMut(&Record, &mut dyn Write) -> io::Result<()>,
+    mut complain: impl FnMut(&ReadError),
+) -> io::Result<usize> {
+    let mut broken = 0;
+    let mut undecided = true;
+    let mut line = Vec::new();
+    for number in 1usize.. {
+        line.clear();
+        if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        let complete = line.ends_with(b"\n") || (line.len() as u64) < MAX_LINE;
+        let text = std::str::from_utf8(&line);
+        if undecided
+            && let Ok(text) = text
+            && !text.trim().is_empty()
+        {
+            undecided = false;
+            if Format::of_first_line(text) == Format::Har {
+                return har(text, input, out, show, complain);
+            }
+        }
+        let record = match text {
+            _ if !complete => Err(ReadError { line: number, what: format!("longer than {MAX_LINE} octets") }),
+            Ok(text) => exchange::read_line(text, number),
+            Err(error) => Err(ReadError {
+                line: number,
+                what: format!("no UTF-8 at octet {}", error.valid_up_to() + 1),
+            }),
+        };
+        match record {
+            Ok(Some(record)) => show(&record, out)?,
+            Ok(None) => {}
+            Err(error) => {
+                complain(&error);
+                broken += 1;
+                if broken == MAX_COMPLAINTS || !complete {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(broken)
+}
+
+fn har(
+    first: &str,
+    input: impl Read,
+    out: &mut dyn Write,
+    mut show: impl FnMut(&Record, &mut dyn Write) -> io::Result<()>,
+    mut complain: impl FnMut(&ReadError),
+) -> io::Result<usize> {
+    let mut document = first.as_bytes().to_vec();
+    input.take(MAX_HAR).read_to_end(&mut document)?;
+    let records = match String::from_utf8(document) {
+        Ok(text) => exchange::read_har(&text),
+        Err(_) => Err(ReadError { line: 0, what: "no HAR document: not UTF-8".to_owned() }),
+    };
+    match records {
+        Ok(records) => {
+            for record in &records {
+                show(record, out)?;
+            }
+            Ok(0)
+        }
+        Err(error) => {
+            complain(&error);
+            Ok(1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! The command on inputs in memory.
+
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// Ids answered, complaints made, number of broken records.
+    fn read(input: &[u8]) -> (Vec<String>, Vec<String>, usize) {
+        let mut complaints = Vec::new();
+        let mut out = Vec::new();
+        let show = |record: &Record, out: &mut dyn Write| writeln!(out, "{}", record.id);
+        let complain = |error: &ReadError| complaints.push(error.to_string());
+        let broken = each_record(Cursor::new(input), &mut out, show, complain).expect("memory does not fail");
+        let ids = String::from_utf8(out).expect("text").lines().map(str::to_owned).collect();
+        (ids, complaints, broken)
+    }
+
+    fn line(id: &str) -> String {
+        format!(
+            r#"{{"id":"{id}","request":{{"method":"GET","url":"https://h/"}},"response":{{"status":200}}}}"#
+        )
+    }
+
+    #[test]
+    fn lines_are_answered_around_a_broken_one() {
+        let input = format!("\n{}\r\n{{\"id\":\n\n{}", line("a"), line("b"));
+        let (ids, complaints, broken) = read(input.as_bytes());
+        assert_eq!(ids, ["a", "b"]);
+        assert_eq!((complaints.len(), broken), (1, 1));
+        assert!(complaints[0].starts_with("line 3: "), "{}", complaints[0]);
+    }
+
+    #[test]
+    fn octets_that_are_no_text_are_named() {
+        let (ids, complaints, _) = read(&[line("a").as_bytes(), b"\n{\"\xff\"}\n"].concat());
+        assert_eq!(ids, ["a"]);
+        assert_eq!(complaints, ["line 2: no UTF-8 at octet 3"]);
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_given_up() {
+        let (ids, complaints, broken) = read("nonsense\n".repeat(1000).as_bytes());
+        assert_eq!((ids.len(), complaints.len(), broken), (0, MAX_COMPLAINTS, MAX_COMPLAINTS));
+    }
+
+    #[test]
+    fn a_har_file_is_read_whole() {
+        let document = "{\n\"log\":{\"entries\":[{\"request\":{\"method\":\"GET\",\"url\":\"https://h/\"},\n\"response\":{\"status\":200}}]}}\n";
+        assert_eq!(read(document.as_bytes()), (vec!["1".to_owned()], Vec::new(), 0));
+        let (ids, complaints, broken) = read(&document.as_bytes()[..60]);
+        assert_eq!((ids.len(), broken), (0, 1));
+        assert!(complaints[0].contains("no HAR document"), "{}", complaints[0]);
+    }
+
+    #[test]
+    fn nothing_is_fine() {
+        assert_eq!(read(b""), (Vec::new(), Vec::new(), 0));
+    }
+}

@@ -1,0 +1,52 @@
+//! `portcullis run`: the daemon in the foreground.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::{USAGE, complain};
+use crate::app::{self, Fault};
+use crate::config::Mode;
+use crate::telemetry;
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// How connections reach the agent, over what the settings say
+    #[arg(long, value_enum)]
+    mode: Option<ModeArg>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ModeArg {
+    /// Hooks on this machine's cgroups
+    Host,
+    /// Forwarded traffic on interfaces
+    Gateway,
+    /// A proxy that clients are told to use
+    Explicit,
+}
+
+pub(super) fn run(arguments: &RunArgs, config: Option<PathBuf>) -> ExitCode {
+    telemetry::start();
+    let mode = arguments.mode.map(|mode| match mode {
+        ModeArg::Host => Mode::Host,
+        ModeArg::Gateway => Mode::Gateway,
+        ModeArg::Explicit => Mode::Explicit,
+    });
+    match app::run(config, mode) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Fault::Configuration(faults)) => {
+            complain(&faults);
+            ExitCode::from(USAGE)
+        }
+        Err(Fault::Unavailable(what)) => {
+            eprintln!("portcullis: {what}");
+            ExitCode::from(USAGE)
+        }
+        Err(Fault::Failed(error)) => {
+            eprintln!("portcullis: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The settings of portcullis.toml as types that cannot be wrong, with their defaults.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalog::HostPattern;
+use crate::policy::Networks;
+
+/// Most ports that are looked at: the kernel compares them one by one.
+pub const MAX_PORTS: usize = 8;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    pub steering: Steering,
+    pub tls: Tls,
+    pub device: Device,
+    pub identity: Identity,
+    /// Named locations.
+    pub networks: Networks,
+    pub activity: Activity,
+    pub metrics: Metrics,
+    pub console: Console,
+    pub paths: Paths,
+}
+
+/// `[steering]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Steering {
+    pub mode: Mode,
+    pub guard: Guard,
+    /// TCP ports that are looked at: 1 to [`MAX_PORTS`], without duplicates.
+    pub ports: Vec<u16>,
+    pub quic: Quic,
+    pub fail: Fail,
+    /// Where the hooks attach; `None`: found by the agent.
+    pub cgroup: Option<PathBuf>,
+    /// The inside interfaces of a gateway.
+    pub interfaces: Vec<Arc<str>>,
+    /// The agent's listener; in explicit mode the proxy's address.
+    pub listen: SocketAddr,
+}
+
+impl Default for Steering {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Host,
+            guard: Guard::Peek,
+            ports: vec![443, 80],
+            quic: Quic::Refuse,
+            fail: Fail::Closed,
+            cgroup: None,
+            interfaces: Vec::new(),
+            listen: local(0),
+        }
+    }
+}
+
+impl Steering {
+    /// What a mode needs that is not set: the command line may override the mode after the file was checked.
+    pub fn missing_for(&self, mode: Mode) -> Option<&'static str> {
+        match mode {
+            Mode::Gateway if self.interfaces.is_empty() => Some("gateway mode needs `steering.interfaces`"),
+            Mode::Gateway | Mode::Host | Mode::Explicit => None,
+        }
+    }
+}
+
+/// How connections come to the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Cgroup hooks on this machine.
+    Host,
+    /// TC on interfaces.
+    Gateway,
+    /// CONNECT proxy, no privileges.
+    Explicit,
+}
+
+/// What happens with addresses that no DNS answer explains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Guard {
+    /// Steered and peeked once.
+    Peek,
+    /// The kernel's net over first segments alone.
+    Sni,
+    /// Every connection to the ports is steered.
+    All,
+    Off,
+}
+
+/// UDP 443 to monitored addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Quic {
+    Refuse,
+    Pass,
+}
+
+/// Monitored apps while the agent is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fail {
+    Closed,
+    Open,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    pub upstream_roots: UpstreamRoots,
+    /// Never decrypted. [`HostMap`](crate::catalog::HostMap) collects them for look-ups.
+    pub bypass: Vec<HostPattern>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum UpstreamRoots {
+    #[default]
+    System,
+    /// A PEM file; absolute.
+    File(PathBuf),
+}
+
+/// `[device]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    pub posture: Posture,
+    /// For [`Posture::File`]; absolute.
+    pub file: PathBuf,
+    /// For [`Posture::Command`]: program (absolute) and arguments.
+    pub command: Vec<Arc<str>>,
+    /// How often the command runs.
+    pub every: Duration,
+    /// How long it may run; not longer than `every`.
+    pub deadline: Duration,
+    pub tags: Vec<Arc<str>>,
+}
+
+impl Default for Device {
+    fn default() -> Self {
+        Self {
+            posture: Posture::Checks,
+            file: "/run/mdm/compliance.json".into(),
+            command: Vec::new(),
+            every: Duration::from_secs(60),
+            deadline: Duration::from_secs(10),
+            tags: Vec::new(),
+        }
+    }
+}
+
+/// Where the device's state comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Posture {
+    Checks,
+    File,
+    Command,
+}
+
+/// `[identity]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Groups beyond those of the host's user database: group to names of users.
+    pub groups: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+}
+
+/// `[activity]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activity {
+    pub retention: Duration,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self { retention: Duration::from_secs(90 * 86_400) }
+    }
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    pub listen: SocketAddr,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { listen: local(9464) }
+    }
+}
+
+/// `[console]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Console {
+    pub listen: SocketAddr,
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self { listen: local(9465) }
+    }
+}
+
+/// `[paths]`, absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    pub state: PathBuf,
+    pub run: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self { state: "/var/lib/portcullis".into(), run: "/run/portcullis".into() }
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}

@@ -1,0 +1,125 @@
+//! What a message means for its connection: persistence, upgrades, expectations, interim responses.
+
+use super::framing::{Framing, declared, request_body};
+use super::limits::Limits;
+use super::refusal::Refusal;
+use crate::http::head::{Fields, RequestHead, ResponseHead, Version};
+
+/// Whether the sender of these fields keeps the connection open behind the message (RFC 9112 section 9.3).
+pub fn keep_alive(fields: &Fields, version: Version) -> bool {
+    match version {
+        Version::Http2 => true,
+        Version::Http11 => !fields.has_token("connection", "close"),
+        Version::Http10 => {
+            !fields.has_token("connection", "close") && fields.has_token("connection", "keep-alive")
+        }
+    }
+}
+
+/// Whether the connection to the origin can serve another request behind this response to `method`.
+///
+/// Not when the body ends with the connection, nor when the response has no body but announces one: an origin that is
+/// wrong about that may send it all the same.
+pub fn response_keep_alive(head: &ResponseHead, method: &str, framing: Framing) -> bool {
+    let announced = declared(head.fields(), head.version());
+    let quiet = match head.status() {
+        204 => matches!(announced, Ok(None | Some(Framing::Length(0)))),
+        // Without a length a 205 ends with the connection (RFC 9112 section 6.3 makes no exception for it).
+        205 => method == "HEAD" || matches!(announced, Ok(Some(Framing::Length(0)))),
+        _ => announced.is_ok(),
+    };
+    quiet && framing != Framing::Close && keep_alive(head.fields(), head.version())
+}
+
+/// What a request asks the connection to become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Upgrade {
+    /// Nothing, or not in a way that obliges anybody: the field is stripped.
+    None,
+    /// A WebSocket (RFC 6455 section 4.1), and nothing else.
+    WebSocket,
+    /// HTTP/2 in clear text, which would carry requests past the parser: stripped, and worth an event.
+    H2c,
+    /// Another protocol, several at once, or a WebSocket asked for in a wrong way: stripped.
+    Other,
+}
+
+/// Reads the Upgrade field of a request.
+pub fn upgrade(head: &RequestHead) -> Upgrade {
+    let asks = |protocol| head.fields().has_token("upgrade", protocol);
+    if asks("h2c") || head.fields().get("http2-settings").is_some() {
+        return Upgrade::H2c;
+    }
+    if head.fields().tokens("upgrade").next().is_none() {
+        return Upgrade::None;
+    }
+    let alone = head.fields().count("upgrade") == 1 && head.fields().tokens("upgrade").count() == 1;
+    let well_formed = head.method() == "GET"
+        && head.version() == Version::Http11
+        && head.fields().has_token("connection", "upgrade")
+        // A body and a switch of protocols leave open where the new protocol begins.
+        && matches!(request_body(head), Ok(Framing::None | Framing::Length(0)));
+    if alone && well_formed && asks("websocket") { Upgrade::WebSocket } else { Upgrade::Other }
+}
+
+/// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1). Any other
+/// expectation is refused.
+pub fn expects_continue(head: &RequestHead) -> Result<bool, Refusal> {
+    let mut members = head.fields().get_all("expect");
+    let Some(expectation) = members.next() else { return Ok(false) };
+    if members.next().is_some() || !expectation.eq_ignore_ascii_case(b"100-continue") {
+        return Err(Refusal::Expectation);
+    }
+    Ok(head.version() == Version::Http11
+        && !matches!(request_body(head), Ok(Framing::None | Framing::Length(0))))
+}
+
+/// The place of a response in its exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Turn {
+    /// Interim: more responses to the same request follow.
+    Interim,
+    /// The protocol was switched as asked; what follows is no HTTP.
+    Switched,
+    /// The response.
+    Final,
+}
+
+/// Follows the responses to one request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Responses {
+    interim: u16,
+}
+
+impl Responses {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Places the next response. `upgrade` is what was forwarded to the origin with the request, so [`Upgrade::None`]
+    /// when the field was stripped.
+    pub fn next(
+        &mut self,
+        response: &ResponseHead,
+        request: Version,
+        upgrade: Upgrade,
+        limits: &Limits,
+    ) -> Result<Turn, Refusal> {
+        match response.status() {
+            101 => {
+                let switches_as_asked = upgrade == Upgrade::WebSocket
+                    && response.version() == Version::Http11
+                    && response.fields().tokens("upgrade").count() == 1
+                    && response.fields().has_token("upgrade", "websocket");
+                if switches_as_asked { Ok(Turn::Switched) } else { Err(Refusal::UpgradeUnasked) }
+            }
+            100..=199 if request == Version::Http10 => Err(Refusal::InterimVersion),
+            100..=199 if self.interim >= limits.interim_responses => Err(Refusal::InterimFlood),
+            100..=199 => {
+                self.interim += 1;
+                Ok(Turn::Interim)
+            }
+            _ => Ok(Turn::Final),
+        }
+    }
+}

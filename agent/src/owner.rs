@@ -1,0 +1,94 @@
+//! The process behind a connection, from /proc: read at once, because short-lived programs are gone in milliseconds.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use agent_common::abi::Flow;
+
+use crate::session::{ClientKind, Process};
+
+/// Executables that are browsers, by file name. Wrappers of Flatpak and Snap run the same names inside.
+const BROWSERS: [&str; 26] = [
+    "brave",
+    "brave-browser",
+    "chrome",
+    "chromium",
+    "chromium-browser",
+    "epiphany",
+    "epiphany-browser",
+    "falkon",
+    "firefox",
+    "firefox-bin",
+    "firefox-esr",
+    "google-chrome",
+    "headless_shell",
+    "konqueror",
+    "librewolf",
+    "microsoft-edge",
+    "midori",
+    "msedge",
+    "opera",
+    "palemoon",
+    "QtWebEngineProcess",
+    "qutebrowser",
+    "vivaldi",
+    "vivaldi-bin",
+    "WebKitNetworkProcess",
+    "zen",
+];
+
+/// Everything known about the process that connected. What the process took with it when it ended is absent.
+pub fn process_of(flow: &Flow) -> Process {
+    let comm = flow.comm.split(|byte| *byte == 0).next().unwrap_or_default();
+    let directory = Path::new("/proc").join(flow.pid.to_string());
+    let exe = fs::read_link(directory.join("exe")).ok().map(|path| {
+        let path = path.to_string_lossy();
+        // The kernel adds this to the name of a replaced file, as after an upgrade of a running program.
+        Arc::from(path.strip_suffix(" (deleted)").unwrap_or(&path))
+    });
+    let name = fs::read_to_string(directory.join("comm"))
+        .map(|name| name.trim_end().to_owned())
+        .unwrap_or_else(|_| String::from_utf8_lossy(comm).into_owned());
+    let cgroup = fs::read_to_string(directory.join("cgroup"))
+        .ok()
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::").map(Arc::from)));
+    Process { pid: Some(flow.pid), exe, name: Some(name.into()), cgroup }
+}
+
+/// Browser or native by the executable; `None` when it is not known, so that the client's claim has to do.
+pub fn kind_of(process: &Process) -> Option<ClientKind> {
+    let exe = process.exe.as_deref()?;
+    let name = exe.rsplit('/').next().unwrap_or(exe);
+    Some(if BROWSERS.contains(&name) { ClientKind::Browser } else { ClientKind::Native })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_found_with_its_executable() {
+        let flow = Flow { pid: std::process::id(), comm: *b"thread-name\0\0\0\0\0", ..Flow::default() };
+        let process = process_of(&flow);
+        let own = std::env::current_exe().unwrap();
+        assert_eq!(process.exe.as_deref(), own.to_str());
+        assert_eq!(kind_of(&process), Some(ClientKind::Native));
+    }
+
+    #[test]
+    fn a_process_that_ended_keeps_what_the_kernel_noted() {
+        let flow = Flow { pid: u32::MAX, comm: *b"curl\0\0\0\0\0\0\0\0\0\0\0\0", ..Flow::default() };
+        let process = process_of(&flow);
+        assert_eq!((process.exe.as_deref(), process.name.as_deref()), (None, Some("curl")));
+        assert_eq!(kind_of(&process), None);
+    }
+
+    #[test]
+    fn browsers_are_known_by_their_executable() {
+        let of = |exe: &str| kind_of(&Process { exe: Some(exe.into()), ..Process::default() });
+        assert_eq!(of("/usr/lib/chromium/chromium"), Some(ClientKind::Browser));
+        assert_eq!(of("/usr/lib/firefox-esr/firefox-esr"), Some(ClientKind::Browser));
+        assert_eq!(of("/usr/bin/curl"), Some(ClientKind::Native));
+    }
+}

@@ -1,0 +1,248 @@
+//! The one table of what happens when something cannot be parsed, looked up, verified or reached.
+
+use super::decision::{Action, Decision, Reason};
+
+/// Where on the way through the agent it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    Accept,
+    Peek,
+    Identity,
+    Posture,
+    Upstream,
+    Http,
+    Record,
+}
+
+impl Stage {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Peek => "peek",
+            Self::Identity => "identity",
+            Self::Posture => "posture",
+            Self::Upstream => "upstream",
+            Self::Http => "http",
+            Self::Record => "record",
+        }
+    }
+}
+
+/// What failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// The kernel has no original destination for an accepted connection.
+    OriginalDestinationMissing,
+    /// A ClientHello without server name at an address that was steered.
+    NoServerName,
+    ClientHelloUnparsable,
+    ClientHelloTooLarge,
+    ClientHelloTimeout,
+    /// First bytes that are neither TLS nor HTTP, at an address of a monitored app.
+    UnknownProtocol,
+    /// The same at an address that was steered only because no DNS answer explains it.
+    UnexplainedProtocol,
+    /// Encrypted ClientHello whose outer name is monitored: the inner name could be any.
+    EncryptedClientHello,
+    UserUnknown,
+    PostureUnknown,
+    UpstreamConnect,
+    UpstreamVerification,
+    UpstreamProtocol,
+    RequestFraming,
+    ResponseFraming,
+    ActivityLogFull,
+}
+
+/// What happens to the connection or exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Passed on untouched, undecrypted.
+    Relay,
+    /// Ended before anything of the origin reaches the client, and recorded.
+    Refuse,
+    /// Goes on, with the part that failed unknown.
+    Continue,
+}
+
+impl Failure {
+    pub const ALL: [Failure; 16] = [
+        Self::OriginalDestinationMissing,
+        Self::NoServerName,
+        Self::ClientHelloUnparsable,
+        Self::ClientHelloTooLarge,
+        Self::ClientHelloTimeout,
+        Self::UnknownProtocol,
+        Self::UnexplainedProtocol,
+        Self::EncryptedClientHello,
+        Self::UserUnknown,
+        Self::PostureUnknown,
+        Self::UpstreamConnect,
+        Self::UpstreamVerification,
+        Self::UpstreamProtocol,
+        Self::RequestFraming,
+        Self::ResponseFraming,
+        Self::ActivityLogFull,
+    ];
+
+    /// Stable name for metric labels and log fields.
+    pub const fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// For the record and the reader.
+    pub const fn words(self) -> &'static str {
+        self.row().3
+    }
+
+    pub const fn stage(self) -> Stage {
+        self.row().0
+    }
+
+    /// The table: stage, name, outcome, words.
+    const fn row(self) -> (Stage, &'static str, Outcome, &'static str) {
+        use Outcome::{Continue, Refuse, Relay};
+        match self {
+            Self::OriginalDestinationMissing => {
+                (Stage::Accept, "no_original_dst", Refuse, "the original destination is unknown")
+            }
+            Self::NoServerName => {
+                (Stage::Peek, "no_sni", Refuse, "the ClientHello names no server at a steered address")
+            }
+            Self::ClientHelloUnparsable => {
+                (Stage::Peek, "client_hello_unparsable", Refuse, "the ClientHello cannot be parsed")
+            }
+            Self::ClientHelloTooLarge => {
+                (Stage::Peek, "client_hello_too_large", Refuse, "the ClientHello is larger than allowed")
+            }
+            Self::ClientHelloTimeout => {
+                (Stage::Peek, "client_hello_timeout", Refuse, "the ClientHello did not arrive in time")
+            }
+            Self::UnknownProtocol => (
+                Stage::Peek,
+                "unknown_protocol",
+                Refuse,
+                "the client speaks neither TLS nor HTTP to a monitored app",
+            ),
+            Self::UnexplainedProtocol => (
+                Stage::Peek,
+                "unexplained_protocol",
+                Relay,
+                "the client speaks neither TLS nor HTTP to an address that belongs to no monitored app",
+            ),
+            Self::EncryptedClientHello => {
+                (Stage::Peek, "ech", Refuse, "the ClientHello hides its server name behind a monitored one")
+            }
+            Self::UserUnknown => {
+                (Stage::Identity, "user_unknown", Continue, "the owner of the connection is unknown")
+            }
+            Self::PostureUnknown => (
+                Stage::Posture,
+                "posture_unknown",
+                Continue,
+                "the device state is unknown and counts as not compliant",
+            ),
+            Self::UpstreamConnect => {
+                (Stage::Upstream, "upstream_connect", Refuse, "the origin could not be connected to")
+            }
+            Self::UpstreamVerification => (
+                Stage::Upstream,
+                "upstream_verification",
+                Refuse,
+                "the origin's certificate could not be verified",
+            ),
+            Self::UpstreamProtocol => {
+                (Stage::Upstream, "upstream_protocol", Refuse, "the origin broke the protocol")
+            }
+            Self::RequestFraming => {
+                (Stage::Http, "request_framing", Refuse, "the request can be read in more than one way")
+            }
+            Self::ResponseFraming => {
+                (Stage::Http, "response_framing", Refuse, "the response can be read in more than one way")
+            }
+            Self::ActivityLogFull => (
+                Stage::Record,
+                "activity_log_full",
+                Continue,
+                "the activity log is full; the record is counted as lost",
+            ),
+        }
+    }
+}
+
+/// What the table says.
+pub const fn outcome(failure: Failure) -> Outcome {
+    failure.row().2
+}
+
+impl Decision {
+    /// The decision that a failure takes in place of the policies: refusals block, everything else passes.
+    /// `revision` is that of the policy set in force.
+    pub fn for_failure(failure: Failure, revision: u64) -> Self {
+        let action = match outcome(failure) {
+            Outcome::Refuse => Action::Block,
+            Outcome::Relay | Outcome::Continue => Action::Allow,
+        };
+        Self {
+            action,
+            policy: None,
+            rule: None,
+            reason: Reason::Failure(failure.words()),
+            message: None,
+            report_only: Vec::new(),
+            revision,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn the_table() {
+        use Failure as F;
+        use Outcome::{Continue, Refuse, Relay};
+        let expected = [
+            (F::OriginalDestinationMissing, Refuse),
+            (F::NoServerName, Refuse),
+            (F::ClientHelloUnparsable, Refuse),
+            (F::ClientHelloTooLarge, Refuse),
+            (F::ClientHelloTimeout, Refuse),
+            (F::UnknownProtocol, Refuse),
+            (F::UnexplainedProtocol, Relay),
+            (F::EncryptedClientHello, Refuse),
+            (F::UserUnknown, Continue),
+            (F::PostureUnknown, Continue),
+            (F::UpstreamConnect, Refuse),
+            (F::UpstreamVerification, Refuse),
+            (F::UpstreamProtocol, Refuse),
+            (F::RequestFraming, Refuse),
+            (F::ResponseFraming, Refuse),
+            (F::ActivityLogFull, Continue),
+        ];
+        assert_eq!(expected.map(|(failure, _)| failure), F::ALL);
+        for (failure, outcome) in expected {
+            assert_eq!(super::outcome(failure), outcome, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_distinct_and_fit_for_labels() {
+        let names: HashSet<_> = Failure::ALL.iter().map(|failure| failure.name()).collect();
+        assert_eq!(names.len(), Failure::ALL.len());
+        assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+    }
+
+    #[test]
+    fn a_refusal_is_a_block_with_its_reason() {
+        for failure in Failure::ALL {
+            let decision = Decision::for_failure(failure, 7);
+            assert_eq!(decision.action() == Action::Block, outcome(failure) == Outcome::Refuse);
+            assert_eq!(decision.reason(), &Reason::Failure(failure.words()));
+            assert_eq!((decision.policy(), decision.revision()), (None, 7));
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The session control of a policy and the rules of a custom one.
+
+use std::sync::Arc;
+
+use super::refuse_empty;
+use crate::catalog::Glob;
+use crate::document::{Fault, Table, Value, parse_size};
+use crate::policy::decision::Action;
+use crate::policy::rule::{Control, FileFilter, Rule, RuleActivity};
+
+const SESSION_KEYS: &[&str] = &["control", "message", "rule"];
+const RULE_KEYS: &[&str] = &["name", "activity", "files", "content", "action", "message"];
+const FILE_KEYS: &[&str] = &["extensions", "names", "mime", "larger_than"];
+const CONTENT_KEYS: &[&str] = &["detect", "at_least"];
+const ACTIONS: [(&str, Action); 3] = [
+    (Action::Allow.name(), Action::Allow),
+    (Action::Monitor.name(), Action::Monitor),
+    (Action::Block.name(), Action::Block),
+];
+/// Words of the contract that need a part this version does not have. A rule that would silently do nothing is worse
+/// than a refused one.
+const PAGE_ACTIVITIES: [&str; 3] = ["copy", "cut", "paste"];
+/// Longest message to a user, in characters.
+const MAX_MESSAGE: usize = 1000;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    BlockDownloads,
+    MonitorOnly,
+    Custom,
+}
+
+const CONTROLS: [(&str, Kind); 3] = [
+    ("block-downloads", Kind::BlockDownloads),
+    ("monitor-only", Kind::MonitorOnly),
+    ("custom", Kind::Custom),
+];
+
+/// The control, absent when the policy has none, and the message of the policy.
+pub(super) fn read_session(policy: &Table<'_>) -> (Option<Control>, Option<Arc<str>>) {
+    let table = policy.table("session", SESSION_KEYS);
+    let rules: Vec<Rule> = table.tables("rule", RULE_KEYS).iter().zip(1..).filter_map(rule).collect();
+    let message = table.get("message").and_then(|value| message(&value));
+    let kind = match table.get("control") {
+        Some(value) => value.choice(&CONTROLS),
+        None => {
+            if let Some(orphan) = table.get("rule") {
+                orphan.complain(Fault::new("rules need a control").help("add `control = \"custom\"`"));
+            }
+            None
+        }
+    };
+    let control = match kind {
+        Some(Kind::Custom) => {
+            if table.get("rule").is_none() {
+                table.complain(
+                    Fault::new("a custom control needs rules").help("add `[[policy.session.rule]]`"),
+                );
+            }
+            Some(Control::Custom(rules))
+        }
+        Some(kind) => {
+            if let Some(unread) = table.get("rule") {
+                let fault = Fault::new("only the control \"custom\" reads rules");
+                unread.complain(fault.help("write `control = \"custom\"`, or drop the rules"));
+            }
+            Some(if kind == Kind::MonitorOnly { Control::MonitorOnly } else { Control::BlockDownloads })
+        }
+        None => None,
+    };
+    (control, message)
+}
+
+fn rule((table, number): (&Table<'_>, usize)) -> Option<Rule> {
+    let name = table.get("name").and_then(|value| value.name()).map(Arc::from);
+    let activities = table.get("activity").map(|value| {
+        refuse_empty(&value, "no activity is named, so the rule would never match");
+        value.each(activity)
+    });
+    if let Some(content) = table.get("content") {
+        content.as_table(CONTENT_KEYS);
+        let fault = Fault::new("content inspection is not available in this version");
+        content.complain(fault.help("remove `content`; `files` can match names, types and sizes"));
+    }
+    let files = file_filter(&table.table("files", FILE_KEYS));
+    let message = table.get("message").and_then(|value| message(&value));
+    let action = table
+        .require("action", "say `action = \"allow\"`, `\"monitor\"` or `\"block\"`")?
+        .choice(&ACTIONS)?;
+    Some(Rule {
+        name: name.unwrap_or_else(|| format!("rule {number}").into()),
+        activities: activities.unwrap_or_default(),
+        files,
+        action,
+        message,
+    })
+}
+
+fn activity(value: &Value<'_>) -> Option<RuleActivity> {
+    value.parse(|text| {
+        if PAGE_ACTIVITIES.contains(&text) {
+            let fault =
+                Fault::new(format!("restricting \"{text}\" in pages is not available in this version"));
+            return Err(fault.help("remove it from the list"));
+        }
+        let choices = RuleActivity::CHOICES;
+        match choices.iter().find(|(name, _)| *name == text) {
+            Some((_, activity)) => Ok(*activity),
+            None => Err(Fault::unknown("activity", text, choices.iter().map(|(name, _)| *name))),
+        }
+    })
+}
+
+fn file_filter(table: &Table<'_>) -> FileFilter {
+    let globs = |key, read: fn(&str) -> Result<Glob, Fault>| -> Vec<Glob> {
+        let Some(value) = table.get(key) else { return Vec::new() };
+        refuse_empty(&value, "the list is empty, so the rule would never match");
+        value.each(|item| item.parse(read))
+    };
+    FileFilter {
+        extensions: globs("extensions", extension),
+        names: globs("names", name_glob),
+        mime: globs("mime", mime),
+        larger_than: table.get("larger_than").and_then(|value| size(&value)),
+    }
+}
+
+fn size(value: &Value<'_>) -> Option<u64> {
+    if value.is_integer() { value.integer(0..=u64::MAX) } else { value.parse(parse_size) }
+}
+
+fn name_glob(text: &str) -> Result<Glob, Fault> {
+    Glob::name(text).map_err(|error| Fault::new(error.to_string()))
+}
+
+fn extension(text: &str) -> Result<Glob, Fault> {
+    let bare = text.strip_prefix('.').unwrap_or(text);
+    if bare.is_empty() || bare.contains(['*', '?', '/']) {
+        let fault = Fault::new("an extension is written without wildcards, as in `docx`");
+        return Err(fault.help("patterns over whole names go into `names`"));
+    }
+    Glob::extension(bare).map_err(|error| Fault::new(error.to_string()))
+}
+
+fn mime(text: &str) -> Result<Glob, Fault> {
+    match text.split_once('/') {
+        Some((main, sub)) if !main.is_empty() && !sub.is_empty() && !text.contains([';', ' ']) => {
+            name_glob(text)
+        }
+        _ => {
+            let fault = Fault::new("not a media type");
+            Err(fault.help("write type and subtype without parameters, as in `application/pdf` or `image/*`"))
+        }
+    }
+}
+
+fn message(value: &Value<'_>) -> Option<Arc<str>> {
+    let text = value.text()?;
+    let fault = if text.trim().is_empty() {
+        "must not be empty"
+    } else if text.chars().count() > MAX_MESSAGE {
+        "a message has at most 1000 characters"
+    } else if text.chars().any(|c| c.is_control() && c != '\n') {
+        "must not contain control characters"
+    } else {
+        return Some(text.into());
+    };
+    value.complain(Fault::new(fault));
+    None
+}

@@ -1,0 +1,200 @@
+//! The pipeline of one connection: peek, decide whether to inspect, then inspect or relay. The one place that sees
+//! every stage.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use agent_common::abi::Flow;
+use arc_swap::ArcSwap;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::deadline::Deadlines;
+use super::dial::{self, Dialer};
+use super::inspect;
+use super::relay::{Relayed, UNTOUCHED_IDLE, relay};
+use super::side::Side;
+use crate::addr::{ClientAddr, OriginalDst};
+use crate::catalog::App;
+use crate::http::h1::Limits;
+use crate::identity::Identity;
+use crate::policy::failure_mode::{self, Failure, Outcome};
+use crate::posture;
+use crate::record::Recorder;
+use crate::record::guard::ConnectionGuard;
+use crate::record::metrics::{Direction, Path};
+use crate::reload::{self, Snapshot};
+use crate::steering::{FlowMiss, Flows};
+use crate::tls::{self, ClientHello, ClientSide, OriginConnector, PeekDeadlines, Peeked, ServerName};
+
+/// What all workers share. Everything in it is read without a lock that another core holds.
+pub struct Shared {
+    pub snapshot: reload::Current,
+    pub device: posture::Current,
+    pub identity: Identity,
+    pub clients: ClientSide,
+    pub origins: ArcSwap<OriginConnector>,
+    pub recorder: Recorder,
+    pub limits: Limits,
+    pub deadlines: Deadlines,
+    pub peek: PeekDeadlines,
+}
+
+/// One worker thread's own things.
+pub struct Worker {
+    pub shared: Arc<Shared>,
+    pub flows: RefCell<Flows>,
+    pub dialer: Dialer,
+}
+
+/// A steered connection as it was accepted.
+pub struct Accepted {
+    pub stream: TcpStream,
+    pub client: ClientAddr,
+    pub original_dst: OriginalDst,
+    pub flow: Flow,
+}
+
+/// What the connection is known to want, once its first bytes were read.
+enum Wish {
+    /// TLS to a name.
+    Tls { hello: ClientHello, name: String },
+    /// Something that begins like an HTTP request in clear text.
+    PlainHttp,
+    Failed(Failure),
+    /// The client went away before it said anything.
+    Gone,
+}
+
+/// Serves one accepted connection to its end.
+pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, listener_port: u16) {
+    let mut guard = ConnectionGuard::begin(&worker.shared.recorder.metrics);
+    let taken = worker.flows.borrow_mut().take(client, listener_port);
+    let flow = match taken {
+        Ok(flow) => flow,
+        Err(miss) => {
+            // Nobody is dialled for a connection that the kernel did not steer.
+            if let FlowMiss::Kernel(_) = miss {
+                tracing::warn!(%client, "{miss}");
+            }
+            log_failure(Failure::OriginalDestinationMissing, client, None);
+            abort(stream);
+            return;
+        }
+    };
+    let original_dst = OriginalDst(flow.original_dst());
+    let accepted = Accepted { stream, client: ClientAddr(client), original_dst, flow };
+    route(&worker, accepted, &mut guard).await;
+}
+
+async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &mut ConnectionGuard) {
+    // Heads and small bodies must not wait for each other's acknowledgements.
+    let _ = accepted.stream.set_nodelay(true);
+    let peeked = tls::peek(&mut accepted.stream, worker.shared.peek).await;
+    let (wish, bytes) = wish_of(peeked);
+    let snapshot = worker.shared.snapshot.load_full();
+    match wish {
+        Wish::Gone => {}
+        Wish::Failed(failure) => fail(worker, accepted, bytes, failure, guard).await,
+        Wish::PlainHttp => inspect::plain(worker, accepted, bytes, guard).await,
+        Wish::Tls { hello, name } => match snapshot.catalog.lookup(&name) {
+            Some(app) if is_bypassed(&snapshot, &name) => {
+                guard.set_app(&app.id);
+                guard.set_path(Path::Bypassed);
+                tracing::info!(app = %app.id, name, "bypassed: the name is in [tls] bypass");
+                untouched(worker, accepted, bytes, guard).await;
+            }
+            Some(app) if snapshot.policies.selects(app) => {
+                let app: Arc<App> = app.clone();
+                guard.set_app(&app.id);
+                inspect::tls(worker, accepted, bytes, &hello, &name, app, guard).await;
+            }
+            _ => {
+                guard.set_path(Path::Spliced);
+                untouched(worker, accepted, bytes, guard).await;
+            }
+        },
+    }
+}
+
+fn wish_of(peeked: Peeked) -> (Wish, Vec<u8>) {
+    match peeked {
+        Peeked::Tls { hello, bytes } => match &hello.server_name {
+            ServerName::Name(name) => (Wish::Tls { name: name.clone(), hello }, bytes),
+            ServerName::Absent | ServerName::Unusable => (Wish::Failed(Failure::NoServerName), bytes),
+        },
+        // A method is what tells HTTP from everything else; the codec does the judging.
+        Peeked::Plain { bytes } if bytes.first().is_some_and(u8::is_ascii_uppercase) => (Wish::PlainHttp, bytes),
+        Peeked::Plain { bytes } => (Wish::Failed(Failure::UnknownProtocol), bytes),
+        Peeked::Malformed { bytes } => (Wish::Failed(Failure::ClientHelloUnparsable), bytes),
+        Peeked::TooLarge { bytes } => (Wish::Failed(Failure::ClientHelloTooLarge), bytes),
+        Peeked::TimedOut { bytes } => (Wish::Failed(Failure::ClientHelloTimeout), bytes),
+        Peeked::Closed { bytes } => (Wish::Gone, bytes),
+    }
+}
+
+fn is_bypassed(snapshot: &Snapshot, name: &str) -> bool {
+    snapshot.config.tls.bypass.iter().any(|pattern| pattern.matches(name))
+}
+
+/// What the failure table says, done.
+async fn fail(
+    worker: &Rc<Worker>,
+    accepted: Accepted,
+    bytes: Vec<u8>,
+    failure: Failure,
+    guard: &mut ConnectionGuard,
+) {
+    log_failure(failure, accepted.client.0, Some(accepted.original_dst));
+    match failure_mode::outcome(failure) {
+        Outcome::Relay | Outcome::Continue => {
+            guard.set_path(Path::Spliced);
+            untouched(worker, accepted, bytes, guard).await;
+        }
+        Outcome::Refuse => abort(accepted.stream),
+    }
+}
+
+pub(super) fn log_failure(failure: Failure, client: SocketAddr, to: Option<OriginalDst>) {
+    let to = to.map(|to| to.to_string());
+    tracing::info!(failure = failure.name(), %client, to, "{}", failure.words());
+}
+
+/// Copies both directions without looking: the client sees the origin's own certificate.
+async fn untouched(worker: &Rc<Worker>, accepted: Accepted, bytes: Vec<u8>, guard: &mut ConnectionGuard) {
+    let origin = match worker.dialer.dial(accepted.original_dst).await {
+        Ok(origin) => origin,
+        Err(error) => {
+            worker.shared.recorder.metrics.upstream_failure(dial::failure_name(&error));
+            abort(accepted.stream);
+            return;
+        }
+    };
+    let mut client = Side::new(accepted.stream);
+    client.input = super::buffer::Input::with_bytes(bytes);
+    let mut origin = Side::new(origin);
+    let mut relayed = Relayed::default();
+    let ended = relay(&mut client, &mut origin, UNTOUCHED_IDLE, &mut relayed).await;
+    guard.relayed(Direction::ToOrigin, relayed.to_origin);
+    guard.relayed(Direction::ToClient, relayed.to_client);
+    if ended.is_err() {
+        // What broke on one side breaks on the other, as it would have without us.
+        abort(client.stream);
+        abort(origin.stream);
+    }
+}
+
+/// Closes with a reset: the other end sees a failure, not an orderly end.
+pub(super) fn abort(stream: TcpStream) {
+    // Lost is at most the reset itself.
+    let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+}
+
+/// Writes what is left to say and closes in order.
+pub(super) async fn say_and_close(mut stream: TcpStream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.shutdown().await
+}

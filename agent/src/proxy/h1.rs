@@ -1,0 +1,450 @@
+//! HTTP/1.1 on an inspected connection: request by request, heads held, bodies streaming, a verdict before the first
+//! body byte.
+
+use std::future::Future;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use super::deadline::{Deadlines, Stalled, while_moving};
+use super::enforce::Answer;
+use super::pump::{Pump, PumpError};
+use super::relay::{RelayError, Relayed, relay};
+use super::side::Side;
+use crate::http::h1::connection::{self, Responses, Turn, Upgrade};
+use crate::http::h1::{
+    self, Emit, Framing, Limits, Parsed, Peer, Refusal, RequestReader, ResponseReader, Target,
+};
+use crate::http::head::{RequestHead, ResponseHead, Version};
+
+/// How an inspected connection ended. Each has a stable name for the log.
+#[derive(Debug)]
+pub enum Ended {
+    /// The client closed between two requests, or asked to close.
+    Done,
+    /// The client was idle for too long.
+    Idle,
+    ClientBroken,
+    /// What a peer sent could not be read safely.
+    Refused(Peer, Refusal),
+    OriginBroken(&'static str),
+    Stalled,
+    /// The connection was upgraded and both sides have ended.
+    Upgraded(Relayed),
+}
+
+/// What the proxy asks about each exchange, and tells it. Implemented by the pipeline, and by tests in memory.
+pub trait Exchanges {
+    type Origin: AsyncRead + AsyncWrite + Unpin;
+
+    /// A fresh connection to the origin, verified for the name of this session.
+    fn dial(&self) -> impl Future<Output = Result<Self::Origin, &'static str>>;
+    /// Before anything of the request is sent on. `Some` answers the client and keeps the request from the origin.
+    fn request(&self, request: &RequestHead) -> Option<Answer>;
+    /// Before the first byte of the response reaches the client. `Some` is sent instead of it.
+    fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer>;
+    /// Payload bytes moved: to the origin, to the client.
+    fn moved(&self, to_origin: u64, to_client: u64);
+}
+
+/// Serves requests until one side has had enough. `origin` is the connection that was verified before the client's
+/// handshake was answered.
+pub async fn serve<C, X>(
+    client: &mut Side<C>,
+    origin: X::Origin,
+    exchanges: &X,
+    limits: &Limits,
+    deadlines: &Deadlines,
+) -> Ended
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    X: Exchanges,
+{
+    let mut proxy = Proxy {
+        client,
+        origin: Some(Origin { side: Side::new(origin), reader: ResponseReader::new(), used: false }),
+        reader: RequestReader::new(Target::Origin),
+        exchanges,
+        limits,
+        deadlines,
+        mid_response: false,
+    };
+    loop {
+        match proxy.exchange().await {
+            Ok(Next::Again) => {}
+            Ok(Next::Close) => break,
+            Err(ended) => return proxy.refuse(ended).await,
+        }
+    }
+    // A failure to say goodbye changes nothing: every response is complete.
+    let _ = proxy.client.shutdown().await;
+    Ended::Done
+}
+
+/// Whether the client's connection serves another request.
+enum Next {
+    Again,
+    Close,
+}
+
+struct Origin<S> {
+    side: Side<S>,
+    reader: ResponseReader,
+    /// It has served a request already: it may have been closed since.
+    used: bool,
+}
+
+struct Proxy<'a, C, X: Exchanges> {
+    client: &'a mut Side<C>,
+    origin: Option<Origin<X::Origin>>,
+    reader: RequestReader,
+    exchanges: &'a X,
+    limits: &'a Limits,
+    deadlines: &'a Deadlines,
+    /// A response has begun and is not complete: nothing else may be written to the client.
+    mid_response: bool,
+}
+
+/// One request as it is served.
+struct Request {
+    head: RequestHead,
+    framing: Framing,
+    upgrade: Upgrade,
+    /// The client keeps its side open behind this exchange.
+    persistent: bool,
+}
+
+/// The head of the response, and the request's body so far.
+struct Response {
+    head: ResponseHead,
+    turn: Turn,
+    body: Pump,
+    sent: bool,
+}
+
+impl<C, X> Proxy<'_, C, X>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    X: Exchanges,
+{
+    async fn exchange(&mut self) -> Result<Next, Ended> {
+        let Some(head) = self.read_request().await? else { return Ok(Next::Close) };
+        let client_fault = |refusal| Ended::Refused(Peer::Client, refusal);
+        let framing = h1::request_body(&head).map_err(client_fault)?;
+        connection::expects_continue(&head).map_err(client_fault)?;
+        let upgrade = match connection::upgrade(&head) {
+            Upgrade::WebSocket => Upgrade::WebSocket,
+            Upgrade::None | Upgrade::H2c | Upgrade::Other => Upgrade::None,
+        };
+        let persistent = connection::keep_alive(head.fields(), head.version());
+        let request = Request { head, framing, upgrade, persistent };
+        if let Some(answer) = self.exchanges.request(&request.head) {
+            // A body that nobody reads cannot be told from the next request.
+            let body_read = matches!(request.framing, Framing::None | Framing::Length(0));
+            return self.answer(&request, &answer, body_read).await;
+        }
+        let response = self.forward(&request).await?;
+        if response.turn == Turn::Switched {
+            return self.upgraded(&request, &response.head).await;
+        }
+        if let Some(answer) = self.exchanges.response(&request.head, &response.head) {
+            // The rest of the blocked body is not fetched: its connection goes.
+            self.origin = None;
+            return self.answer(&request, &answer, response.sent).await;
+        }
+        self.pass(request, response).await
+    }
+
+    /// `None` when the client closed, or stayed silent, between two requests.
+    async fn read_request(&mut self) -> Result<Option<RequestHead>, Ended> {
+        let mut begun = false;
+        loop {
+            match self.reader.read(self.client.input.unread(), self.limits) {
+                Parsed::Complete(head, consumed) => {
+                    self.client.input.consume(consumed);
+                    return Ok(Some(head));
+                }
+                Parsed::Refused(refusal) => return Err(Ended::Refused(Peer::Client, refusal)),
+                Parsed::More => {}
+            }
+            begun |= !self.client.input.unread().is_empty();
+            let wait = if begun { self.deadlines.request_head } else { self.deadlines.idle };
+            match timeout(wait, self.client.fill()).await {
+                Ok(Ok(0)) if !begun => return Ok(None),
+                Ok(Ok(0)) => return Err(Ended::Refused(Peer::Client, Refusal::Truncated)),
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => return Err(Ended::ClientBroken),
+                Err(_) if begun => return Err(Ended::Stalled),
+                Err(_) => return Err(Ended::Idle),
+            }
+        }
+    }
+
+    /// Sends the request on and reads the head of the response that counts. Interim responses go to the client.
+    async fn forward(&mut self, request: &Request) -> Result<Response, Ended> {
+        let no_body = matches!(request.framing, Framing::None | Framing::Length(0));
+        loop {
+            let mut origin = match self.origin.take() {
+                Some(mut origin) => {
+                    if origin.used && origin.side.is_stale().await { self.dial().await? } else { origin }
+                }
+                None => self.dial().await?,
+            };
+            let emit = Emit {
+                framing: request.framing,
+                persistent: true,
+                upgrade: request.upgrade == Upgrade::WebSocket,
+            };
+            h1::write_request(&request.head, emit, origin.side.out())
+                .map_err(|refusal| Ended::Refused(Peer::Client, refusal))?;
+            let reused = std::mem::replace(&mut origin.used, true);
+            match self.exchange_heads(request, &mut origin).await {
+                Ok(response) => {
+                    self.origin = Some(origin);
+                    return Ok(response);
+                }
+                // A connection that served before may have been closed while this request was under way (RFC 9112
+                // section 9.3.1): a request without body that got no byte of an answer is sent again, once.
+                Err(HeadError::NoAnswer(_)) if reused && no_body && is_idempotent(request.head.method()) => {}
+                Err(HeadError::NoAnswer(why)) => return Err(Ended::OriginBroken(why)),
+                Err(HeadError::Ended(ended)) => return Err(ended),
+            }
+        }
+    }
+
+    async fn dial(&mut self) -> Result<Origin<X::Origin>, Ended> {
+        let stream = self.exchanges.dial().await.map_err(Ended::OriginBroken)?;
+        Ok(Origin { side: Side::new(stream), reader: ResponseReader::new(), used: false })
+    }
+
+    /// Pumps the request's body while waiting for the response: an origin may answer before it has read everything.
+    async fn exchange_heads(
+        &mut self,
+        request: &Request,
+        origin: &mut Origin<X::Origin>,
+    ) -> Result<Response, HeadError> {
+        let mut body = Pump::new(request.framing, request.framing, self.limits);
+        let mut sent = false;
+        let mut responses = Responses::new();
+        let mut answered = false;
+        loop {
+            let wait = self.deadlines.response_head;
+            let client = &mut *self.client;
+            let head = while_moving(wait, |cx| {
+                let state = poll_head(cx, client, origin, &mut body, &mut sent, &mut answered, self.limits);
+                (state, body.payload() + u64::from(sent))
+            })
+            .await
+            .map_err(|Stalled| HeadError::Ended(Ended::Stalled))??;
+            let turn = responses
+                .next(&head, request.head.version(), request.upgrade, self.limits)
+                .map_err(|refusal| HeadError::Ended(Ended::Refused(Peer::Origin, refusal)))?;
+            if turn != Turn::Interim {
+                return Ok(Response { head, turn, body, sent });
+            }
+            let method = request.head.method();
+            h1::write_response(&head, method, Emit::new(Framing::None), self.client.out())
+                .map_err(|refusal| HeadError::Ended(Ended::Refused(Peer::Origin, refusal)))?;
+            self.client.flush().await.map_err(|_| HeadError::Ended(Ended::ClientBroken))?;
+        }
+    }
+
+    /// Sends the response as it is, body streaming, together with what is left of the request's body.
+    async fn pass(&mut self, request: Request, response: Response) -> Result<Next, Ended> {
+        let Response { mut head, body: mut up, sent, .. } = response;
+        let origin_fault = |refusal| Ended::Refused(Peer::Origin, refusal);
+        let method = request.head.method();
+        let arriving = h1::response_body(&head, method).map_err(origin_fault)?;
+        let origin_persists = connection::response_keep_alive(&head, method, arriving);
+        let old_client = request.head.version() == Version::Http10;
+        let leaving = match arriving {
+            Framing::Close | Framing::Chunked if old_client => Framing::Close,
+            Framing::Close => Framing::Chunked,
+            framing => framing,
+        };
+        let persistent = request.persistent && leaving != Framing::Close;
+        head.set_version(request.head.version());
+        let emit = Emit { framing: leaving, persistent, upgrade: false };
+        h1::write_response(&head, method, emit, self.client.out()).map_err(origin_fault)?;
+        let Some(mut origin) = self.origin.take() else { return Err(Ended::OriginBroken("connection")) };
+        self.mid_response = true;
+        let mut down = Pump::new(arriving, leaving, self.limits);
+        let mut up_done = sent;
+        let mut down_done = false;
+        let client = &mut *self.client;
+        let pumped = while_moving(self.deadlines.stall, |cx| {
+            if !up_done && let Poll::Ready(result) = up.poll(cx, client, &mut origin.side) {
+                // An origin that answered may stop reading; the answer still counts.
+                up_done = true;
+                if result.is_err() {
+                    origin.used = true;
+                }
+            }
+            let mut state = Poll::Pending;
+            if !down_done && let Poll::Ready(result) = down.poll(cx, &mut origin.side, client) {
+                down_done = true;
+                state = Poll::Ready(result);
+            }
+            (state, up.payload() + down.payload())
+        })
+        .await;
+        self.exchanges.moved(up.payload(), down.payload());
+        match pumped {
+            Ok(Ok(())) => self.mid_response = false,
+            Ok(Err(error)) => return Err(ended_in_body(error)),
+            Err(Stalled) => return Err(Ended::Stalled),
+        }
+        // A request body that was not read to its end leaves both connections at an unknown place.
+        let request_read = up_done && up.is_read();
+        if origin_persists && request_read {
+            self.origin = Some(origin);
+        }
+        Ok(if persistent && request_read { Next::Again } else { Next::Close })
+    }
+
+    /// Answers the client ourselves. `body_read`: nothing of this request is left unread on the client's connection.
+    async fn answer(&mut self, request: &Request, answer: &Answer, body_read: bool) -> Result<Next, Ended> {
+        let persistent = request.persistent && body_read;
+        answer
+            .write(&request.head, persistent, self.client.out())
+            .map_err(|refusal| Ended::Refused(Peer::Client, refusal))?;
+        match timeout(self.deadlines.stall, self.client.flush()).await {
+            Ok(Ok(())) if persistent => Ok(Next::Again),
+            Ok(Ok(())) => Ok(Next::Close),
+            Ok(Err(_)) => Err(Ended::ClientBroken),
+            Err(_) => Err(Ended::Stalled),
+        }
+    }
+
+    /// 101: both directions are copied from here on.
+    async fn upgraded(&mut self, request: &Request, head: &ResponseHead) -> Result<Next, Ended> {
+        let emit = Emit { framing: Framing::None, persistent: true, upgrade: true };
+        h1::write_response(head, request.head.method(), emit, self.client.out())
+            .map_err(|refusal| Ended::Refused(Peer::Origin, refusal))?;
+        let Some(mut origin) = self.origin.take() else { return Err(Ended::OriginBroken("connection")) };
+        self.mid_response = true;
+        let mut relayed = Relayed::default();
+        let idle = super::relay::UNTOUCHED_IDLE;
+        let ended = relay(self.client, &mut origin.side, idle, &mut relayed).await;
+        self.exchanges.moved(relayed.to_origin, relayed.to_client);
+        match ended {
+            Ok(()) => Err(Ended::Upgraded(relayed)),
+            Err(RelayError::Client(_)) => Err(Ended::ClientBroken),
+            Err(RelayError::Origin(_)) => Err(Ended::OriginBroken("connection")),
+            Err(RelayError::Stalled) => Err(Ended::Stalled),
+        }
+    }
+
+    /// Tells the client why, where a response can still be told from what was sent before.
+    async fn refuse(&mut self, ended: Ended) -> Ended {
+        let status = match &ended {
+            Ended::Refused(peer, refusal) => refusal.status(*peer),
+            Ended::OriginBroken(_) => 502,
+            Ended::Stalled => 504,
+            _ => return ended,
+        };
+        if self.mid_response {
+            return ended;
+        }
+        let answer = Answer::failure(status, &ended.to_string());
+        let head = RequestHead::new("GET", "/", Version::Http11);
+        if answer.write(&head, false, self.client.out()).is_ok() {
+            let _ = timeout(self.deadlines.request_head, self.client.flush()).await;
+        }
+        ended
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Ended::Done => f.write_str("done"),
+            Ended::Idle => f.write_str("the client was idle"),
+            Ended::ClientBroken => f.write_str("the client's connection broke"),
+            Ended::Refused(Peer::Client, refusal) => write!(f, "the request was refused: {refusal}"),
+            Ended::Refused(Peer::Origin, refusal) => write!(f, "the response was refused: {refusal}"),
+            Ended::OriginBroken(why) => write!(f, "the origin failed: {why}"),
+            Ended::Stalled => f.write_str("nothing moved for too long"),
+            Ended::Upgraded(relayed) => {
+                write!(f, "upgraded ({} bytes up, {} down)", relayed.to_origin, relayed.to_client)
+            }
+        }
+    }
+}
+
+enum HeadError {
+    /// The origin closed before the first byte of a response.
+    NoAnswer(&'static str),
+    Ended(Ended),
+}
+
+/// Moves the request's body and reads the response's head, whichever can go on.
+fn poll_head<C, O>(
+    cx: &mut Context<'_>,
+    client: &mut Side<C>,
+    origin: &mut Origin<O>,
+    body: &mut Pump,
+    sent: &mut bool,
+    answered: &mut bool,
+    limits: &Limits,
+) -> Poll<Result<ResponseHead, HeadError>>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    O: AsyncRead + AsyncWrite + Unpin,
+{
+    if !*sent && let Poll::Ready(result) = body.poll(cx, client, &mut origin.side) {
+        match result {
+            Ok(()) => *sent = true,
+            // The origin stopped reading: what it says about that is still to be read.
+            Err(PumpError::To) if *answered => *sent = true,
+            Err(PumpError::To) => {
+                return Poll::Ready(Err(HeadError::NoAnswer("the connection broke while sending")));
+            }
+            Err(PumpError::From) => return Poll::Ready(Err(HeadError::Ended(Ended::ClientBroken))),
+            Err(PumpError::Refused(refusal)) => {
+                return Poll::Ready(Err(HeadError::Ended(Ended::Refused(Peer::Client, refusal))));
+            }
+        }
+    }
+    loop {
+        match origin.reader.read(origin.side.input.unread(), limits) {
+            Parsed::Complete(head, consumed) => {
+                origin.side.input.consume(consumed);
+                return Poll::Ready(Ok(head));
+            }
+            Parsed::Refused(refusal) => {
+                return Poll::Ready(Err(HeadError::Ended(Ended::Refused(Peer::Origin, refusal))));
+            }
+            Parsed::More => {}
+        }
+        match origin.side.poll_fill(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(count)) if count > 0 => *answered = true,
+            Poll::Ready(_) if *answered => {
+                let truncated = Ended::Refused(Peer::Origin, Refusal::Truncated);
+                return Poll::Ready(Err(HeadError::Ended(truncated)));
+            }
+            Poll::Ready(_) => {
+                return Poll::Ready(Err(HeadError::NoAnswer("it closed before it answered")));
+            }
+        }
+    }
+}
+
+/// How a response's body failed.
+fn ended_in_body(error: PumpError) -> Ended {
+    match error {
+        PumpError::From => Ended::OriginBroken("the connection broke in a body"),
+        PumpError::Refused(refusal) => Ended::Refused(Peer::Origin, refusal),
+        PumpError::To => Ended::ClientBroken,
+    }
+}
+
+/// RFC 9110 section 9.2.2.
+fn is_idempotent(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE")
+}
+
+#[cfg(test)]
+mod tests;

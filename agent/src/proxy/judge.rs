@@ -1,0 +1,108 @@
+//! Classify, decide, record: what each exchange of an inspected connection goes through before its first body byte.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::connection::Shared;
+use super::enforce::Answer;
+use super::inspect::host_of;
+use crate::activity::{Activity, Observed, Outcome};
+use crate::classify::{self, ActivityType, Exchange};
+use crate::http::h1::{Framing, response_body};
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::policy::decision::Action;
+use crate::record::guard::ConnectionGuard;
+use crate::session::{ClientKind, Session};
+
+pub(super) struct Judge<'a> {
+    shared: &'a Shared,
+    session: &'a Session,
+    guard: &'a ConnectionGuard,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(shared: &'a Shared, session: &'a Session, guard: &'a ConnectionGuard) -> Self {
+        Self { shared, session, guard }
+    }
+
+    /// The request's host must be the one the connection was verified for (RFC 9110 section 7.4).
+    pub(super) fn request(&self, request: &RequestHead) -> Option<Answer> {
+        self.guard.app().request(request.version());
+        if host_of(request) == *self.session.server_name {
+            return None;
+        }
+        tracing::info!(
+            server_name = %self.session.server_name,
+            exe = self.session.process.exe.as_deref(),
+            "refused: the request names another host than the connection"
+        );
+        Some(Self::misdirected())
+    }
+
+    /// Tells a client to use another connection for this host.
+    pub(super) fn misdirected() -> Answer {
+        Answer::failure(421, "this connection is for another host")
+    }
+
+    /// The verdict on a response. `Some` is what the client gets instead.
+    pub(super) fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer> {
+        let snapshot = self.shared.snapshot.load();
+        let device = self.shared.device.load();
+        let begun = Instant::now();
+        let claimed = self.claimed_kind(request);
+        let session = match claimed {
+            Some(kind) if kind != self.session.kind => &Session { kind, ..self.session.clone() },
+            _ => self.session,
+        };
+        let mut exchange = Exchange::new(request, response, &session.server_name);
+        // Only what the process is goes before the request's own claims; a claim does not.
+        exchange.client = claimed.is_none().then_some(session.kind);
+        let class = classify::classify(&exchange);
+        let size = match response_body(response, request.method()) {
+            Ok(Framing::Length(size)) => Some(size),
+            _ => None,
+        };
+        let decision = snapshot.policies.evaluate(session, &device, &class, size);
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+
+        let blocked = decision.action() == Action::Block;
+        if class.activity == ActivityType::None && !blocked {
+            return None;
+        }
+        let id = Uuid::now_v7();
+        let outcome = Outcome { enforced: blocked, micros, file_size: None, content: None };
+        let observed = Observed {
+            session,
+            device: &device,
+            request,
+            response: Some(response),
+            classification: &class,
+            decision: &decision,
+            outcome,
+        };
+        let activity = Activity::new(id, Timestamp::now(), &observed);
+        // A lost record is counted by the log; it slows or stops nothing here.
+        let _ = self.shared.recorder.activity(self.guard.app(), activity);
+        Answer::of_decision(&decision, request, class.filename.as_deref(), id, &session.app.name)
+    }
+
+    /// What the client says it is, when the kernel could not tell which executable it is.
+    fn claimed_kind(&self, request: &RequestHead) -> Option<ClientKind> {
+        if self.session.process.exe.is_some() {
+            return None;
+        }
+        let browser = request.fields().get("user-agent").is_some_and(|agent| agent.starts_with(b"Mozilla/"));
+        Some(if browser { ClientKind::Browser } else { ClientKind::Native })
+    }
+}
+
+/// The names under which a snapshot's series are kept.
+pub(crate) fn load_metrics(shared: &Shared) {
+    let snapshot = shared.snapshot.load();
+    let apps: Vec<&Arc<str>> = snapshot.catalog.apps().iter().map(|app| &app.id).collect();
+    let policies: Vec<&Arc<str>> = snapshot.policies.policies().iter().map(|policy| &policy.name).collect();
+    shared.recorder.metrics.load(apps, policies);
+}

@@ -1,0 +1,117 @@
+//! Two streams copied into each other untouched, for connections that are not inspected and for upgraded ones.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::deadline::{Stalled, while_moving};
+use super::side::Side;
+
+/// Bytes each way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Relayed {
+    pub to_origin: u64,
+    pub to_client: u64,
+}
+
+/// Why a relay ended before both sides did.
+#[derive(Debug)]
+pub enum RelayError {
+    Client(io::Error),
+    Origin(io::Error),
+    Stalled,
+}
+
+/// Longest silence of an untouched connection: as long as a NAT keeps an established one (RFC 5382 section 5: two
+/// hours and four minutes).
+pub const UNTOUCHED_IDLE: Duration = Duration::from_secs(2 * 3600 + 240);
+
+/// Copies until both sides have ended. An end in one direction is passed on and leaves the other direction open.
+pub async fn relay<C, O>(
+    client: &mut Side<C>,
+    origin: &mut Side<O>,
+    idle: Duration,
+    counted: &mut Relayed,
+) -> Result<(), RelayError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    O: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut up = Direction::default();
+    let mut down = Direction::default();
+    let ended = while_moving(idle, |cx| {
+        let up_state = up.poll(cx, client, origin);
+        let down_state = down.poll(cx, origin, client);
+        *counted = Relayed { to_origin: up.bytes, to_client: down.bytes };
+        let state = match (up_state, down_state) {
+            (Poll::Ready(Err((Fault::From, error))), _) | (_, Poll::Ready(Err((Fault::To, error)))) => {
+                Poll::Ready(Err(RelayError::Client(error)))
+            }
+            (Poll::Ready(Err((Fault::To, error))), _) | (_, Poll::Ready(Err((Fault::From, error)))) => {
+                Poll::Ready(Err(RelayError::Origin(error)))
+            }
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
+        };
+        (state, up.bytes + down.bytes)
+    })
+    .await;
+    match ended {
+        Ok(result) => result,
+        Err(Stalled) => Err(RelayError::Stalled),
+    }
+}
+
+enum Fault {
+    From,
+    To,
+}
+
+#[derive(Default)]
+struct Direction {
+    bytes: u64,
+    ended: bool,
+    shut: bool,
+}
+
+impl Direction {
+    fn poll<A, B>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Side<A>,
+        to: &mut Side<B>,
+    ) -> Poll<Result<(), (Fault, io::Error)>>
+    where
+        A: AsyncRead + AsyncWrite + Unpin,
+        B: AsyncRead + AsyncWrite + Unpin,
+    {
+        let to_fault = |error| (Fault::To, error);
+        while !self.shut {
+            while !from.input.unread().is_empty() {
+                let sent = ready!(to.poll_send(cx, from.input.unread())).map_err(to_fault)?;
+                from.input.consume(sent);
+                self.bytes += sent as u64;
+            }
+            if self.ended {
+                ready!(to.poll_flush(cx)).map_err(to_fault)?;
+                ready!(std::pin::Pin::new(&mut to.stream).poll_shutdown(cx)).map_err(to_fault)?;
+                self.shut = true;
+                break;
+            }
+            match from.poll_fill(cx) {
+                Poll::Ready(Ok(0)) => self.ended = true,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err((Fault::From, error))),
+                Poll::Pending => {
+                    if let Poll::Ready(Err(error)) = to.poll_flush(cx) {
+                        return Poll::Ready(Err(to_fault(error)));
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,110 @@
+//! One side of a proxied connection: its stream, what was read and not yet used, what is to be written.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::buffer::Input;
+
+/// A stream with its unread input and unsent output.
+#[derive(Debug)]
+pub struct Side<S> {
+    pub stream: S,
+    pub input: Input,
+    out: Vec<u8>,
+    sent: usize,
+    unflushed: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
+    pub fn new(stream: S) -> Self {
+        Self { stream, input: Input::default(), out: Vec::new(), sent: 0, unflushed: false }
+    }
+
+    /// Bytes that go out before anything else.
+    pub fn out(&mut self) -> &mut Vec<u8> {
+        if self.sent == self.out.len() {
+            self.out.clear();
+            self.sent = 0;
+        }
+        &mut self.out
+    }
+
+    /// Reads what is there. 0 is the end of the stream.
+    ///
+    /// Asked with no room left it answers with an error: the caller takes input before it asks for more.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let room = self.input.room();
+        if room.is_empty() {
+            return Poll::Ready(Err(io::Error::other("the input buffer is full")));
+        }
+        let mut into = ReadBuf::new(room);
+        let state = Pin::new(&mut self.stream).poll_read(cx, &mut into);
+        let count = into.filled().len();
+        self.input.filled(count);
+        if state.is_pending() {
+            self.input.release();
+        }
+        ready!(state)?;
+        Poll::Ready(Ok(count))
+    }
+
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    /// Sends what is in [`Side::out`] and `payload` behind it, in one gathered write where possible. Ready with the
+    /// number of payload bytes taken, at least one unless there are none.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, payload: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let pending = self.out.get(self.sent..).unwrap_or_default();
+            let own = pending.len();
+            let stream = Pin::new(&mut self.stream);
+            let written = match (own, payload.len()) {
+                (0, 0) => return Poll::Ready(Ok(0)),
+                (0, _) => ready!(stream.poll_write(cx, payload))?,
+                (_, 0) => ready!(stream.poll_write(cx, pending))?,
+                _ => ready!(stream.poll_write_vectored(cx, &[IoSlice::new(pending), IoSlice::new(payload)]))?,
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unflushed = true;
+            self.sent += written.min(own);
+            if written > own {
+                return Poll::Ready(Ok(written - own));
+            }
+        }
+    }
+
+    /// Hands everything to the kernel.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx, &[]))?;
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// Hands everything to the kernel and ends this direction, in TLS with close_notify.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
+    }
+
+    /// Whether the peer is known to have closed, or to have sent something unasked, without waiting.
+    pub async fn is_stale(&mut self) -> bool {
+        if !self.input.unread().is_empty() {
+            return true;
+        }
+        poll_fn(|cx| Poll::Ready(self.poll_fill(cx).is_ready())).await
+    }
+}

@@ -1,0 +1,228 @@
+//! The activity log as the data path sees it: a bounded queue that never makes it wait. One thread writes behind it.
+//!
+//! What does not fit into the queue is lost, counted, and announced in the log as a gap. A record is also counted as
+//! admitted where a SIGKILL cannot take the count along (see `admission`), so a killed agent knows at its next
+//! start how many records went with it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::activity::Activity;
+use crate::record::admission::Admissions;
+use crate::record::writer::{Message, Writer};
+
+/// Records that wait for the writer at most. A record is one or two KiB, and some ten at worst.
+pub const QUEUE_MAX: usize = 8192;
+/// Records in one transaction at most.
+pub const BATCH_MAX: usize = 512;
+/// How long the first record of a transaction waits for company.
+pub const FLUSH_AFTER: Duration = Duration::from_millis(5);
+/// A disk that works stores a full queue in less than a second.
+pub const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How the log is kept.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Older records are deleted. `None` keeps them for ever.
+    pub retention: Option<Duration>,
+    pub queue: usize,
+    pub batch: usize,
+    pub flush_after: Duration,
+    /// Largest size of the database in SQLite pages; full is then treated like a full disk.
+    pub max_pages: Option<u32>,
+    /// How long dropping the log may go on trying to store what is queued.
+    pub close_within: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            retention: None,
+            queue: QUEUE_MAX,
+            batch: BATCH_MAX,
+            flush_after: FLUSH_AFTER,
+            max_pages: None,
+            close_within: CLOSE_WITHIN,
+        }
+    }
+}
+
+/// How the file was found. Anything but `Ready` deserves a loud warning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opened {
+    /// `lost` records of an earlier run were never stored: the agent had been killed.
+    Ready { lost: u64 },
+    /// The file was damaged or of a newer version: it now lies at `to`, and a fresh one was begun.
+    SetAside { to: PathBuf, why: String },
+    /// The file cannot be written now. Records queue up, and the writer keeps trying.
+    Unavailable { why: String },
+}
+
+/// The record was not taken. It is counted and will be announced as part of a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the activity log cannot keep up; the record is lost and counted")]
+pub struct Lost;
+
+/// Not everything was stored before the deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the activity log could not be written in time")]
+pub struct Unflushed;
+
+/// Numbers for status, health and metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogState {
+    pub path: PathBuf,
+    /// Records in the file.
+    pub records: u64,
+    /// Records stored by this process.
+    pub stored: u64,
+    /// Records lost, by this process or by the one that was killed before it.
+    pub lost: u64,
+    /// Why the file cannot be written at the moment.
+    pub trouble: Option<String>,
+    /// Where the last damaged file went, when this process had to set one aside.
+    pub set_aside: Option<PathBuf>,
+}
+
+/// What the writer thread and the data path both see.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) records: AtomicU64,
+    pub(super) stored: AtomicU64,
+    pub(super) lost: Arc<AtomicU64>,
+    /// Lost because the queue was full, and not yet taken over by the writer.
+    pub(super) overflow: AtomicU64,
+    pub(super) retention_secs: AtomicU64,
+    pub(super) close_by: Mutex<Option<Instant>>,
+    trouble: Mutex<Option<String>>,
+    set_aside: Mutex<Option<PathBuf>>,
+}
+
+impl Shared {
+    pub(super) fn set_trouble(&self, why: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    pub(super) fn note_set_aside(&self, to: PathBuf) {
+        *self.set_aside.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
+    }
+
+    /// Whether the time that closing may take is over.
+    pub(super) fn out_of_time(&self) -> bool {
+        let by = *self.close_by.lock().unwrap_or_else(PoisonError::into_inner);
+        by.is_some_and(|by| Instant::now() >= by)
+    }
+}
+
+pub struct ActivityLog {
+    /// Taken by `drop`, which ends the writer once it has emptied the queue.
+    queue: Option<SyncSender<Message>>,
+    admissions: Arc<Admissions>,
+    shared: Arc<Shared>,
+    path: PathBuf,
+    close_within: Duration,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl ActivityLog {
+    /// Opens the log at `path` with the usual options.
+    pub fn open(path: &Path, retention: Option<Duration>) -> std::io::Result<(Self, Opened)> {
+        Self::open_with(path, Options { retention, ..Options::default() })
+    }
+
+    /// Fails only when no thread can be started: a bad file or disk must not keep the agent from enforcing.
+    pub fn open_with(path: &Path, options: Options) -> std::io::Result<(Self, Opened)> {
+        let (queue, incoming) = sync_channel(options.queue);
+        let shared = Arc::new(Shared::default());
+        let admissions = Arc::new(Admissions::new());
+        let (retention, close_within) = (options.retention, options.close_within);
+        let mut writer = Writer::new(path, options, incoming, Arc::clone(&shared), Arc::clone(&admissions));
+        let opened = writer.open();
+        let thread =
+            std::thread::Builder::new().name("activity-log".to_owned()).spawn(move || writer.run())?;
+        let log = Self {
+            queue: Some(queue),
+            admissions,
+            shared,
+            path: path.to_owned(),
+            close_within,
+            writer: Some(thread),
+        };
+        log.set_retention(retention);
+        Ok((log, opened))
+    }
+
+    /// Hands one record to the writer. Never waits.
+    pub fn record(&self, activity: Activity) -> Result<(), Lost> {
+        self.admissions.admit();
+        let sent =
+            self.queue.as_ref().is_some_and(|q| q.try_send(Message::Record(Box::new(activity))).is_ok());
+        if sent {
+            return Ok(());
+        }
+        self.shared.lost.fetch_add(1, Ordering::Relaxed);
+        self.shared.overflow.fetch_add(1, Ordering::Relaxed);
+        Err(Lost)
+    }
+
+    /// Waits until every record taken so far is stored. Blocks: not for the data path.
+    pub fn flush(&self, timeout: Duration) -> Result<(), Unflushed> {
+        /// A full queue is asked again this often.
+        const RETRY: Duration = Duration::from_millis(2);
+        let by = Instant::now() + timeout;
+        let (done, waiting) = sync_channel(1);
+        let queue = self.queue.as_ref().ok_or(Unflushed)?;
+        let mut message = Message::Flush(done);
+        while let Err(TrySendError::Full(back)) = queue.try_send(message) {
+            if Instant::now() >= by {
+                return Err(Unflushed);
+            }
+            message = back;
+            std::thread::sleep(RETRY);
+        }
+        waiting.recv_timeout(by.saturating_duration_since(Instant::now())).map_err(|_| Unflushed)
+    }
+
+    /// Takes effect at the next round of deletion, within minutes.
+    pub fn set_retention(&self, retention: Option<Duration>) {
+        let secs = retention.map_or(0, |r| r.as_secs().max(1));
+        self.shared.retention_secs.store(secs, Ordering::Relaxed);
+    }
+
+    pub fn state(&self) -> LogState {
+        let shared = &self.shared;
+        LogState {
+            path: self.path.clone(),
+            records: shared.records.load(Ordering::Relaxed),
+            stored: shared.stored.load(Ordering::Relaxed),
+            lost: shared.lost.load(Ordering::Relaxed),
+            trouble: shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            set_aside: shared.set_aside.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    /// The count of lost records, for the metrics to read at each scrape.
+    pub fn lost_count(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.shared.lost)
+    }
+}
+
+impl Drop for ActivityLog {
+    fn drop(&mut self) {
+        *self.shared.close_by.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Instant::now() + self.close_within);
+        self.queue = None;
+        if let Some(writer) = self.writer.take() {
+            // It may be waiting out a full disk.
+            writer.thread().unpark();
+            let _ = writer.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

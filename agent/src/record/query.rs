@@ -1,0 +1,348 @@
+//! Reading the activity log: filters joined by AND, newest first, and following what is added. Needs no daemon.
+//!
+//! Rows are fetched in short statements of one page each. A reader that held one statement open for as long as a
+//! pager shows it would keep the writer from ever cutting back its write-ahead log.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use uuid::Uuid;
+
+use crate::activity::Activity;
+use crate::classify::ActivityType;
+use crate::policy::decision::Action;
+use crate::record::schema;
+use crate::record::store::address_bytes;
+
+/// Rows of one statement.
+const PAGE: usize = 500;
+/// Gaps shown in one listing.
+const GAPS_MAX: usize = 1000;
+
+/// What to show. Every part that is given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// A user's name, or a numeric uid.
+    pub user: Option<String>,
+    /// The id of an app or of a suite.
+    pub app: Option<String>,
+    pub kind: Option<ActivityType>,
+    pub action: Option<Action>,
+    /// The client's address lies in this network.
+    pub network: Option<IpNet>,
+    pub device: Option<String>,
+    /// At or after.
+    pub since: Option<Timestamp>,
+    /// At or before.
+    pub until: Option<Timestamp>,
+    /// Name of the policy that decided.
+    pub policy: Option<String>,
+    /// The file name as a pattern: `*` is any text, `?` any character; ASCII letters match in either case.
+    pub file: Option<String>,
+    /// Activities shown at most.
+    pub limit: Option<usize>,
+}
+
+/// Records that are missing here.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Gap {
+    pub since: Timestamp,
+    pub until: Timestamp,
+    /// 0 when the number is not known.
+    pub count: u64,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    Activity(Box<Activity>),
+    /// Shown whatever the filter asks besides the time: what was lost might have matched.
+    Gap(Gap),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    #[error("there is no activity log at {}", .0.display())]
+    Missing(PathBuf),
+    #[error("the activity log at {} cannot be read: {source}", path.display())]
+    Unreadable { path: PathBuf, source: rusqlite::Error },
+}
+
+/// Up to where a follower has seen the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cursor {
+    activity: i64,
+    gap: i64,
+    /// Of the last gap seen: it may still grow.
+    gap_count: u64,
+}
+
+pub struct Reader {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Reader {
+    pub fn open(path: &Path) -> Result<Self, QueryError> {
+        if !path.exists() {
+            return Err(QueryError::Missing(path.to_owned()));
+        }
+        let connection = schema::open_for_reading(path)
+            .map_err(|source| QueryError::Unreadable { path: path.to_owned(), source })?;
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Calls `show` for each match, newest first, until it breaks or the limit is reached.
+    pub fn newest_first(
+        &self,
+        filter: &Filter,
+        mut show: impl FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        self.list(filter, &mut show).map_err(|source| self.unreadable(source))
+    }
+
+    /// The end of the log at this moment.
+    pub fn end(&self) -> Result<Cursor, QueryError> {
+        let read = || -> rusqlite::Result<Cursor> {
+            let last = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, Option<i64>>(0));
+            let gap = last("SELECT max(seq) FROM gaps")?.unwrap_or(0);
+            let gap_count =
+                self.connection.query_row("SELECT count FROM gaps WHERE seq = ?1", [gap], |row| row.get(0));
+            Ok(Cursor {
+                activity: last("SELECT max(seq) FROM activities")?.unwrap_or(0),
+                gap,
+                gap_count: gap_count.optional()?.unwrap_or(0),
+            })
+        };
+        read().map_err(|source| self.unreadable(source))
+    }
+
+    /// Matches written after the cursor, in the order of writing, and moves it on. At most one page at a time; the
+    /// limit of the filter does not apply.
+    pub fn added_since(&self, cursor: &mut Cursor, filter: &Filter) -> Result<Vec<Entry>, QueryError> {
+        self.added(cursor, filter).map_err(|source| self.unreadable(source))
+    }
+
+    /// The record with this id.
+    pub fn get(&self, id: Uuid) -> Result<Option<Activity>, QueryError> {
+        let mut found = None;
+        let only = Where { sql: "id = ?".to_owned(), values: vec![Value::Blob(id.as_bytes().to_vec())] };
+        let rows = self.page(&only, "LIMIT 1").map_err(|source| self.unreadable(source))?;
+        for row in rows {
+            if let Entry::Activity(activity) = row.entry {
+                found = Some(*activity);
+            }
+        }
+        Ok(found)
+    }
+
+    fn unreadable(&self, source: rusqlite::Error) -> QueryError {
+        QueryError::Unreadable { path: self.path.clone(), source }
+    }
+
+    fn list(&self, filter: &Filter, show: &mut impl FnMut(Entry) -> ControlFlow<()>) -> rusqlite::Result<()> {
+        let wanted = Where::of(filter);
+        let mut gaps = self.gaps_within(filter)?;
+        let mut left = filter.limit.unwrap_or(usize::MAX);
+        let mut before: Option<(i64, i64)> = None;
+        while left > 0 {
+            let page = PAGE.min(left);
+            let mut wanted = wanted.clone();
+            if let Some((time, seq)) = before {
+                wanted.and("(time, seq) < (?, ?)", [time.into(), seq.into()]);
+            }
+            let rows = self.page(&wanted, &format!("ORDER BY time DESC, seq DESC LIMIT {page}"))?;
+            let last_page = rows.len() < page;
+            for row in rows {
+                left -= 1;
+                before = Some((row.time, row.seq));
+                while gaps.front().is_some_and(|gap| gap.until.as_microsecond() >= row.time) {
+                    if let Some(gap) = gaps.pop_front()
+                        && show(Entry::Gap(gap)).is_break()
+                    {
+                        return Ok(());
+                    }
+                }
+                if show(row.entry).is_break() {
+                    return Ok(());
+                }
+            }
+            if last_page {
+                // The limit did not cut the listing, so what is older than the oldest record belongs to it.
+                for gap in gaps.drain(..) {
+                    if show(Entry::Gap(gap)).is_break() {
+                        return Ok(());
+                    }
+                }
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn added(&self, cursor: &mut Cursor, filter: &Filter) -> rusqlite::Result<Vec<Entry>> {
+        // Reading up to the end of this moment, and not up to the last match: what does not match is not looked at twice.
+        let end: Option<i64> =
+            self.connection.query_row("SELECT max(seq) FROM activities", [], |row| row.get(0))?;
+        let mut wanted = Where::of(filter);
+        wanted.and("seq > ?", [cursor.activity.into()]);
+        let rows = self.page(&wanted, &format!("ORDER BY seq LIMIT {PAGE}"))?;
+        cursor.activity = match rows.last() {
+            Some(last) if rows.len() == PAGE => last.seq,
+            last => end.unwrap_or(0).max(last.map_or(0, |row| row.seq)).max(cursor.activity),
+        };
+        let mut entries: Vec<Entry> = rows.into_iter().map(|row| row.entry).collect();
+        let mut gaps = self.connection.prepare_cached(
+            "SELECT since, until, count, reason, seq FROM gaps WHERE seq > ?1 OR (seq = ?1 AND count > ?2)
+             ORDER BY seq LIMIT 100",
+        )?;
+        let mut rows = gaps.query((cursor.gap, cursor.gap_count))?;
+        while let Some(row) = rows.next()? {
+            let (mut gap, seq) = (Gap::read(row)?, row.get(4)?);
+            let whole = gap.count;
+            if seq == cursor.gap {
+                gap.count -= cursor.gap_count;
+            }
+            (cursor.gap, cursor.gap_count) = (seq, whole);
+            entries.push(Entry::Gap(gap));
+        }
+        Ok(entries)
+    }
+
+    fn page(&self, wanted: &Where, order: &str) -> rusqlite::Result<Vec<Found>> {
+        let sql = format!("SELECT seq, time, record FROM activities WHERE {} {order}", wanted.sql);
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(params_from_iter(&wanted.values), Found::read)?;
+        rows.collect()
+    }
+
+    fn gaps_within(&self, filter: &Filter) -> rusqlite::Result<VecDeque<Gap>> {
+        let since = filter.since.map_or(i64::MIN, micros_up);
+        let until = filter.until.map_or(i64::MAX, |t| t.as_microsecond());
+        let sql = format!(
+            "SELECT since, until, count, reason FROM gaps WHERE until >= ?1 AND since <= ?2
+             ORDER BY until DESC, seq DESC LIMIT {GAPS_MAX}"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        statement.query_map((since, until), Gap::read)?.collect()
+    }
+}
+
+impl Gap {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let time = |at| {
+            row.get(at).map(|micros| Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH))
+        };
+        Ok(Self { since: time(0)?, until: time(1)?, count: row.get(2)?, reason: row.get(3)? })
+    }
+}
+
+struct Found {
+    seq: i64,
+    time: i64,
+    entry: Entry,
+}
+
+impl Found {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let (seq, time) = (row.get(0)?, row.get(1)?);
+        let text = row.get_ref(2)?.as_str()?;
+        let entry = match serde_json::from_str(text) {
+            Ok(activity) => Entry::Activity(activity),
+            Err(error) => {
+                // One bad row must not hide all others, and must not vanish either.
+                let at = Timestamp::from_microsecond(time).unwrap_or(Timestamp::UNIX_EPOCH);
+                let reason = format!("record {seq} cannot be read back: {error}");
+                Entry::Gap(Gap { since: at, until: at, count: 1, reason })
+            }
+        };
+        Ok(Self { seq, time, entry })
+    }
+}
+
+/// A condition in SQL with the values bound to it. No text of the user ever becomes SQL.
+#[derive(Clone)]
+struct Where {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Where {
+    fn of(filter: &Filter) -> Self {
+        let mut wanted = Self { sql: "TRUE".to_owned(), values: Vec::new() };
+        if let Some(user) = &filter.user {
+            match user.parse::<u32>() {
+                Ok(uid) => wanted.and("(user = ? OR uid = ?)", [user.clone().into(), i64::from(uid).into()]),
+                Err(_) => wanted.and("user = ?", [user.clone().into()]),
+            }
+        }
+        if let Some(app) = &filter.app {
+            wanted.and("(app = ? OR suite = ?)", [app.clone().into(), app.clone().into()]);
+        }
+        if let Some(kind) = filter.kind {
+            wanted.and("type = ?", [kind.name().to_owned().into()]);
+        }
+        if let Some(action) = filter.action {
+            wanted.and("action = ?", [action.name().to_owned().into()]);
+        }
+        if let Some(network) = filter.network {
+            let (first, last) = (address_bytes(network.network()), address_bytes(network.broadcast()));
+            let length = i64::try_from(first.len()).unwrap_or(0);
+            wanted.and(
+                "length(client_ip) = ? AND client_ip BETWEEN ? AND ?",
+                [length.into(), first.into(), last.into()],
+            );
+        }
+        if let Some(device) = &filter.device {
+            wanted.and("device = ?", [device.clone().into()]);
+        }
+        if let Some(since) = filter.since {
+            wanted.and("time >= ?", [micros_up(since).into()]);
+        }
+        if let Some(until) = filter.until {
+            wanted.and("time <= ?", [until.as_microsecond().into()]);
+        }
+        if let Some(policy) = &filter.policy {
+            wanted.and("policy = ?", [policy.clone().into()]);
+        }
+        if let Some(file) = &filter.file {
+            wanted.and("file LIKE ? ESCAPE '\\'", [like(file).into()]);
+        }
+        wanted
+    }
+
+    fn and<const N: usize>(&mut self, condition: &str, values: [Value; N]) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(condition);
+        self.values.extend(values);
+    }
+}
+
+/// Records carry whole microseconds: a bound between two of them begins at the later one.
+fn micros_up(time: Timestamp) -> i64 {
+    let micros = time.as_microsecond();
+    let exact = Timestamp::from_microsecond(micros).is_ok_and(|floor| floor >= time);
+    if exact { micros } else { micros + 1 }
+}
+
+/// `*.doc?` in the words of LIKE.
+fn like(pattern: &str) -> String {
+    let mut like = String::with_capacity(pattern.len());
+    for c in pattern.chars() {
+        match c {
+            '*' => like.push('%'),
+            '?' => like.push('_'),
+            '%' | '_' | '\\' => like.extend(['\\', c]),
+            _ => like.push(c),
+        }
+    }
+    like
+}
+
+#[cfg(test)]
+mod tests;

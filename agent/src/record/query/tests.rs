@@ -1,0 +1,377 @@
+//! Filters against a naive filter over the same records, and following.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::activity::FileFacts;
+use crate::activity::tests::sample;
+use crate::record::activity_log::{ActivityLog, Options};
+
+const SOON: Duration = Duration::from_secs(20);
+const BASE: i64 = 1_700_000_000_000_000;
+
+/// Values that differ in what a sloppy filter would confuse: case, prefixes, wildcards, quotes, numbers as names.
+const USERS: [&str; 5] = ["ada", "Ada", "ad%", "1000", "o'brien\"; --"];
+const APPS: [(&str, Option<&str>); 4] =
+    [("slack", None), ("teams", Some("office365")), ("sharepoint", Some("office365")), ("office365x", None)];
+const DEVICES: [&str; 3] = ["d-1", "d-10", "D-1"];
+const POLICIES: [&str; 3] = ["no downloads", "no_downloads", "NO downloads"];
+const FILES: [&str; 7] =
+    ["q3.xlsx", "Q3.XLSX", "q3_xlsx", "a%b.pdf", "aXb.pdf", "back\\slash.pdf", "ärger.pdf"];
+const ADDRESSES: [&str; 6] =
+    ["10.0.0.1", "10.0.255.255", "10.1.0.0", "a00::1", "2001:db8::1", "255.255.255.255"];
+const PATTERNS: [&str; 10] =
+    ["q3.xlsx", "*.xlsx", "q3?xlsx", "a%b.pdf", "a*b.pdf", "*", "", "back\\*", "?rger.pdf", "*PDF"];
+const NETWORKS: [&str; 7] = [
+    "10.0.0.0/16",
+    "10.0.0.1/32",
+    "0.0.0.0/0",
+    "::/0",
+    "2001:db8::/32",
+    "10.0.128.0/17",
+    "255.255.255.255/32",
+];
+
+fn activity() -> impl Strategy<Value = Activity> {
+    (
+        (prop::option::of(select(&USERS[..])), prop::option::of(select(vec![1000_u32, 1001, 0]))),
+        select(&APPS[..]),
+        (select(&ActivityType::ALL[..]), select(vec![Action::Allow, Action::Monitor, Action::Block])),
+        (select(&DEVICES[..]), select(&ADDRESSES[..]), prop::option::of(select(&POLICIES[..]))),
+        (prop::option::of(prop::option::of(select(&FILES[..]))), 0..20_i64),
+    )
+        .prop_map(
+            |((user, uid), (app, suite), (kind, action), (device, address, policy), (file, time))| {
+                let mut activity = sample();
+                activity.id = Uuid::now_v7();
+                activity.time = Timestamp::from_microsecond(BASE + time).unwrap();
+                activity.user.name = user.map(Into::into);
+                activity.user.uid = uid;
+                activity.app.id = app.into();
+                activity.app.suite = suite.map(Into::into);
+                activity.kind = kind;
+                activity.decision.action = action;
+                activity.decision.policy = policy.map(Into::into);
+                activity.device.id = device.into();
+                activity.client.address = address.parse().unwrap();
+                activity.file = file.map(|name| FileFacts {
+                    name: name.map(Into::into),
+                    extension: None,
+                    size: None,
+                    mime: None,
+                });
+                activity
+            },
+        )
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    let some = |values: Vec<&'static str>| prop::option::weighted(0.3, select(values).prop_map(String::from));
+    let time = || {
+        prop::option::weighted(
+            0.3,
+            (-1..21_i64, 0..3_i32).prop_map(|(micros, nanos)| {
+                Timestamp::from_nanosecond(i128::from(BASE + micros) * 1000 + i128::from(nanos) * 400)
+                    .unwrap()
+            }),
+        )
+    };
+    let users = USERS.into_iter().chain(["1001", "0", "nobody", "-1"]).collect();
+    let apps = vec!["slack", "teams", "office365", "office365x", "none"];
+    (
+        (some(users), some(apps), prop::option::weighted(0.3, select(&ActivityType::ALL[..]))),
+        prop::option::weighted(0.3, select(vec![Action::Allow, Action::Monitor, Action::Block])),
+        prop::option::weighted(0.3, select(&NETWORKS[..]).prop_map(|n| n.parse::<IpNet>().unwrap())),
+        (some(DEVICES.to_vec()), some(POLICIES.to_vec()), some(PATTERNS.to_vec())),
+        (time(), time(), prop::option::weighted(0.2, 0..40_usize)),
+    )
+        .prop_map(
+            |((user, app, kind), action, network, (device, policy, file), (since, until, limit))| Filter {
+                user,
+                app,
+                kind,
+                action,
+                network,
+                device,
+                since,
+                until,
+                policy,
+                file,
+                limit,
+            },
+        )
+}
+
+/// Says the same as `Filter`, the slow and obvious way.
+fn holds(filter: &Filter, a: &Activity) -> bool {
+    let is =
+        |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|w| found == Some(w));
+    let uid_is = |wanted: &str| a.user.uid.is_some_and(|uid| uid.to_string() == wanted);
+    let user = filter.user.as_deref().is_none_or(|w| a.user.name.as_deref() == Some(w) || uid_is(w));
+    let app = filter.app.as_deref().is_none_or(|w| &*a.app.id == w || a.app.suite.as_deref() == Some(w));
+    let name = a.file.as_ref().and_then(|f| f.name.as_deref());
+    let file = filter.file.as_deref().is_none_or(|pattern| {
+        let fold = |text: &str| text.chars().map(|c| c.to_ascii_lowercase()).collect::<Vec<_>>();
+        name.is_some_and(|name| glob(&fold(pattern), &fold(name)))
+    });
+    let address: IpAddr = a.client.address;
+    user && app
+        && file
+        && filter.kind.is_none_or(|w| w == a.kind)
+        && filter.action.is_none_or(|w| w == a.decision.action)
+        && filter.network.is_none_or(|n| n.contains(&address))
+        && is(&filter.device, Some(&*a.device.id))
+        && is(&filter.policy, a.decision.policy.as_deref())
+        && filter.since.is_none_or(|t| a.time >= t)
+        && filter.until.is_none_or(|t| a.time <= t)
+}
+
+fn glob(pattern: &[char], text: &[char]) -> bool {
+    match pattern.split_first() {
+        None => text.is_empty(),
+        Some(('*', rest)) => (0..=text.len()).any(|at| glob(rest, &text[at..])),
+        Some(('?', rest)) => text.split_first().is_some_and(|(_, text)| glob(rest, text)),
+        Some((c, rest)) => text.split_first().is_some_and(|(t, text)| t == c && glob(rest, text)),
+    }
+}
+
+fn shown(reader: &Reader, filter: &Filter) -> Vec<Uuid> {
+    let mut ids = Vec::new();
+    reader
+        .newest_first(filter, |entry| {
+            if let Entry::Activity(a) = entry {
+                ids.push(a.id);
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    ids
+}
+
+fn store(path: &Path, records: &[Activity]) -> ActivityLog {
+    let (log, _) = ActivityLog::open(path, None).unwrap();
+    for record in records {
+        log.record(record.clone()).unwrap();
+    }
+    log.flush(SOON).unwrap();
+    log
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_combination_of_filters_shows_exactly_the_records_expected(
+        records in prop::collection::vec(activity(), 0..120),
+        filters in prop::collection::vec(filter(), 60),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("activity.db");
+        let log = store(&path, &records);
+        let reader = Reader::open(&path).unwrap();
+        for filter in &filters {
+            let mut expected: Vec<(usize, &Activity)> =
+                records.iter().enumerate().filter(|(_, a)| holds(filter, a)).collect();
+            expected.sort_by_key(|(seq, a)| std::cmp::Reverse((a.time, *seq)));
+            expected.truncate(filter.limit.unwrap_or(usize::MAX));
+            let expected: Vec<Uuid> = expected.into_iter().map(|(_, a)| a.id).collect();
+            prop_assert_eq!(shown(&reader, filter), expected, "{:?}", filter);
+        }
+        drop(log);
+    }
+}
+
+#[test]
+fn listings_longer_than_a_page_have_neither_holes_nor_repeats() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    // Many with the same time, so that pages break inside it.
+    let records: Vec<Activity> = (0..3 * PAGE as i64 + 7)
+        .map(|n| Activity {
+            id: Uuid::now_v7(),
+            time: Timestamp::from_microsecond(BASE + n / 400).unwrap(),
+            ..sample()
+        })
+        .collect();
+    let _log = store(&path, &records);
+    let reader = Reader::open(&path).unwrap();
+    let mut expected: Vec<Uuid> = records.iter().map(|a| a.id).collect();
+    expected.reverse();
+    assert_eq!(shown(&reader, &Filter::default()), expected);
+    let limited = Filter { limit: Some(PAGE + 1), ..Filter::default() };
+    assert_eq!(shown(&reader, &limited), expected[..PAGE + 1]);
+    assert_eq!(shown(&reader, &Filter { limit: Some(PAGE), ..Filter::default() }), expected[..PAGE]);
+    assert!(shown(&reader, &Filter { limit: Some(0), ..Filter::default() }).is_empty());
+}
+
+#[test]
+fn a_follower_sees_each_matching_record_once_in_the_order_of_writing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    let log = store(&path, &[sample()]);
+    let reader = Reader::open(&path).unwrap();
+    let mut cursor = reader.end().unwrap();
+    let filter = Filter { app: Some("slack".to_owned()), ..Filter::default() };
+    assert_eq!(reader.added_since(&mut cursor, &filter).unwrap(), []);
+    let mut expected = Vec::new();
+    let mut seen = Vec::new();
+    for n in 0..PAGE + 300 {
+        let mut activity = Activity { id: Uuid::now_v7(), ..sample() };
+        if n % 3 != 0 {
+            activity.app.id = "slack".into();
+            expected.push(activity.id);
+        }
+        log.record(activity).unwrap();
+        if n % 250 == 0 {
+            log.flush(SOON).unwrap();
+            seen.extend(reader.added_since(&mut cursor, &filter).unwrap());
+        }
+    }
+    log.flush(SOON).unwrap();
+    loop {
+        let more = reader.added_since(&mut cursor, &filter).unwrap();
+        if more.is_empty() {
+            break;
+        }
+        seen.extend(more);
+    }
+    let seen: Vec<Uuid> = seen
+        .into_iter()
+        .map(|entry| match entry {
+            Entry::Activity(a) => a.id,
+            Entry::Gap(gap) => panic!("{gap:?}"),
+        })
+        .collect();
+    assert_eq!(seen, expected);
+    assert_eq!(cursor, reader.end().unwrap());
+}
+
+#[test]
+fn gaps_stand_among_the_records_by_time_whatever_the_filter_asks() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    let at = |micros: i64| Timestamp::from_microsecond(BASE + micros).unwrap();
+    let records: Vec<Activity> =
+        [10, 30].map(|t| Activity { id: Uuid::now_v7(), time: at(t), ..sample() }).to_vec();
+    let log = store(&path, &records);
+    let writer = Connection::open(&path).unwrap();
+    for (time, count) in [(5, 1), (20, 2), (40, 3)] {
+        writer
+            .execute(
+                "INSERT INTO gaps (since, until, count, reason) VALUES (?1, ?1, ?2, 'x')",
+                (BASE + time, count),
+            )
+            .unwrap();
+    }
+    let reader = Reader::open(&path).unwrap();
+    let show = |filter: &Filter| {
+        let mut shown = Vec::new();
+        reader
+            .newest_first(filter, |entry| {
+                shown.push(match entry {
+                    Entry::Activity(a) => format!("activity {}", a.time.as_microsecond() - BASE),
+                    Entry::Gap(g) => format!("gap {}", g.count),
+                });
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        shown
+    };
+    assert_eq!(show(&Filter::default()), ["gap 3", "activity 30", "gap 2", "activity 10", "gap 1"]);
+    assert_eq!(show(&Filter { limit: Some(1), ..Filter::default() }), ["gap 3", "activity 30"]);
+    let within = Filter { since: Some(at(15)), until: Some(at(35)), ..Filter::default() };
+    assert_eq!(show(&within), ["activity 30", "gap 2"]);
+    assert_eq!(
+        show(&Filter { user: Some("nobody".into()), ..Filter::default() }),
+        ["gap 3", "gap 2", "gap 1"]
+    );
+
+    let mut cursor = reader.end().unwrap();
+    writer.execute("UPDATE gaps SET count = 10 WHERE count = 3", []).unwrap();
+    let grown = reader.added_since(&mut cursor, &Filter::default()).unwrap();
+    assert!(matches!(&grown[..], [Entry::Gap(gap)] if gap.count == 7), "{grown:?}");
+    assert_eq!(reader.added_since(&mut cursor, &Filter::default()).unwrap(), []);
+    drop(log);
+}
+
+#[test]
+fn a_record_is_found_by_its_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    let log = store(&path, &[sample()]);
+    let reader = Reader::open(&path).unwrap();
+    assert_eq!(reader.get(sample().id).unwrap(), Some(sample()));
+    assert_eq!(reader.get(Uuid::nil()).unwrap(), None);
+    drop(log);
+}
+
+#[test]
+fn a_row_that_cannot_be_read_back_hides_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    let other = Activity { id: Uuid::now_v7(), ..sample() };
+    let log = store(&path, &[sample(), other.clone()]);
+    Connection::open(&path)
+        .unwrap()
+        .execute("UPDATE activities SET record = '{}' WHERE seq = 1", [])
+        .unwrap();
+    let reader = Reader::open(&path).unwrap();
+    let gaps = Cell::new(0);
+    let mut activities = Vec::new();
+    let show = |entry| {
+        match entry {
+            Entry::Activity(a) => activities.push(*a),
+            Entry::Gap(gap) => gaps.set(gaps.get() + gap.count),
+        }
+        ControlFlow::Continue(())
+    };
+    reader.newest_first(&Filter::default(), show).unwrap();
+    assert_eq!((activities, gaps.get()), (vec![other], 1));
+    drop(log);
+}
+
+#[test]
+fn a_missing_log_is_told_apart_from_one_that_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    assert!(matches!(Reader::open(&path), Err(QueryError::Missing(_))));
+    std::fs::write(&path, b"no database at all, whatever its name says").unwrap();
+    assert!(matches!(Reader::open(&path), Err(QueryError::Unreadable { .. })));
+    assert!(std::fs::read(&path).unwrap().starts_with(b"no database"), "reading changes nothing");
+}
+
+#[test]
+fn the_usual_filters_use_an_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    let (log, _) = ActivityLog::open_with(&path, Options::default()).unwrap();
+    let reader = Reader::open(&path).unwrap();
+    let some = || Some("x".to_owned());
+    for filter in [
+        Filter { user: some(), ..Filter::default() },
+        Filter { policy: some(), ..Filter::default() },
+        Filter { action: Some(Action::Block), ..Filter::default() },
+        Filter { since: Some(Timestamp::UNIX_EPOCH), ..Filter::default() },
+        Filter::default(),
+    ] {
+        let wanted = Where::of(&filter);
+        let sql = format!(
+            "EXPLAIN QUERY PLAN SELECT seq FROM activities WHERE {} ORDER BY time DESC, seq DESC LIMIT 500",
+            wanted.sql
+        );
+        let mut statement = reader.connection.prepare(&sql).unwrap();
+        let plan: Vec<String> = statement
+            .query_map(params_from_iter(&wanted.values), |row| row.get(3))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert!(plan.iter().any(|step| step.contains("INDEX")), "{filter:?}: {plan:?}");
+        assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{filter:?}: {plan:?}");
+    }
+    drop(log);
+}

@@ -1,0 +1,200 @@
+//! The tables of the activity log, their migrations, and how a file is opened, checked or set aside.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags};
+
+/// Only the daemon's user reads who did what.
+const FILE_MODE: u32 = 0o600;
+/// How long one connection waits for another's lock. Readers never hold the write lock; a copy in progress may.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
+/// A larger file is not read through at start: that would delay the daemon by more than a second.
+const CHECK_AT_START_MAX: u64 = 256 << 20;
+/// The write-ahead log is cut back to this size after a checkpoint.
+const WAL_LIMIT: u64 = 64 << 20;
+
+/// Each step moves the file one `user_version` on. A step that was released is never edited.
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE activities (
+    seq       INTEGER PRIMARY KEY AUTOINCREMENT, -- order of writing; never used twice, so --follow can rely on it
+    id        BLOB    NOT NULL UNIQUE,           -- UUIDv7
+    time      INTEGER NOT NULL,                  -- microseconds since 1970
+    type      TEXT    NOT NULL,
+    action    TEXT    NOT NULL,
+    app       TEXT    NOT NULL,
+    suite     TEXT,
+    user      TEXT,
+    uid       INTEGER,
+    device    TEXT    NOT NULL,
+    client_ip BLOB    NOT NULL,                  -- 4 or 16 bytes, so that networks are ranges
+    policy    TEXT,
+    file      TEXT,
+    record    TEXT    NOT NULL                   -- the whole record as JSON
+) STRICT;
+CREATE INDEX activities_time   ON activities (time);
+CREATE INDEX activities_app    ON activities (app, time);
+CREATE INDEX activities_user   ON activities (user, time);
+CREATE INDEX activities_action ON activities (action, time);
+CREATE INDEX activities_policy ON activities (policy, time) WHERE policy IS NOT NULL;
+
+CREATE TABLE gaps (
+    seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+    since  INTEGER NOT NULL,                     -- microseconds since 1970: first and last loss
+    until  INTEGER NOT NULL,
+    count  INTEGER NOT NULL,                     -- records lost; 0 when the number is not known
+    reason TEXT    NOT NULL
+) STRICT;
+
+CREATE TABLE runs (
+    id      BLOB    PRIMARY KEY,
+    started INTEGER NOT NULL,
+    stored  INTEGER NOT NULL,
+    lost    INTEGER NOT NULL,                    -- of the admitted records, those already announced in gaps
+    closed  INTEGER NOT NULL                     -- 1 once nothing of this run is left to account for
+) STRICT, WITHOUT ROWID;
+"];
+
+/// How the file came to be open.
+#[derive(Debug)]
+pub(super) enum Checked {
+    Sound(Connection),
+    /// The old file was damaged, or of a newer version, and now lies at `to`.
+    SetAside {
+        fresh: Connection,
+        to: PathBuf,
+        why: String,
+    },
+}
+
+/// Opens the log for writing. A damaged file is set aside, never repaired in place and never a reason not to start.
+pub(super) fn open_or_set_aside(path: &Path, max_pages: Option<u32>) -> rusqlite::Result<Checked> {
+    let why = match open(path, max_pages) {
+        Ok(connection) => return Ok(Checked::Sound(connection)),
+        Err(error) if is_damage(&error) => error.to_string(),
+        Err(error) => return Err(error),
+    };
+    replace(path, max_pages, why)
+}
+
+/// Sets the file aside without looking at it again and opens a fresh one.
+pub(super) fn replace(path: &Path, max_pages: Option<u32>, why: String) -> rusqlite::Result<Checked> {
+    let to = set_aside(path).map_err(cannot_open)?;
+    Ok(Checked::SetAside { fresh: open(path, max_pages)?, to, why })
+}
+
+/// Opens the log for reading; needs no daemon and changes nothing.
+pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "query_only", true)?;
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version as usize != MIGRATIONS.len() {
+        return Err(damaged(format!("written by another version of the program (schema {version})")));
+    }
+    Ok(connection)
+}
+
+/// Whether the file itself is bad, as opposed to the disk, the rights or the moment.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
+fn open(path: &Path, max_pages: Option<u32>) -> rusqlite::Result<Connection> {
+    // SQLite gives the files beside it the mode of the main file, so that must be right before there are any.
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path);
+    let file = file.map_err(cannot_open)?;
+    let metadata = file.metadata().map_err(cannot_open)?;
+    if metadata.permissions().mode() & 0o777 != FILE_MODE {
+        file.set_permissions(fs::Permissions::from_mode(FILE_MODE)).map_err(cannot_open)?;
+    }
+    drop(file);
+
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    // Before anything is written, so that a damaged file is set aside as it was found.
+    if metadata.len() <= CHECK_AT_START_MAX {
+        check(&connection)?;
+    }
+    if metadata.len() == 0 {
+        // Lets retention give pages back without rewriting the file; only takes effect before the first table.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // In WAL mode NORMAL survives every death of the process; only a power cut can take the last commits.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update_and_check(None, "journal_size_limit", WAL_LIMIT as i64, |_| Ok(()))?;
+    if let Some(pages) = max_pages {
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+    }
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+fn check(connection: &Connection) -> rusqlite::Result<()> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" { Ok(()) } else { Err(damaged(verdict)) }
+}
+
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let Some(missing) = MIGRATIONS.get(version as usize..) else {
+        return Err(damaged(format!("written by a newer version of the program (schema {version})")));
+    };
+    for (step, sql) in missing.iter().enumerate() {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", version + step as u32 + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Renames the file and those SQLite keeps beside it; the evidence stays for whoever wants to look.
+fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let stamp = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    // Several in one second can only be tests or a dying disk; either way none may overwrite another.
+    for attempt in 0..100_u32 {
+        let suffix =
+            if attempt == 0 { format!(".damaged-{stamp}") } else { format!(".damaged-{stamp}-{attempt}") };
+        let to = beside(path, &suffix);
+        if to.exists() {
+            continue;
+        }
+        fs::rename(path, &to)?;
+        for part in ["-wal", "-shm"] {
+            match fs::rename(beside(path, part), beside(&to, part)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        return Ok(to);
+    }
+    Err(std::io::Error::other("too many damaged activity logs beside this one"))
+}
+
+/// `activity.db` and `-wal` make `activity.db-wal`.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn damaged(why: String) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(why))
+}
+
+fn cannot_open(error: std::io::Error) -> rusqlite::Error {
+    let code = match error.kind() {
+        std::io::ErrorKind::StorageFull => rusqlite::ffi::SQLITE_FULL,
+        _ => rusqlite::ffi::SQLITE_CANTOPEN,
+    };
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(error.to_string()))
+}

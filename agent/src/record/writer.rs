@@ -1,0 +1,298 @@
+//! The one thread that writes the activity log: collects records into transactions, and outlasts a failing disk.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::activity::Activity;
+use crate::record::activity_log::{Opened, Options, Shared};
+use crate::record::admission::{self, Admissions};
+use crate::record::schema;
+use crate::record::store::{Gap, Store, Totals};
+
+/// How long the thread sleeps at most: the rhythm of looking after the file.
+const IDLE: Duration = Duration::from_secs(1);
+/// How often old records are looked for.
+const RETENTION_EVERY: Duration = Duration::from_secs(600);
+/// Waiting time between attempts on a failing disk, doubled from the first to the last.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_LAST: Duration = Duration::from_secs(2);
+/// Gaps that wait for being written at most; there are fewer reasons, so only a failing disk gets there.
+const GAPS_MAX: usize = 16;
+
+pub(super) enum Message {
+    Record(Box<Activity>),
+    Flush(SyncSender<()>),
+}
+
+pub(super) struct Writer {
+    path: PathBuf,
+    options: Options,
+    incoming: Receiver<Message>,
+    shared: Arc<Shared>,
+    admissions: Arc<Admissions>,
+    run: Uuid,
+    store: Option<Store>,
+    /// Device and inode of the open file.
+    file: Option<(u64, u64)>,
+    totals: Totals,
+    /// An earlier run was accounted for, and admissions are counted in the file.
+    settled: bool,
+    /// The file proved damaged while in use; why.
+    damaged: Option<String>,
+    batch: Vec<Activity>,
+    gaps: Vec<Gap>,
+    waiting: Vec<SyncSender<()>>,
+    disconnected: bool,
+    retry: Duration,
+    look_after: Instant,
+    delete_old: Instant,
+}
+
+impl Writer {
+    pub(super) fn new(
+        path: &Path,
+        options: Options,
+        incoming: Receiver<Message>,
+        shared: Arc<Shared>,
+        admissions: Arc<Admissions>,
+    ) -> Self {
+        let batch = Vec::with_capacity(options.batch);
+        let now = Instant::now();
+        Self {
+            path: path.to_owned(),
+            options,
+            incoming,
+            shared,
+            admissions,
+            run: Uuid::now_v7(),
+            store: None,
+            file: None,
+            totals: Totals::default(),
+            settled: false,
+            damaged: None,
+            batch,
+            gaps: Vec::new(),
+            waiting: Vec::new(),
+            disconnected: false,
+            retry: RETRY_FIRST,
+            look_after: now,
+            delete_old: now,
+        }
+    }
+
+    /// Opens the file, sets it aside when it is damaged, and accounts for a run that was killed.
+    pub(super) fn open(&mut self) -> Opened {
+        match self.try_open() {
+            Ok(opened) => opened,
+            Err(error) => {
+                let why = error.to_string();
+                self.shared.set_trouble(Some(why.clone()));
+                Opened::Unavailable { why }
+            }
+        }
+    }
+
+    fn try_open(&mut self) -> rusqlite::Result<Opened> {
+        let max_pages = self.options.max_pages;
+        let checked = match self.damaged.take() {
+            Some(why) => schema::replace(&self.path, max_pages, why)?,
+            None => schema::open_or_set_aside(&self.path, max_pages)?,
+        };
+        let (connection, set_aside) = match checked {
+            schema::Checked::Sound(connection) => (connection, None),
+            schema::Checked::SetAside { fresh, to, why } => {
+                self.note(Gap::unknown(format!(
+                    "the log before this was damaged ({why}) and lies at {}",
+                    to.display()
+                )));
+                self.shared.note_set_aside(to.clone());
+                (fresh, Some((to, why)))
+            }
+        };
+        let mut store = Store::new(connection, self.run);
+        let mut lost = 0;
+        if !self.settled {
+            let marker = schema::beside(&self.path, "-admitted");
+            lost = store.account_for_earlier_runs(admission::left_behind(&marker))?;
+            self.shared.lost.fetch_add(lost, Ordering::Relaxed);
+            self.settled = true;
+            // Without the marker file the log still works; only a later kill could not be counted.
+            let _ = self.admissions.persist(&marker, self.run);
+        }
+        self.shared.records.store(store.count()?, Ordering::Relaxed);
+        self.store = Some(store);
+        self.file = identity(&self.path);
+        self.shared.set_trouble(None);
+        Ok(match set_aside {
+            Some((to, why)) => Opened::SetAside { to, why },
+            None => Opened::Ready { lost },
+        })
+    }
+
+    pub(super) fn run(mut self) {
+        while !self.disconnected || self.has_work() {
+            self.collect();
+            if self.has_work() && !self.commit() {
+                if self.shared.out_of_time() {
+                    return self.give_up();
+                }
+                std::thread::park_timeout(self.retry);
+                self.retry = (self.retry * 2).min(RETRY_LAST);
+                continue;
+            }
+            self.retry = RETRY_FIRST;
+            self.look_after_file();
+        }
+        if let Some(store) = self.store.take() {
+            store.close(self.admissions.total());
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.batch.is_empty() || !self.gaps.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// Waits for something to write, then a moment longer for what comes along with it.
+    fn collect(&mut self) {
+        // What an attempt before could not write goes first; only what is there already joins it.
+        let by = if self.has_work() { Instant::now() } else { self.first() };
+        while self.batch.len() < self.options.batch && self.waiting.is_empty() && !self.disconnected {
+            let wait = by.saturating_duration_since(Instant::now());
+            let next = if wait.is_zero() {
+                self.incoming.try_recv().map_err(|e| e == TryRecvError::Disconnected)
+            } else {
+                self.incoming.recv_timeout(wait).map_err(|e| e == RecvTimeoutError::Disconnected)
+            };
+            match next {
+                Ok(message) => self.take(message),
+                Err(disconnected) => {
+                    self.disconnected = disconnected;
+                    break;
+                }
+            }
+        }
+        let overflow = self.shared.overflow.swap(0, Ordering::Relaxed);
+        if overflow > 0 {
+            self.note(Gap::now(overflow, "the agent could not store them fast enough"));
+        }
+    }
+
+    /// Takes the first message, and says until when others may join it.
+    fn first(&mut self) -> Instant {
+        match self.incoming.recv_timeout(IDLE) {
+            Ok(message) => {
+                self.take(message);
+                return Instant::now() + self.options.flush_after;
+            }
+            Err(RecvTimeoutError::Disconnected) => self.disconnected = true,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        Instant::now()
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Record(activity) => self.batch.push(*activity),
+            Message::Flush(done) => self.waiting.push(done),
+        }
+    }
+
+    fn note(&mut self, gap: Gap) {
+        let full = self.gaps.len() >= GAPS_MAX;
+        match self.gaps.iter_mut().find(|known| full || known.reason == gap.reason) {
+            Some(known) => known.merge(&gap),
+            None => self.gaps.push(gap),
+        }
+    }
+
+    /// One attempt to store what was collected. `false` when it failed and should be tried again.
+    fn commit(&mut self) -> bool {
+        match self.try_commit() {
+            Ok(()) => true,
+            Err(error) => {
+                self.shared.set_trouble(Some(error.to_string()));
+                if schema::is_damage(&error) {
+                    self.store = None;
+                    self.damaged = Some(error.to_string());
+                } else if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure) {
+                    // After a failed write or sync the state of the file is unknown: look at it afresh.
+                    self.store = None;
+                }
+                false
+            }
+        }
+    }
+
+    fn try_commit(&mut self) -> rusqlite::Result<()> {
+        if self.store.is_none() {
+            self.try_open()?;
+        }
+        let Some(store) = self.store.as_mut() else { return Ok(()) };
+        let written = store.write(&self.batch, &self.gaps, &mut self.totals)?;
+        self.batch.clear();
+        self.gaps.clear();
+        self.shared.set_trouble(None);
+        self.shared.stored.fetch_add(written.stored, Ordering::Relaxed);
+        self.shared.records.fetch_add(written.stored - written.known, Ordering::Relaxed);
+        if written.refused > 0 {
+            self.shared.lost.fetch_add(written.refused, Ordering::Relaxed);
+            self.note(Gap::now(written.refused, "the database refused them"));
+        }
+        for done in self.waiting.drain(..) {
+            // The one who asked may have given up.
+            let _ = done.try_send(());
+        }
+        Ok(())
+    }
+
+    /// Once a second: is the file still there? Now and then: is there something to delete?
+    fn look_after_file(&mut self) {
+        let now = Instant::now();
+        if now < self.look_after {
+            return;
+        }
+        self.look_after = now + IDLE;
+        if self.store.is_some() && identity(&self.path) != self.file {
+            self.store = None;
+            self.note(Gap::unknown("the file of the activity log was removed or replaced".to_owned()));
+            return;
+        }
+        if now >= self.delete_old {
+            self.delete_old(now);
+        }
+    }
+
+    fn delete_old(&mut self, now: Instant) {
+        let secs = self.shared.retention_secs.load(Ordering::Relaxed);
+        let (Some(store), Some(secs)) = (self.store.as_mut(), (secs > 0).then_some(secs)) else { return };
+        let before = Timestamp::now().checked_sub(Duration::from_secs(secs)).unwrap_or(Timestamp::MIN);
+        self.delete_old = now + RETENTION_EVERY;
+        match store.delete_before(before) {
+            Ok(deleted) => {
+                self.shared.records.fetch_sub(deleted.records, Ordering::Relaxed);
+                if deleted.more {
+                    // In small steps, so that records do not wait long behind them.
+                    (self.delete_old, self.look_after) = (now, now);
+                }
+            }
+            Err(error) => self.shared.set_trouble(Some(error.to_string())),
+        }
+    }
+
+    /// The disk did not recover in the time that closing may take. The next start finds the number in the marker.
+    fn give_up(self) {
+        let queued = self.incoming.try_iter().filter(|m| matches!(m, Message::Record(_))).count();
+        self.shared.lost.fetch_add((self.batch.len() + queued) as u64, Ordering::Relaxed);
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()))
+}

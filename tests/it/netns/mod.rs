@@ -1,0 +1,85 @@
+//! The whole agent between real programs: root, network namespaces, a cgroup of its own. Each test has its own lab.
+
+mod enforcement;
+mod lifecycle;
+mod policies;
+mod records;
+mod steering;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use lab::Lab;
+use lab::attachment::Resource;
+use lab::client::{Curl, Reply};
+
+/// The site that the blocking policy covers.
+const MONITORED: &str = "files.corp.test";
+/// A site that no app owns.
+const UNMONITORED: &str = "other.example.test";
+/// A site that no app owns, on an address of one that is monitored.
+const SHARED: &str = "shared.test";
+
+fn url(host: &str, resource: Resource) -> String {
+    format!("https://{host}{}", resource.path)
+}
+
+/// The reply is the block answer for this file, and nothing of the file.
+#[track_caller]
+fn check_blocked(reply: &Reply, resource: Resource) {
+    let name = resource.file_name.expect("a download has a name");
+    let text = reply.text().replace("&#39;", "'").replace("&#x27;", "'").replace("&apos;", "'");
+    let expected =
+        format!("Download blocked. Downloading {name} is blocked by your organization's security policy.");
+    assert_eq!(reply.status, 403, "{}: {text}", resource.path);
+    assert!(text.contains(&expected), "{}: no block text in {text:?}", resource.path);
+    assert_eq!(reply.header("cache-control"), Some("no-store"), "{}", resource.path);
+    assert!(reply.header("x-portcullis-activity").is_some_and(|id| id.len() == 36), "{:?}", reply.headers);
+    assert_eq!(reply.header("content-disposition"), None, "{}", resource.path);
+    let start = &resource.body("")[..64];
+    assert!(
+        !reply.body.windows(64).any(|window| window == start),
+        "{}: bytes of the file passed",
+        resource.path
+    );
+}
+
+/// The reply is the origin's own, byte for byte, its headers included.
+#[track_caller]
+fn check_passed(reply: &Reply, host: &str, resource: Resource) {
+    assert_eq!(reply.status, 200, "{host}{}: {}", resource.path, reply.text());
+    assert_eq!(reply.header("content-type"), Some(resource.mime), "{host}{}", resource.path);
+    assert_eq!(reply.header("content-disposition"), resource.disposition, "{host}{}", resource.path);
+    assert_eq!(reply.header("server"), Some("nginx"), "{host}{}", resource.path);
+    assert_eq!(reply.header("x-portcullis-activity"), None, "{host}{}", resource.path);
+    assert!(reply.body == resource.body(host), "{host}{}: the bytes differ", resource.path);
+}
+
+/// One request of a loop: when it began, and the status or what went wrong.
+struct Seen {
+    begun: Instant,
+    result: Result<u16, String>,
+}
+
+/// Requests one after another until told to stop.
+fn request_until(stop: &AtomicBool, lab: &Lab, requests: &[Curl<'_>]) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    for request in requests.iter().cycle() {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let begun = Instant::now();
+        let result = request.send(lab).map(|reply| reply.status).map_err(|error| format!("{error:#}"));
+        seen.push(Seen { begun, result });
+    }
+    seen
+}
+
+/// Ends a loop when the test ends, also when it fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

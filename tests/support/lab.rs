@@ -1,0 +1,241 @@
+//! One lab: both namespaces, both cgroups, the origin's servers, and the files of all of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::cgroup::Cgroup;
+use crate::netns::NetNs;
+use crate::origin::{self, Origin, RESOLVER, SITES};
+use crate::process::{Finished, Place, new_files_are_readable, run};
+use crate::{is_root, sweep, wait};
+
+/// uid of the user that owns nothing.
+pub const NOBODY: u32 = 65534;
+
+/// A whole lab; drop removes every part of it.
+pub struct Lab {
+    // Fields drop in this order: processes, then what they stood on, then their files.
+    origin: Origin,
+    side: Mutex<Option<NetNs>>,
+    host_cgroup: Cgroup,
+    _origin_cgroup: Cgroup,
+    host: NetNs,
+    origin_side: NetNs,
+    clients: PathBuf,
+    agents: PathBuf,
+    files: Files,
+    id: String,
+}
+
+impl Lab {
+    /// Builds everything and waits until every server answers. Takes root.
+    pub fn start() -> Result<Self> {
+        ensure!(
+            is_root(),
+            "the lab takes root (network namespaces, cgroups): run as root, or `cargo xtask test netns`"
+        );
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(sweep::sweep);
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        new_files_are_readable();
+        let id = match NEXT.fetch_add(1, Ordering::Relaxed) {
+            0 => std::process::id().to_string(),
+            number => format!("{}-{number}", std::process::id()),
+        };
+
+        let files = Files::create(Path::new(sweep::FILES).join(format!("pcHOST{id}")))?;
+        let origin_side = NetNs::create(format!("pcORIG{id}"))?;
+        let host = NetNs::create(format!("pcHOST{id}"))?;
+        host.connect("pc0", &origin_side, "pc0")?;
+        host.address("pc0", &["198.18.0.2/24", "fd18::2/64"])?;
+        origin_side.address("pc0", &["198.18.0.1/24", "fd18::1/64"])?;
+        for site in &SITES {
+            // Sites that share an address name it twice; the second time it is already there.
+            let _ = origin_side.address("pc0", &[&format!("{}/24", site.v4)]);
+            let _ = origin_side.address("pc0", &[&format!("{}/64", site.v6)]);
+        }
+
+        let origin_cgroup = Cgroup::create(&format!("pcORIG{id}"))?;
+        let host_cgroup = Cgroup::create(&format!("pcHOST{id}"))?;
+        let (clients, agents) = (host_cgroup.child("clients")?, host_cgroup.child("agent")?);
+        let place = Place {
+            netns: origin_side.path(),
+            cgroup: origin_cgroup.path().to_owned(),
+            files: Vec::new(),
+            home: files.path.clone(),
+        };
+        let origin = Origin::start(&place, &files.path.join("origin"))?;
+
+        let lab = Self {
+            origin,
+            side: Mutex::new(None),
+            host_cgroup,
+            _origin_cgroup: origin_cgroup,
+            host,
+            origin_side,
+            clients,
+            agents,
+            files,
+            id,
+        };
+        lab.write_names()?;
+        lab.trust_only_the_origin()?;
+        Ok(lab)
+    }
+
+    /// Directory for files; other users can read what is in it.
+    pub fn directory(&self) -> &Path {
+        &self.files.path
+    }
+
+    /// Name of the clients' network namespace, as `ip netns` shows it.
+    pub fn namespace(&self) -> &str {
+        self.host.name()
+    }
+
+    /// The namespace of the origin's servers.
+    pub fn origin_namespace(&self) -> &str {
+        self.origin_side.name()
+    }
+
+    /// The cgroup whose processes are steered.
+    pub fn cgroup(&self) -> &Path {
+        self.host_cgroup.path()
+    }
+
+    /// Where clients run.
+    pub fn client(&self) -> Place {
+        self.place(self.host.path(), self.clients.clone())
+    }
+
+    pub(crate) fn agent(&self) -> Place {
+        self.place(self.host.path(), self.agents.clone())
+    }
+
+    /// Where a client runs that is in the same cgroup but in another network namespace, as in a container.
+    pub fn side_client(&self) -> Result<Place> {
+        let mut slot = self.side.lock().unwrap_or_else(PoisonError::into_inner);
+        let side = match &mut *slot {
+            Some(side) => side,
+            empty => empty.insert(self.make_side()?),
+        };
+        Ok(self.place(side.path(), self.clients.clone()))
+    }
+
+    fn make_side(&self) -> Result<NetNs> {
+        let side = NetNs::create(format!("pcSIDE{}", self.id))?;
+        side.connect("pc0", &self.origin_side, "pc1")?;
+        self.origin_side.address("pc1", &["198.18.1.1/24", "fd18:1::1/64"])?;
+        side.address("pc0", &["198.18.1.2/24", "fd18:1::2/64"])?;
+        side.ip(&["route", "add", "198.18.0.0/24", "via", "198.18.1.1"])?;
+        side.ip(&["route", "add", "fd18::/64", "via", "fd18:1::1"])?;
+        Ok(side)
+    }
+
+    fn place(&self, netns: PathBuf, cgroup: PathBuf) -> Place {
+        let mut files = vec![(self.files.path.join("resolv.conf"), resolved(Path::new("/etc/resolv.conf")))];
+        // Names come from the lab's resolver alone, whatever this machine asks first (systemd-resolved, mDNS).
+        let switch = Path::new("/etc/nsswitch.conf");
+        if switch.exists() {
+            files.push((self.files.path.join("nsswitch.conf"), resolved(switch)));
+        }
+        Place { netns, cgroup, files, home: self.files.path.clone() }
+    }
+
+    /// PEM bundle that the clients trust: the origin's CA, and the agent's once an agent has started.
+    pub fn trust(&self) -> PathBuf {
+        self.files.path.join("trust.pem")
+    }
+
+    /// PEM of the origin's CA alone.
+    pub fn origin_ca(&self) -> PathBuf {
+        self.origin.ca()
+    }
+
+    pub(crate) fn trust_also(&self, ca: &Path) -> Result<()> {
+        let mut bundle = fs::read(self.origin.ca())?;
+        bundle.extend(fs::read(ca).with_context(|| format!("cannot read the agent's CA {}", ca.display()))?);
+        Ok(fs::write(self.trust(), bundle)?)
+    }
+
+    fn trust_only_the_origin(&self) -> Result<()> {
+        fs::copy(self.origin.ca(), self.trust())?;
+        Ok(())
+    }
+
+    fn write_names(&self) -> Result<()> {
+        let resolver = RESOLVER[0];
+        fs::write(
+            self.files.path.join("resolv.conf"),
+            format!("nameserver {resolver}\noptions timeout:2 attempts:2\n"),
+        )?;
+        fs::write(
+            self.files.path.join("nsswitch.conf"),
+            "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n",
+        )?;
+        Ok(())
+    }
+
+    /// The origin's record of finished requests: `host method path status bytes`.
+    pub fn origin_requests(&self) -> Vec<String> {
+        self.origin.requests()
+    }
+
+    /// Waits for such a record.
+    pub fn wait_for_origin_request(&self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        origin::wait_for_request(&self.origin, what, wanted)
+    }
+
+    /// What nginx complained about.
+    pub fn origin_log(&self) -> String {
+        self.origin.log()
+    }
+
+    /// Runs a program among the clients, as root or as `uid`.
+    pub fn run(&self, program: &[&str], uid: Option<u32>) -> Result<Finished> {
+        let (name, arguments) = program.split_first().context("no program named")?;
+        let mut command = self.client().command(name, uid)?;
+        command.args(arguments);
+        run(command, wait::PATIENCE + Duration::from_secs(10))
+    }
+}
+
+/// Address of a site of the lab, in the family asked for.
+pub fn address_of(name: &str, v6: bool) -> Option<&'static str> {
+    SITES.iter().find(|site| site.name == name).map(|site| if v6 { site.v6 } else { site.v4 })
+}
+
+/// Where a path really is: a mount goes over the file, not over the link to it.
+fn resolved(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// Owner of the lab's directory.
+struct Files {
+    path: PathBuf,
+}
+
+impl Files {
+    fn create(path: PathBuf) -> Result<Self> {
+        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        let files = Self { path };
+        std::os::unix::fs::chown(&files.path, Some(0), Some(0))?;
+        fs::set_permissions(&files.path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        Ok(files)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if std::env::var_os("PORTCULLIS_KEEP_LAB").is_some() {
+            eprintln!("lab: kept {}", self.path.display());
+        } else if let Err(error) = fs::remove_dir_all(&self.path) {
+            eprintln!("lab: cannot remove {}: {error}", self.path.display());
+        }
+    }
+}

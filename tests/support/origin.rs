@@ -1,0 +1,160 @@
+//! The origin side: one nginx with the lab's sites, one dnsmasq that names them.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::netns::inside;
+use crate::pki::Pki;
+use crate::process::{Daemon, Place};
+use crate::{attachment, wait};
+
+/// Address of the resolver, in both families.
+pub(crate) const RESOLVER: [&str; 2] = ["198.18.0.1", "fd18::1"];
+
+/// A host name with its addresses. Sites may share addresses, as behind a content network.
+#[derive(Clone, Copy)]
+pub(crate) struct Site {
+    pub(crate) name: &'static str,
+    pub(crate) v4: &'static str,
+    pub(crate) v6: &'static str,
+    /// Whether its certificate is one that clients should trust.
+    trusted: bool,
+}
+
+const fn site(name: &'static str, v4: &'static str, v6: &'static str) -> Site {
+    Site { name, v4, v6, trusted: true }
+}
+
+/// The app `corp-files` owns `*.corp.test`, `memo` owns `notes.memo.test`; nobody owns the rest.
+pub(crate) const SITES: [Site; 7] = [
+    site("files.corp.test", "198.18.0.10", "fd18::10"),
+    site("shared.test", "198.18.0.10", "fd18::10"),
+    site("api.corp.test", "198.18.0.11", "fd18::11"),
+    site("docs.corp.test", "198.18.0.12", "fd18::12"),
+    site("notes.memo.test", "198.18.0.13", "fd18::13"),
+    site("other.example.test", "198.18.0.20", "fd18::20"),
+    Site { name: "broken.corp.test", v4: "198.18.0.14", v6: "fd18::14", trusted: false },
+];
+
+/// `docs.corp.test` has no address of its own: the answer is a chain of two aliases.
+const ALIASES: [(&str, &str); 2] =
+    [("docs.corp.test", "docs.edge.test"), ("docs.edge.test", "node7.cdn.test")];
+
+pub(crate) struct Origin {
+    // Fields drop in this order: servers end before the files they read go.
+    nginx: Daemon,
+    _dnsmasq: Daemon,
+    access_log: PathBuf,
+    pki: Pki,
+}
+
+impl Origin {
+    pub(crate) fn start(place: &Place, directory: &Path) -> Result<Self> {
+        fs::create_dir_all(directory)?;
+        let pki = Pki::create(directory.join("pki"))?;
+        let mut dnsmasq = dnsmasq(place, directory)?;
+        let mut nginx = nginx(place, directory, &pki)?;
+        for (daemon, port) in [(&mut dnsmasq, 53), (&mut nginx, 443)] {
+            let addresses: Vec<&str> = if port == 53 {
+                RESOLVER.to_vec()
+            } else {
+                SITES.iter().flat_map(|site| [site.v4, site.v6]).collect()
+            };
+            daemon
+                .wait_until("port open", || addresses.iter().all(|to| port_open(&place.netns, to, port)))?;
+        }
+        Ok(Self { nginx, _dnsmasq: dnsmasq, access_log: directory.join("access.log"), pki })
+    }
+
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.pki.ca()
+    }
+
+    /// A line per request that nginx has finished: `host method path status bytes`.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        fs::read_to_string(&self.access_log).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    /// For the developer who looks into a failure.
+    pub(crate) fn log(&self) -> String {
+        self.nginx.log()
+    }
+}
+
+/// Whether something accepts connections there, asked from inside the namespace.
+pub(crate) fn port_open(netns: &Path, address: &str, port: u16) -> bool {
+    let Ok(ip) = address.parse::<IpAddr>() else { return false };
+    let to = SocketAddr::new(ip, port);
+    inside(netns, move || TcpStream::connect_timeout(&to, Duration::from_millis(500)).is_ok())
+        .unwrap_or(false)
+}
+
+fn dnsmasq(place: &Place, directory: &Path) -> Result<Daemon> {
+    let mut text = String::from(
+        "no-resolv\nno-hosts\nno-poll\nbind-interfaces\nport=53\nuser=root\ngroup=root\nlocal=/test/\nlocal-ttl=30\n",
+    );
+    for address in RESOLVER {
+        writeln!(text, "listen-address={address}")?;
+    }
+    for site in &SITES {
+        let name = ALIASES
+            .iter()
+            .fold(site.name, |name, (alias, target)| if name == *alias { target } else { name });
+        writeln!(text, "host-record={name},{},{}", site.v4, site.v6)?;
+    }
+    for (alias, target) in ALIASES {
+        writeln!(text, "cname={alias},{target}")?;
+    }
+    let configuration = directory.join("dnsmasq.conf");
+    fs::write(&configuration, text)?;
+    let mut command = place.command("dnsmasq", None)?;
+    command.args(["--keep-in-foreground", "--log-facility=-", "--pid-file="]);
+    command.arg(format!("--conf-file={}", configuration.display()));
+    Daemon::spawn("dnsmasq", command, directory.join("dnsmasq.log")).context("package dnsmasq-base")
+}
+
+fn nginx(place: &Place, directory: &Path, pki: &Pki) -> Result<Daemon> {
+    let shown = directory.display();
+    let mut text = format!(
+        "daemon off;\nuser root;\nworker_processes 1;\npid {shown}/nginx.pid;\nerror_log stderr warn;\n\
+         events {{ worker_connections 512; }}\nhttp {{\n\
+         log_format lab '$host $request_method $request_uri $status $body_bytes_sent';\n\
+         access_log {shown}/access.log lab;\n\
+         sendfile on; tcp_nodelay on; etag on; server_tokens off; keepalive_timeout 30s; charset off;\n\
+         ssl_protocols TLSv1.2 TLSv1.3;\n"
+    );
+    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+        writeln!(text, "{kind}_temp_path {shown}/nginx-{kind};")?;
+    }
+    let documents = directory.join("documents");
+    attachment::write(&documents, &SITES.map(|site| site.name))?;
+    for site in &SITES {
+        let (chain, key) = if site.trusted { pki.issue(site.name)? } else { pki.self_signed(site.name)? };
+        writeln!(text, "server {{ server_name {};", site.name)?;
+        for address in [site.v4.to_owned(), format!("[{}]", site.v6)] {
+            writeln!(text, "listen {address}:443 ssl; listen {address}:80;")?;
+        }
+        writeln!(text, "ssl_certificate {}; ssl_certificate_key {};", chain.display(), key.display())?;
+        writeln!(text, "root {}; index index.html;", documents.join(site.name).display())?;
+        for resource in attachment::all() {
+            text += &attachment::location(&resource, &documents, site.name);
+        }
+        text += "location / { default_type text/html; }\n}\n";
+    }
+    text += "}\n";
+    let configuration = directory.join("nginx.conf");
+    fs::write(&configuration, text)?;
+    let mut command = place.command("nginx", None)?;
+    command.arg("-e").arg("stderr").arg("-p").arg(directory).arg("-c").arg(&configuration);
+    Daemon::spawn("nginx", command, directory.join("nginx.log")).context("package nginx-light")
+}
+
+/// Waits until the origin's log has a line for which `wanted` holds.
+pub(crate) fn wait_for_request(origin: &Origin, what: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
+    wait::until(what, wait::PATIENCE, || Ok(origin.requests().into_iter().find(|line| wanted(line))))
+}

@@ -1,0 +1,42 @@
+//! Formatting, lints of host and kernel crates apart, and the rules of the house.
+
+use anyhow::Result;
+
+use crate::command::{run, say};
+use crate::toolchain::Toolchain;
+use crate::workspace::{host_cargo, root, target_dir};
+use crate::{setup, tidy};
+
+pub(crate) fn main() -> Result<()> {
+    setup::lints()?;
+    // Cheapest first: most mistakes show within seconds.
+    tidy::main()?;
+    run(host_cargo().args(["fmt", "--all", "--check"]))?;
+    let kernel = root().join("agent-ebpf/Cargo.toml");
+    run(host_cargo().args(["fmt", "--check", "--manifest-path"]).arg(&kernel))?;
+    let warnings = ["--", "--deny", "warnings"];
+    // Never everything in one go: the features of one selection leak into the crates that the others share.
+    run(host_cargo()
+        .args(["clippy", "--locked", "--package", "portcullis", "--no-default-features", "--all-targets"])
+        .args(warnings))?;
+    run(host_cargo()
+        .args(["clippy", "--locked", "--package", "agent-common", "--all-targets"])
+        .args(warnings))?;
+    run(host_cargo().args(["clippy", "--locked", "--workspace", "--all-targets"]).args(warnings))?;
+    kernel_clippy(&setup::kernel_toolchain()?)?;
+    say("check is clean");
+    Ok(())
+}
+
+fn kernel_clippy(toolchain: &Toolchain) -> Result<()> {
+    let directory = target_dir()?.join("ebpf/clippy");
+    match toolchain.clippy("") {
+        Some(command) => {
+            run(command?.args(["--locked", "--target-dir"]).arg(directory).args(["--", "--deny", "warnings"]))
+        }
+        None => {
+            say(format_args!("no clippy beside {}: the compiler's own warnings have to do", toolchain.name));
+            run(toolchain.cargo("check", "-Dwarnings")?.args(["--locked", "--target-dir"]).arg(directory))
+        }
+    }
+}
