@@ -1,9 +1,9 @@
 //! TLS: peek at what a client says, mint its leaf, verify the origin. The only module that knows rustls.
 //!
-//! The pipeline's order, from which the safety follows: [`peek`], then [`OriginConnector::connect`] with the client's
-//! own ALPN list, and only once the origin is verified [`ClientSide::config`] and [`accept`]. When the origin fails, the
-//! client gets [`mirrored_alert`] and never sees a minted certificate. Keys of sessions are never logged:
-//! `SSLKEYLOGFILE` has no effect.
+//! The pipeline's order, from which the safety follows: [`peek`], then [`OriginConnector::connect`] with the
+//! client's own ALPN list, and only once the origin is verified [`ClientSide::config`] and [`accept`]. When the
+//! origin fails, the client gets [`mirrored_alert`] and never sees a minted certificate. Keys of sessions are never
+//! logged: `SSLKEYLOGFILE` has no effect.
 
 mod authority;
 mod client_side;
@@ -17,8 +17,8 @@ mod provider;
 use std::time::Duration;
 
 pub use authority::{
-    AUTHORITY_LIFE, Authority, AuthorityError, AuthorityEvent, CertificateFacts, Certificates, LEAF_LIFE,
-    Leaf, LeafError,
+    AUTHORITY_LIFE, Authority, AuthorityError, AuthorityEvent, CertificateFacts, Certificates, IssueFault,
+    LEAF_LIFE, Leaf, LeafError,
 };
 pub use client_side::{ClientFailure, ClientSide, accept};
 pub use name::{NameFault, normalise};

@@ -1,11 +1,12 @@
 //! What a finished handshake agreed on, for records: the facts of that side, never of the other.
 
-use rustls::CommonState;
+use rustls::{CommonState, ProtocolVersion};
+use tokio_rustls::server::TlsStream;
 
 /// Version, suite, group and protocol of one TLS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Negotiated {
-    /// `TLSv1.3` or `TLSv1.2`.
+    /// `TLSv1.3` or `TLSv1.2`; nothing else is offered.
     pub version: &'static str,
     /// IANA name, for example `TLS13_AES_128_GCM_SHA256`.
     pub suite: Option<&'static str>,
@@ -16,9 +17,18 @@ pub struct Negotiated {
 }
 
 impl Negotiated {
+    /// The client's side, once it is accepted. The origin's comes with [`super::Origin`].
+    pub fn of_client<S>(stream: &TlsStream<S>) -> Self {
+        Self::of(stream.get_ref().1)
+    }
+
     pub(super) fn of(connection: &CommonState) -> Self {
         Self {
-            version: connection.protocol_version().and_then(|v| v.as_str()).unwrap_or("unknown"),
+            version: match connection.protocol_version() {
+                Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+                Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+                _ => "unknown",
+            },
             suite: connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()),
             group: connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str()),
             alpn: connection.alpn_protocol().map(<[u8]>::to_vec),

@@ -1,4 +1,4 @@
-//! A stream whose first bytes were read already: it gives them again, then the stream itself. Writes go straight through.
+//! A stream whose first bytes were read already: it gives them again, then the rest. Writes go straight through.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -66,7 +66,7 @@ impl CertificateFacts {
 }
 
 /// SHA-256 of a certificate's DER.
-pub fn fingerprint(der: &CertificateDer<'_>) -> [u8; 32] {
+pub(crate) fn fingerprint(der: &CertificateDer<'_>) -> [u8; 32] {
     let mut out = [0; 32];
     for (to, from) in out.iter_mut().zip(digest::digest(&digest::SHA256, der).as_ref()) {
         *to = *from;
@@ -75,12 +75,15 @@ pub fn fingerprint(der: &CertificateDer<'_>) -> [u8; 32] {
 }
 
 /// Whether `issuer`'s key signed `subject`.
-pub fn signed_by(subject: &CertificateDer<'_>, issuer: &CertificateDer<'_>) -> Result<bool, Unreadable> {
+pub(crate) fn signed_by(
+    subject: &CertificateDer<'_>,
+    issuer: &CertificateDer<'_>,
+) -> Result<bool, Unreadable> {
     Ok(parse(subject)?.verify_signature(Some(parse(issuer)?.public_key())).is_ok())
 }
 
 /// Subject and issuer of a certificate as DER names, to compare.
-pub fn names<'a>(der: &'a CertificateDer<'_>) -> Result<(&'a [u8], &'a [u8]), Unreadable> {
+pub(crate) fn names<'a>(der: &'a CertificateDer<'_>) -> Result<(&'a [u8], &'a [u8]), Unreadable> {
     let certificate = parse(der)?;
     Ok((certificate.tbs_certificate.subject.as_raw(), certificate.tbs_certificate.issuer.as_raw()))
 }

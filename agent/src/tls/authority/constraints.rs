@@ -7,7 +7,7 @@ use crate::catalog::HostPattern;
 use crate::tls::name;
 
 /// The suffixes to permit for `patterns`, sorted, none below another. Patterns that are no DNS names are left out.
-pub fn minimal_suffixes(patterns: &[HostPattern]) -> Vec<String> {
+pub(crate) fn minimal_suffixes(patterns: &[HostPattern]) -> Vec<String> {
     let mut suffixes: Vec<String> =
         patterns.iter().filter_map(|p| name::normalise(suffix_of(p)).ok()).collect();
     // Fewest labels first: whatever covers a name stands before it.
@@ -23,14 +23,14 @@ pub fn minimal_suffixes(patterns: &[HostPattern]) -> Vec<String> {
 }
 
 /// Whether a name (or every name below a suffix) lies within the permitted suffixes.
-pub fn covers(permitted: &[String], name: &str) -> bool {
+pub(crate) fn covers(permitted: &[String], name: &str) -> bool {
     permitted.iter().any(|suffix| {
         name.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     })
 }
 
 /// The patterns, as the catalog writes them, whose names get no leaf from an authority with these constraints.
-pub fn outgrown(permitted: &[String], patterns: &[HostPattern]) -> Vec<String> {
+pub(crate) fn outgrown(permitted: &[String], patterns: &[HostPattern]) -> Vec<String> {
     let mut missing: Vec<String> = patterns
         .iter()
         .filter(|pattern| !name::normalise(suffix_of(pattern)).is_ok_and(|suffix| covers(permitted, &suffix)))

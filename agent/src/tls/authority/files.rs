@@ -14,11 +14,11 @@ use super::AuthorityError;
 use super::certificate::fingerprint;
 
 /// The root certificate: what clients trust. It is renamed into place last, so its presence says the set is whole.
-pub const ROOT: &str = "ca.pem";
+pub(crate) const ROOT: &str = "ca.pem";
 /// The issuing certificate, sent along with every leaf.
-pub const ISSUING: &str = "issuing.pem";
+pub(crate) const ISSUING: &str = "issuing.pem";
 /// The issuing certificate's key, PKCS #8 PEM, mode 0600.
-pub const KEY: &str = "issuing.key";
+pub(crate) const KEY: &str = "issuing.key";
 const LOCK: &str = ".lock";
 /// Certificates (never keys) of authorities that were replaced: they stay excluded upstream.
 const RETIRED: &str = "retired-";
@@ -38,14 +38,14 @@ const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 
 /// The directory, held by one process at a time while this value lives.
-pub struct Held {
+pub(crate) struct Held {
     dir: PathBuf,
     _lock: File,
 }
 
 impl Held {
     /// Makes the directory if need be, checks that others cannot write to it, and takes the lock.
-    pub fn take(dir: &Path) -> Result<Self, AuthorityError> {
+    pub(crate) fn take(dir: &Path) -> Result<Self, AuthorityError> {
         DirBuilder::new()
             .recursive(true)
             .mode(DIR_MODE)
@@ -76,7 +76,12 @@ impl Held {
     }
 
     /// Writes a whole new set; the root certificate last.
-    pub fn write(&self, root_pem: &str, issuing_pem: &str, key_pem: &str) -> Result<(), AuthorityError> {
+    pub(crate) fn write(
+        &self,
+        root_pem: &str,
+        issuing_pem: &str,
+        key_pem: &str,
+    ) -> Result<(), AuthorityError> {
         self.replace(KEY, key_pem.as_bytes(), KEY_MODE)?;
         self.replace(ISSUING, issuing_pem.as_bytes(), CERTIFICATE_MODE)?;
         self.replace(ROOT, root_pem.as_bytes(), CERTIFICATE_MODE)
@@ -84,7 +89,7 @@ impl Held {
 
     /// Puts the certificates of the standing set aside and deletes its key. After a crash midway there is no
     /// [`ROOT`], so the next start makes a new set, which is what was asked for.
-    pub fn retire(&self) -> Result<(), AuthorityError> {
+    pub(crate) fn retire(&self) -> Result<(), AuthorityError> {
         let mut kept = String::new();
         let mut first = None;
         for file in [ROOT, ISSUING] {
@@ -145,13 +150,16 @@ impl Held {
 }
 
 /// Whether a whole set stands in the directory.
-pub fn present(dir: &Path) -> Result<bool, AuthorityError> {
+pub(crate) fn present(dir: &Path) -> Result<bool, AuthorityError> {
     let root = dir.join(ROOT);
     root.try_exists().map_err(|error| AuthorityError::io(&root, error))
 }
 
 /// Reads one PEM certificate, and gives its text too.
-pub fn certificate(dir: &Path, name: &str) -> Result<(CertificateDer<'static>, String), AuthorityError> {
+pub(crate) fn certificate(
+    dir: &Path,
+    name: &str,
+) -> Result<(CertificateDer<'static>, String), AuthorityError> {
     let path = dir.join(name);
     let bytes = read(&path).map_err(|error| AuthorityError::io(&path, error))?;
     match (CertificateDer::from_pem_slice(&bytes), String::from_utf8(bytes)) {
@@ -161,7 +169,7 @@ pub fn certificate(dir: &Path, name: &str) -> Result<(CertificateDer<'static>, S
 }
 
 /// Reads the key's PEM, unless others could have read it before.
-pub fn key(dir: &Path) -> Result<zeroize::Zeroizing<String>, AuthorityError> {
+pub(crate) fn key(dir: &Path) -> Result<zeroize::Zeroizing<String>, AuthorityError> {
     let path = dir.join(KEY);
     let failed = |error| AuthorityError::io(&path, error);
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path).map_err(failed)?;
@@ -176,7 +184,7 @@ pub fn key(dir: &Path) -> Result<zeroize::Zeroizing<String>, AuthorityError> {
 }
 
 /// Certificates of the authorities that stood here before, newest first.
-pub fn retired(dir: &Path) -> Vec<CertificateDer<'static>> {
+pub(crate) fn retired(dir: &Path) -> Vec<CertificateDer<'static>> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     let mut files: Vec<_> = entries
         .flatten()

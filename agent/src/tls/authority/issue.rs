@@ -16,7 +16,7 @@ pub const AUTHORITY_LIFE: Duration = Duration::from_secs(700 * DAY);
 /// Life of a leaf: below the 24 hours beyond which a proxy must publish revocation (NIAP STIP FDP_CER_EXT).
 pub const LEAF_LIFE: Duration = Duration::from_secs(12 * HOUR);
 /// How far clocks may differ: certificates are valid from this long before they were made.
-pub const SKEW: Duration = Duration::from_secs(HOUR);
+pub(crate) const SKEW: Duration = Duration::from_secs(HOUR);
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
@@ -43,14 +43,14 @@ impl From<rustls::Error> for IssueFault {
 }
 
 /// A new authority. The root's key does not exist any more.
-pub struct Pair {
+pub(crate) struct Pair {
     pub root: Certificate,
     pub issuing: Certificate,
     pub key: KeyPair,
 }
 
 /// Makes a root that vouches for `permitted` and below, lets it sign one issuing certificate, and destroys its key.
-pub fn pair(permitted: &[String], host: &str, now: SystemTime) -> Result<Pair, IssueFault> {
+pub(crate) fn pair(permitted: &[String], host: &str, now: SystemTime) -> Result<Pair, IssueFault> {
     let serial = serial()?;
     let id: String = serial.iter().take(4).map(|octet| format!("{octet:02x}")).collect();
     let host: String =
@@ -79,7 +79,7 @@ pub fn pair(permitted: &[String], host: &str, now: SystemTime) -> Result<Pair, I
 ///
 /// The subject is empty, so the name stands in one place only, a critical subjectAltName (RFC 5280 4.1.2.6).
 /// Gives the certificate and the moment it ends.
-pub fn leaf(
+pub(crate) fn leaf(
     name: &str,
     key: &KeyPair,
     issuer: &Issuer<'_, KeyPair>,

@@ -13,9 +13,9 @@ use super::issue::{self, IssueFault};
 use crate::tls::provider;
 
 /// Leaves kept. At about 2 KiB each, 8 MiB.
-pub const LEAVES: usize = 4096;
+pub(crate) const LEAVES: usize = 4096;
 /// A leaf with less than this left is made anew: a connection that begins now may last a while.
-pub const RENEW_BEFORE: Duration = Duration::from_secs(3600);
+pub(crate) const RENEW_BEFORE: Duration = Duration::from_secs(3600);
 /// Longest wait for another thread that is making the same leaf. Making one takes some 50 µs.
 const SHARED_WAIT: Duration = Duration::from_millis(100);
 
@@ -34,7 +34,7 @@ impl Leaf {
     }
 }
 
-pub struct Leaves {
+pub(crate) struct Leaves {
     key: KeyPair,
     signing: Arc<dyn SigningKey>,
     cache: Cache<String, Arc<Leaf>>,
@@ -42,7 +42,7 @@ pub struct Leaves {
 }
 
 impl Leaves {
-    pub fn new() -> Result<Self, IssueFault> {
+    pub(crate) fn new() -> Result<Self, IssueFault> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let pkcs8 = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let signing = provider::provider().key_provider.load_private_key(pkcs8)?;
@@ -51,17 +51,17 @@ impl Leaves {
 
     /// Leaves in the cache.
     #[cfg(test)]
-    pub fn kept(&self) -> usize {
+    pub(crate) fn kept(&self) -> usize {
         self.cache.len()
     }
 
     /// Certificates made since the start.
-    pub fn minted(&self) -> u64 {
+    pub(crate) fn minted(&self) -> u64 {
         self.minted.load(Ordering::Relaxed)
     }
 
     /// The leaf for a normalised, permitted name. Of several first arrivals one makes it, the others wait for it.
-    pub fn get(
+    pub(crate) fn get(
         &self,
         name: &str,
         issuer: &Issuer<'_, KeyPair>,

@@ -20,15 +20,17 @@ use std::time::{Duration, SystemTime};
 use rcgen::{Issuer, KeyPair};
 use rustls_pki_types::CertificateDer;
 
-pub use certificate::{CertificateFacts, Unreadable, names};
+pub use certificate::CertificateFacts;
 pub use issue::{AUTHORITY_LIFE, IssueFault, LEAF_LIFE};
 pub use leaves::Leaf;
+
+pub(super) use certificate::{Unreadable, names};
 
 use super::name::{self, NameFault};
 use crate::catalog::HostPattern;
 
 /// From this long before its end on, an authority says that it wants replacing.
-pub const EXPIRY_NOTICE: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(crate) const EXPIRY_NOTICE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Why there is no authority to work with. Each text says what to do.
 #[derive(Debug, thiserror::Error)]

@@ -2,10 +2,13 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+
+use crate::tls::authority::{CertificateFacts, Unreadable};
 
 /// Where anchors come from: `[tls] upstream_roots`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct RootsReport {
     pub anchors: usize,
     /// Own authorities found in the source and left out.
     pub own_excluded: usize,
+    /// Expired certificates, left out. One that expires later goes with the next reading.
+    pub expired: usize,
     /// Certificates that could not be read, and files that could not be opened; for the log.
     pub faults: Vec<String>,
 }
@@ -39,7 +44,7 @@ pub enum RootsError {
 /// Reads the anchors, without those that share a key with one of `own`.
 ///
 /// The key is compared, not the certificate: a store may hold the CA renewed or cross-signed.
-pub fn load(
+pub(crate) fn load(
     source: &RootsSource,
     own: &[CertificateDer<'_>],
 ) -> Result<(RootCertStore, RootsReport), RootsError> {
@@ -53,7 +58,20 @@ pub fn load(
         RootsSource::File(path) => from_file(path)?,
     };
     let mut store = RootCertStore::empty();
+    let now = SystemTime::now();
     for certificate in certificates {
+        // webpki takes an anchor for name and key only; browsers also hold it to its end.
+        match CertificateFacts::read(&certificate) {
+            Ok(facts) if facts.not_after <= now => {
+                report.expired += 1;
+                continue;
+            }
+            Ok(_) => {}
+            Err(Unreadable) => {
+                report.faults.push(Unreadable.to_string());
+                continue;
+            }
+        }
         if let Err(error) = store.add(certificate) {
             report.faults.push(error.to_string());
         }

@@ -1,1 +1,398 @@
+//! Origins on loopback that are good, and bad in every way a browser refuses.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{AlertDescription, RootCertStore, ServerConfig};
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::catalog::HostPattern;
+use crate::tls::{Authority, ClientSide};
+
+const NAME: &str = "files.corp.test";
+const DEADLINE: Duration = Duration::from_secs(5);
+
+fn key() -> KeyPair {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap()
+}
+
+fn ca_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params
+}
+
+fn leaf_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params
+}
+
+/// A public hierarchy: the root that the connector trusts, and an intermediate.
+struct World {
+    dir: TempDir,
+    root: Certificate,
+    root_issuer: Issuer<'static, KeyPair>,
+    middle: Certificate,
+    middle_issuer: Issuer<'static, KeyPair>,
+    own: Arc<Authority>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::named("Test")
+    }
+
+    fn named(name: &str) -> Self {
+        let (root_key, middle_key) = (key(), key());
+        let root_params = ca_params(&format!("{name} root"));
+        let root = root_params.self_signed(&root_key).unwrap();
+        let root_issuer = Issuer::new(root_params, root_key);
+        let middle_params = ca_params(&format!("{name} intermediate"));
+        let middle = middle_params.signed_by(&middle_key, &root_issuer).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let own =
+            Authority::create(&dir.path().join("ca"), &[HostPattern::Below("corp.test".into())]).unwrap();
+        Self {
+            dir,
+            root,
+            root_issuer,
+            middle,
+            middle_issuer: Issuer::new(middle_params, middle_key),
+            own: Arc::new(own),
+        }
+    }
+
+    fn roots_file(&self, certificates: &[String]) -> RootsSource {
+        let path = self.dir.path().join("roots.pem");
+        std::fs::write(&path, certificates.concat()).unwrap();
+        RootsSource::File(path)
+    }
+
+    /// Trusts the test root, and has the own root and issuing certificate in its store as well.
+    fn connector(&self) -> OriginConnector {
+        let issuing = std::fs::read_to_string(self.dir.path().join("ca/issuing.pem")).unwrap();
+        let source = self.roots_file(&[self.root.pem(), self.own.certificates().root_pem.clone(), issuing]);
+        let (connector, report) = OriginConnector::new(&source, &self.own.certificates().own()).unwrap();
+        assert_eq!((report.anchors, report.own_excluded), (1, 2));
+        connector
+    }
+
+    /// A server that shows a leaf made from `params` by the intermediate, with the whole chain.
+    fn server(&self, params: CertificateParams) -> ServerConfig {
+        let key = key();
+        let leaf = params.signed_by(&key, &self.middle_issuer).unwrap();
+        serve_with(vec![leaf.into(), self.middle.der().clone()], &key)
+    }
+}
+
+fn pkcs8(key: &KeyPair) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))
+}
+
+fn serve_with(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> ServerConfig {
+    ServerConfig::builder_with_provider(provider::provider())
+        .with_protocol_versions(provider::VERSIONS)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, pkcs8(key))
+        .unwrap()
+}
+
+/// Connects over loopback; gives the failure, and counts the bytes of a request the origin got to see.
+async fn failure_of(connector: &OriginConnector, server: ServerConfig, name: &str) -> UpstreamFailure {
+    static REQUEST_BYTES: AtomicUsize = AtomicUsize::new(0);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let origin = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        if let Ok(mut stream) = TlsAcceptor::from(Arc::new(server)).accept(stream).await {
+            let mut bytes = Vec::new();
+            let _ = stream.read_to_end(&mut bytes).await;
+            REQUEST_BYTES.fetch_add(bytes.len(), Ordering::Relaxed);
+        }
+    };
+    let agent = async {
+        let stream = TcpStream::connect(address).await.unwrap();
+        connector.connect(stream, name, &[b"http/1.1".to_vec()], DEADLINE).await
+    };
+    let (result, ()) = tokio::join!(agent, origin);
+    assert_eq!(REQUEST_BYTES.load(Ordering::Relaxed), 0);
+    match result {
+        Ok(_) => panic!("accepted"),
+        Err(failure) => failure,
+    }
+}
+
+async fn pair(
+    connector: &OriginConnector,
+    server: ServerConfig,
+    alpn: &[Vec<u8>],
+) -> (
+    Result<Origin<DuplexStream>, UpstreamFailure>,
+    std::io::Result<tokio_rustls::server::TlsStream<DuplexStream>>,
+) {
+    let (near, far) = duplex(1 << 16);
+    tokio::join!(
+        connector.connect(near, NAME, alpn, DEADLINE),
+        TlsAcceptor::from(Arc::new(server)).accept(far)
+    )
+}
+
+#[tokio::test]
+async fn a_good_origin_is_accepted_and_its_facts_are_told() {
+    let world = World::new();
+    let mut server = world.server(leaf_params(NAME));
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let alpn = [b"h2".to_vec(), b"http/1.1".to_vec()];
+    let (origin, far) = pair(&world.connector(), server, &alpn).await;
+    let (origin, far) = (origin.unwrap(), far.unwrap());
+    assert_eq!(origin.negotiated.version, "TLSv1.3");
+    assert_eq!(origin.negotiated.group, Some("X25519MLKEM768"));
+    assert_eq!(origin.negotiated.alpn.as_deref(), Some(&b"http/1.1"[..]));
+    assert!(!origin.certificate_asked);
+    assert_eq!(far.get_ref().1.server_name(), Some(NAME));
+}
+
+#[tokio::test]
+async fn bad_origins_are_refused_with_their_reason() {
+    let world = World::new();
+    let connector = world.connector();
+    let with = |change: &dyn Fn(&mut CertificateParams)| {
+        let mut params = leaf_params(NAME);
+        change(&mut params);
+        world.server(params)
+    };
+    let expired = with(&|p| p.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    assert_eq!(failure_of(&connector, expired, NAME).await, UpstreamFailure::Expired);
+    let future = with(&|p| p.not_before = rcgen::date_time_ymd(4000, 1, 1));
+    assert_eq!(failure_of(&connector, future, NAME).await, UpstreamFailure::NotYetValid);
+    let good = with(&|_| {});
+    assert_eq!(failure_of(&connector, good, "other.corp.test").await, UpstreamFailure::NameMismatch);
+    // The common name alone never counts.
+    let common_name_only = with(&|p| p.subject_alt_names.clear());
+    assert_eq!(failure_of(&connector, common_name_only, NAME).await, UpstreamFailure::NameMismatch);
+    let client_only = with(&|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]);
+    assert_eq!(failure_of(&connector, client_only, NAME).await, UpstreamFailure::WrongPurpose);
+    let authority = with(&|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+    assert_eq!(failure_of(&connector, authority, NAME).await, UpstreamFailure::BadCertificate);
+}
+
+#[tokio::test]
+async fn chains_that_lead_nowhere_are_refused_with_their_reason() {
+    let world = World::new();
+    let connector = world.connector();
+    let leaf_key = key();
+
+    let alone = leaf_params(NAME).self_signed(&leaf_key).unwrap();
+    let server = serve_with(vec![alone.into()], &leaf_key);
+    assert_eq!(failure_of(&connector, server, NAME).await, UpstreamFailure::SelfSigned);
+
+    let mut own_ca = ca_params(NAME);
+    own_ca.subject_alt_names = leaf_params(NAME).subject_alt_names;
+    let server = serve_with(vec![own_ca.self_signed(&leaf_key).unwrap().into()], &leaf_key);
+    assert_eq!(failure_of(&connector, server, NAME).await, UpstreamFailure::SelfSigned);
+
+    let server = World::named("Other").server(leaf_params(NAME));
+    assert_eq!(failure_of(&connector, server, NAME).await, UpstreamFailure::UnknownIssuer);
+
+    // The names of the trusted hierarchy with other keys.
+    let server = World::named("Test").server(leaf_params(NAME));
+    assert_eq!(failure_of(&connector, server, NAME).await, UpstreamFailure::BadSignature);
+
+    let incomplete = leaf_params(NAME).signed_by(&leaf_key, &world.middle_issuer).unwrap();
+    let server = serve_with(vec![incomplete.into()], &leaf_key);
+    assert_eq!(failure_of(&connector, server, NAME).await, UpstreamFailure::UnknownIssuer);
+
+    // An end-entity certificate that plays the intermediate.
+    let false_key = key();
+    let false_params = leaf_params("evil.corp.test");
+    let false_middle = false_params.signed_by(&false_key, &world.root_issuer).unwrap();
+    let leaf = leaf_params(NAME).signed_by(&leaf_key, &Issuer::new(false_params, false_key)).unwrap();
+    let server = serve_with(vec![leaf.into(), false_middle.into()], &leaf_key);
+    let failure = failure_of(&connector, server, NAME).await;
+    assert!(
+        matches!(failure, UpstreamFailure::BadCertificate | UpstreamFailure::UnknownIssuer),
+        "{failure:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_own_authority_is_never_an_anchor_not_even_from_the_store() {
+    let world = World::new();
+    let connector = world.connector();
+    let side = ClientSide::new(world.own.clone());
+    let server = side.config(NAME, &[b"http/1.1"]).unwrap();
+    assert_eq!(failure_of(&connector, (*server).clone(), NAME).await, UpstreamFailure::OwnAuthority);
+
+    // Nor after it was replaced: the old root may still lie in the system's store.
+    let old_root = world.own.certificates().root_pem.clone();
+    let renewed =
+        Authority::renew(&world.dir.path().join("ca"), &[HostPattern::Below("corp.test".into())]).unwrap();
+    let source = world.roots_file(&[world.root.pem(), old_root]);
+    let (connector, report) = OriginConnector::new(&source, &renewed.certificates().own()).unwrap();
+    assert_eq!(report.own_excluded, 1);
+    let failure = failure_of(&connector, (*server).clone(), NAME).await;
+    assert_eq!(failure, UpstreamFailure::OwnAuthority);
+}
+
+#[tokio::test]
+async fn without_the_exclusion_the_own_authority_would_have_been_accepted() {
+    // Guards the test above against passing for another reason.
+    let world = World::new();
+    let source = world.roots_file(&[world.own.certificates().root_pem.clone()]);
+    let (connector, _) = OriginConnector::new(&source, &[]).unwrap();
+    let side = ClientSide::new(world.own.clone());
+    let server = (*side.config(NAME, &[]).unwrap()).clone();
+    let (origin, _) = pair(&connector, server, &[]).await;
+    assert!(origin.is_ok());
+    let error = OriginConnector::new(&source, &world.own.certificates().own()).err().unwrap();
+    assert!(matches!(error, RootsError::Empty { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_request_for_a_client_certificate_gets_none_and_is_told() {
+    let world = World::new();
+    let mut roots = RootCertStore::empty();
+    roots.add(world.root.der().clone()).unwrap();
+    let build = |required: bool, versions| {
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider::provider());
+        let verifier = if required { verifier } else { verifier.allow_unauthenticated() }.build().unwrap();
+        let key = key();
+        let leaf = leaf_params(NAME).signed_by(&key, &world.middle_issuer).unwrap();
+        ServerConfig::builder_with_provider(provider::provider())
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![leaf.into(), world.middle.der().clone()], pkcs8(&key))
+            .unwrap()
+    };
+    let connector = world.connector();
+    let (origin, far) = pair(&connector, build(false, provider::VERSIONS), &[]).await;
+    assert!(origin.unwrap().certificate_asked);
+    assert!(far.unwrap().get_ref().1.peer_certificates().is_none());
+
+    // TLS 1.3: the refusal comes with the first read. TLS 1.2: within the handshake.
+    let (origin, _far) = pair(&connector, build(true, provider::VERSIONS), &[]).await;
+    let mut origin = origin.unwrap();
+    let error = origin.stream.read_u8().await.unwrap_err();
+    assert_eq!(UpstreamFailure::of(&error, origin.certificate_asked), UpstreamFailure::ClientCertificate);
+    let (origin, _far) = pair(&connector, build(true, &[&rustls::version::TLS12]), &[]).await;
+    assert_eq!(origin.err(), Some(UpstreamFailure::ClientCertificate));
+}
+
+#[tokio::test]
+async fn sessions_are_never_resumed() {
+    let world = World::new();
+    let connector = world.connector();
+    let server = world.server(leaf_params(NAME));
+    for _ in 0..2 {
+        let (origin, far) = pair(&connector, server.clone(), &[]).await;
+        let (mut origin, mut far) = (origin.unwrap(), far.unwrap());
+        far.write_all(b"x").await.unwrap();
+        far.flush().await.unwrap();
+        assert_eq!(origin.stream.read_u8().await.unwrap(), b'x');
+        assert_eq!(origin.stream.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
+    }
+}
+
+#[tokio::test]
+async fn origins_that_do_not_finish_or_do_not_speak_tls_are_named() {
+    let world = World::new();
+    let connector = world.connector();
+    let (near, _far) = duplex(1 << 16);
+    let short = Duration::from_millis(50);
+    assert_eq!(connector.connect(near, NAME, &[], short).await.err(), Some(UpstreamFailure::TimedOut));
+
+    let (near, far) = duplex(1 << 16);
+    drop(far);
+    assert_eq!(connector.connect(near, NAME, &[], DEADLINE).await.err(), Some(UpstreamFailure::Closed));
+
+    let (near, mut far) = duplex(1 << 16);
+    far.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    assert_eq!(connector.connect(near, NAME, &[], DEADLINE).await.err(), Some(UpstreamFailure::Protocol));
+
+    let (near, mut far) = duplex(1 << 16);
+    far.write_all(&[21, 3, 3, 0, 2, 2, 112]).await.unwrap();
+    let refused = UpstreamFailure::Alert(AlertDescription::UnrecognisedName);
+    assert_eq!(connector.connect(near, NAME, &[], DEADLINE).await.err(), Some(refused));
+
+    let (near, _far) = duplex(1 << 16);
+    assert_eq!(
+        connector.connect(near, "no name", &[], DEADLINE).await.err(),
+        Some(UpstreamFailure::UnusableName)
+    );
+
+    let mut server = world.server(leaf_params(NAME));
+    server.alpn_protocols = vec![b"h2".to_vec()];
+    let (origin, _) = pair(&connector, server, &[b"http/1.1".to_vec()]).await;
+    assert_eq!(origin.err(), Some(UpstreamFailure::Alert(AlertDescription::NoApplicationProtocol)));
+}
+
+#[tokio::test]
+async fn the_client_sees_the_mirrored_failure_as_an_alert() {
+    let world = World::new();
+    for (failure, expected) in [
+        (UpstreamFailure::Expired, AlertDescription::CertificateExpired),
+        (UpstreamFailure::UnknownIssuer, AlertDescription::UnknownCA),
+        (UpstreamFailure::NameMismatch, AlertDescription::BadCertificate),
+        (UpstreamFailure::Revoked, AlertDescription::CertificateRevoked),
+        (
+            UpstreamFailure::Alert(AlertDescription::NoApplicationProtocol),
+            AlertDescription::NoApplicationProtocol,
+        ),
+        (UpstreamFailure::Alert(AlertDescription::CloseNotify), AlertDescription::HandshakeFailure),
+        (UpstreamFailure::TimedOut, AlertDescription::InternalError),
+    ] {
+        // A client like the connector's own: what it reads back is what a browser would.
+        let (near, mut far) = duplex(1 << 16);
+        far.write_all(&mirrored_alert(&failure)).await.unwrap();
+        let seen = world.connector().connect(near, NAME, &[], DEADLINE).await.err();
+        assert_eq!(seen, Some(UpstreamFailure::Alert(expected)), "{failure:?}");
+    }
+}
+
+#[test]
+fn the_system_store_is_read() {
+    match OriginConnector::new(&RootsSource::System, &World::new().own.certificates().own()) {
+        Ok((_, report)) => assert!(report.anchors > 0 && report.own_excluded == 0, "{report:?}"),
+        Err(error) => assert!(matches!(error, RootsError::Empty { .. }), "{error}"),
+    }
+}
+
+#[test]
+fn a_source_without_anchors_is_an_error_and_damage_is_named() {
+    let world = World::new();
+    let empty = world.roots_file(&[]);
+    assert!(matches!(OriginConnector::new(&empty, &[]), Err(RootsError::Empty { .. })));
+    let expired = {
+        let mut params = ca_params("Old root");
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        params.self_signed(&key()).unwrap().pem()
+    };
+    let only = world.roots_file(std::slice::from_ref(&expired));
+    assert!(matches!(OriginConnector::new(&only, &[]), Err(RootsError::Empty { .. })));
+    let both = world.roots_file(&[expired, world.root.pem()]);
+    let (_, report) = OriginConnector::new(&both, &[]).unwrap();
+    assert_eq!((report.anchors, report.expired), (1, 1));
+    let damaged = world.roots_file(&[world.root.pem(), "-----BEGIN CERTIFICATE-----\n!!\n".to_owned()]);
+    assert!(matches!(OriginConnector::new(&damaged, &[]), Err(RootsError::File { .. })));
+    let missing = RootsSource::File(world.dir.path().join("nothing.pem"));
+    let error = OriginConnector::new(&missing, &[]).err().unwrap().to_string();
+    assert!(error.contains("nothing.pem"), "{error}");
+}

@@ -15,7 +15,7 @@ use crate::tls::authority::names;
 
 /// One per handshake.
 #[derive(Debug)]
-pub struct Witness {
+pub(crate) struct Witness {
     verifier: Arc<WebPkiServerVerifier>,
     /// DER subjects of the own authorities.
     own: Arc<[Vec<u8>]>,
@@ -24,16 +24,16 @@ pub struct Witness {
 }
 
 impl Witness {
-    pub fn new(verifier: Arc<WebPkiServerVerifier>, own: Arc<[Vec<u8>]>) -> Self {
+    pub(crate) fn new(verifier: Arc<WebPkiServerVerifier>, own: Arc<[Vec<u8>]>) -> Self {
         Self { verifier, own, certificate_asked: AtomicBool::new(false), failure: OnceLock::new() }
     }
 
-    pub fn certificate_asked(&self) -> bool {
+    pub(crate) fn certificate_asked(&self) -> bool {
         self.certificate_asked.load(Ordering::Relaxed)
     }
 
     /// The reason the chain was refused, when it was.
-    pub fn failure(&self) -> Option<UpstreamFailure> {
+    pub(crate) fn failure(&self) -> Option<UpstreamFailure> {
         self.failure.get().copied()
     }
 
