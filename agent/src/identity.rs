@@ -18,9 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Users remembered. Beyond it the cache starts anew: a host has far fewer.
 const REMEMBERED: usize = 65_536;
 
+/// Users by uid, with the time of the answer.
+type Known = HashMap<u32, (Arc<User>, Instant)>;
+
 #[derive(Default)]
 pub struct Identity {
-    known: Arc<Mutex<HashMap<u32, (Arc<User>, Instant)>>>,
+    known: Arc<Mutex<Known>>,
 }
 
 impl Identity {

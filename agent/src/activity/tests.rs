@@ -53,6 +53,7 @@ impl Facts {
                     category: Some("file-hosting".into()),
                     domains: vec![],
                     ports: vec![443],
+                    ..App::default()
                 }),
                 user: Arc::new(User {
                     uid: Some(1000),

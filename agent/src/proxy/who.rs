@@ -52,9 +52,11 @@ impl Early {
 /// Adds the groups of `[identity] groups` that name the user.
 fn with_extra_groups(user: Arc<User>, config: &Config) -> Arc<User> {
     let Some(name) = user.name.clone() else { return user };
-    let extra = config.identity.groups.iter().filter(|(group, members)| {
-        members.iter().any(|member| *member == name) && !user.groups.iter().any(|known| known == *group)
-    });
+    let extra = config
+        .identity
+        .groups
+        .iter()
+        .filter(|(group, members)| members.contains(&name) && !user.groups.contains(group));
     let extra: Vec<Arc<str>> = extra.map(|(group, _)| group.clone()).collect();
     if extra.is_empty() {
         return user;

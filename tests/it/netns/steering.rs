@@ -118,22 +118,3 @@ print(refused, dict(part[0] for part in tls.getpeercert()["issuer"])["commonName
     assert!(said.starts_with("5 "), "{said}");
     assert!(!said.contains(ORIGIN_CA_NAME), "{said}");
 }
-
-/// A hard-coded address, which no DNS answer explains, is peeked at once: a monitored name is found by its SNI.
-#[test]
-fn an_address_that_no_answer_explains_is_peeked() {
-    let lab = Lab::start().unwrap();
-    let _agent = Agent::start(&lab, &Settings::default()).unwrap();
-    for (host, blocked) in [(MONITORED, true), (UNMONITORED, false)] {
-        let address = address_of(host, false).unwrap();
-        let reply = Curl::get(url(host, DOCX))
-            .arguments(&["--resolve", &format!("{host}:443:{address}")])
-            .send(&lab)
-            .unwrap();
-        if blocked {
-            check_blocked(&reply, DOCX);
-        } else {
-            check_passed(&reply, host, DOCX);
-        }
-    }
-}
