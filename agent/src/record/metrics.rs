@@ -1,0 +1,390 @@
+//! The numbers Prometheus reads. Names and labels are those of the interface contract; no label takes a value that a
+//! client or an origin chose.
+//!
+//! Handles for an app or a policy are made when a snapshot is loaded, so that counting on the data path is one atomic
+//! addition and takes no lock.
+
+mod histogram;
+mod text;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use arc_swap::ArcSwap;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::activity::Activity;
+use crate::classify::ActivityType;
+use crate::http::head::Version;
+use crate::policy::decision::Action;
+use histogram::Histogram;
+pub use text::Format;
+
+/// Apps, and policies, that get series of their own, counted over the life of the process. Later ones are `other`.
+pub const MAX_NAMES: usize = 1024;
+/// Kernel counters that get series of their own.
+pub const MAX_KERNEL_EVENTS: usize = 256;
+/// Label of what belongs to no app, or of a decision that no policy made.
+pub const NONE: &str = "none";
+const OTHER: &str = "other";
+
+/// Upper bounds of `decision_seconds`: decisions take microseconds, look-aheads into content milliseconds.
+const DECISION_SECONDS: [f64; 15] = [
+    1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 5e-2, 0.25, 1.0,
+];
+
+type Labels<const N: usize> = [(&'static str, Arc<str>); N];
+type Counters<const N: usize> = Family<Labels<N>, Counter>;
+
+/// How a connection went through the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    Inspected,
+    Spliced,
+    Bypassed,
+    Refused,
+}
+
+impl Path {
+    const ALL: [Self; 4] = [Self::Inspected, Self::Spliced, Self::Bypassed, Self::Refused];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inspected => "inspected",
+            Self::Spliced => "spliced",
+            Self::Bypassed => "bypassed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Which way bytes went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    ToOrigin,
+    ToClient,
+}
+
+/// Which of the two TLS connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Origin,
+}
+
+/// Counters that appear once they count something: a cross product of labels would be mostly zeros.
+struct Lazy<const N: usize> {
+    family: Counters<N>,
+    labels: Labels<N>,
+    counter: OnceLock<Counter>,
+}
+
+impl<const N: usize> Lazy<N> {
+    fn new(family: &Counters<N>, labels: Labels<N>) -> Self {
+        Self { family: family.clone(), labels, counter: OnceLock::new() }
+    }
+
+    fn add(&self, n: u64) {
+        self.counter.get_or_init(|| self.family.get_or_create_owned(&self.labels)).inc_by(n);
+    }
+}
+
+/// The handles of one app.
+pub struct AppMetrics {
+    connections: [Lazy<2>; 4],
+    requests: [Lazy<2>; 3],
+    activities: [[Lazy<3>; 3]; 9],
+    bytes: [Lazy<2>; 2],
+}
+
+impl AppMetrics {
+    fn new(families: &Families, app: &Arc<str>) -> Self {
+        let app = || ("app", Arc::clone(app));
+        let to = |name: &str| Arc::<str>::from(name);
+        Self {
+            connections: Path::ALL.map(|p| Lazy::new(&families.connections, [app(), ("path", to(p.name()))])),
+            requests: ["http/1.0", "http/1.1", "h2"]
+                .map(|p| Lazy::new(&families.requests, [app(), ("protocol", to(p))])),
+            activities: ActivityType::ALL.map(|kind| {
+                ACTIONS.map(|action| {
+                    let labels = [app(), ("type", to(kind.name())), ("action", to(action.name()))];
+                    Lazy::new(&families.activities, labels)
+                })
+            }),
+            bytes: ["to_origin", "to_client"].map(|d| Lazy::new(&families.bytes, [app(), ("direction", to(d))])),
+        }
+    }
+
+    pub(super) fn connection(&self, path: Path) {
+        let [inspected, spliced, bypassed, refused] = &self.connections;
+        match path {
+            Path::Inspected => inspected.add(1),
+            Path::Spliced => spliced.add(1),
+            Path::Bypassed => bypassed.add(1),
+            Path::Refused => refused.add(1),
+        }
+    }
+
+    pub(super) fn bytes(&self, direction: Direction, n: u64) {
+        let [to_origin, to_client] = &self.bytes;
+        match direction {
+            Direction::ToOrigin => to_origin.add(n),
+            Direction::ToClient => to_client.add(n),
+        }
+    }
+
+    /// Counts one request by the protocol the client speaks.
+    pub fn request(&self, version: Version) {
+        let [http10, http11, http2] = &self.requests;
+        match version {
+            Version::Http10 => http10.add(1),
+            Version::Http11 => http11.add(1),
+            Version::Http2 => http2.add(1),
+        }
+    }
+
+    fn activity(&self, kind: ActivityType, action: Action) {
+        let at = ActivityType::ALL.iter().position(|k| *k == kind);
+        if let Some(actions) = at.and_then(|at| self.activities.get(at)) {
+            by_action(actions, action).add(1);
+        }
+    }
+}
+
+const ACTIONS: [Action; 3] = [Action::Allow, Action::Monitor, Action::Block];
+
+fn by_action<T>([allow, monitor, block]: &[T; 3], action: Action) -> &T {
+    match action {
+        Action::Allow => allow,
+        Action::Monitor => monitor,
+        Action::Block => block,
+    }
+}
+
+/// The handles of one policy.
+struct PolicyMetrics([Lazy<2>; 3]);
+
+impl PolicyMetrics {
+    fn new(families: &Families, policy: &Arc<str>) -> Self {
+        Self(ACTIONS.map(|action| {
+            Lazy::new(&families.decisions, [("policy", Arc::clone(policy)), ("action", Arc::from(action.name()))])
+        }))
+    }
+}
+
+/// Clones share their counters.
+#[derive(Clone, Default)]
+struct Families {
+    connections: Counters<2>,
+    requests: Counters<2>,
+    activities: Counters<3>,
+    decisions: Counters<2>,
+    bytes: Counters<2>,
+    handshakes: Counters<2>,
+    upstream_failures: Counters<1>,
+    kernel_events: Counters<1>,
+    reloads: Counters<1>,
+}
+
+/// Names that have series, by what they name. Never shrinks: a counter that vanished would look like a reset.
+#[derive(Default)]
+struct Known {
+    apps: HashSet<Arc<str>>,
+    policies: HashSet<Arc<str>>,
+    kernel_events: HashSet<Arc<str>>,
+}
+
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    apps: ArcSwap<HashMap<Arc<str>, Arc<AppMetrics>>>,
+    policies: ArcSwap<HashMap<Arc<str>, Arc<PolicyMetrics>>>,
+    known: Mutex<Known>,
+    no_app: Arc<AppMetrics>,
+    no_policy: PolicyMetrics,
+    other_app: Arc<AppMetrics>,
+    other_policy: PolicyMetrics,
+    active_connections: Gauge,
+    decision_seconds: Histogram,
+    certificates_minted: Counter,
+    log_lost: Counter,
+    log_lost_source: OnceLock<Arc<AtomicU64>>,
+    device_compliant: Gauge,
+}
+
+impl Metrics {
+    pub fn new(version: &str) -> Self {
+        let families = Families::default();
+        let mut registry = Registry::with_prefix("portcullis");
+        let active_connections = Gauge::default();
+        let decision_seconds = Histogram::new(&DECISION_SECONDS);
+        let (certificates_minted, log_lost) = (Counter::default(), Counter::default());
+        let device_compliant = Gauge::default();
+        let build_info = Family::<Labels<1>, Gauge>::default();
+        build_info.get_or_create(&[("version", Arc::from(version))]).set(1);
+
+        // A counter's name gets its `_total` when it is written out.
+        let r = &mut registry;
+        r.register("connections", "Connections that ended, by how they went through", families.connections.clone());
+        r.register("active_connections", "Connections open now", active_connections.clone());
+        r.register("requests", "Requests read from clients", families.requests.clone());
+        r.register("activities", "Activities recorded, by what was decided", families.activities.clone());
+        r.register("decisions", "Activities by the policy that decided", families.decisions.clone());
+        r.register("decision_seconds", "Time from a head to its decision", decision_seconds.clone());
+        r.register("bytes", "Bytes relayed", families.bytes.clone());
+        r.register("tls_handshakes", "TLS handshakes, by side and result", families.handshakes.clone());
+        r.register("certificates_minted", "Leaf certificates made", certificates_minted.clone());
+        r.register("upstream_failures", "Origins not reached, by reason", families.upstream_failures.clone());
+        r.register("kernel_events", "What the kernel programs did, by event", families.kernel_events.clone());
+        r.register("activity_log_lost", "Activity records that could not be stored", log_lost.clone());
+        r.register("policy_reloads", "Attempts to load policies and apps", families.reloads.clone());
+        r.register("device_compliant", "1 while the device is compliant", device_compliant.clone());
+        r.register("build_info", "The version that runs", build_info);
+
+        for result in ["ok", "failed"] {
+            families.reloads.get_or_create_owned(&[("result", Arc::from(result))]);
+        }
+        let (none, other) = (Arc::from(NONE), Arc::from(OTHER));
+        Self {
+            no_app: Arc::new(AppMetrics::new(&families, &none)),
+            no_policy: PolicyMetrics::new(&families, &none),
+            other_app: Arc::new(AppMetrics::new(&families, &other)),
+            other_policy: PolicyMetrics::new(&families, &other),
+            registry,
+            families,
+            apps: ArcSwap::default(),
+            policies: ArcSwap::default(),
+            known: Mutex::default(),
+            active_connections,
+            decision_seconds,
+            certificates_minted,
+            log_lost,
+            log_lost_source: OnceLock::new(),
+            device_compliant,
+        }
+    }
+
+    /// Makes the handles for a snapshot of catalog and policies. Series of earlier snapshots stay.
+    pub fn load<'a>(
+        &self,
+        apps: impl IntoIterator<Item = &'a Arc<str>>,
+        policies: impl IntoIterator<Item = &'a Arc<str>>,
+    ) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.apps.load();
+        let mut handles = HashMap::new();
+        for id in apps {
+            if admit(&mut known.apps, id, MAX_NAMES) {
+                let made = || Arc::new(AppMetrics::new(&self.families, id));
+                handles.insert(Arc::clone(id), before.get(id).cloned().unwrap_or_else(made));
+            }
+        }
+        self.apps.store(Arc::new(handles));
+        let before = self.policies.load();
+        let mut handles = HashMap::new();
+        for name in policies {
+            if admit(&mut known.policies, name, MAX_NAMES) {
+                let made = || Arc::new(PolicyMetrics::new(&self.families, name));
+                handles.insert(Arc::clone(name), before.get(name).cloned().unwrap_or_else(made));
+            }
+        }
+        self.policies.store(Arc::new(handles));
+    }
+
+    /// The handles of an app, to be held as long as the connection. An app of no loaded snapshot counts as `other`.
+    pub fn app(&self, id: &str) -> Arc<AppMetrics> {
+        self.apps.load().get(id).unwrap_or(&self.other_app).clone()
+    }
+
+    /// The handles for a connection that belongs to no app, or whose app is not known yet.
+    pub fn no_app(&self) -> Arc<AppMetrics> {
+        Arc::clone(&self.no_app)
+    }
+
+    /// Counts one activity: its type and action, its policy, and the time the decision took.
+    pub fn activity(&self, app: &AppMetrics, activity: &Activity) {
+        let decision = &activity.decision;
+        app.activity(activity.kind, decision.action);
+        self.decision_seconds.observe_micros(decision.micros);
+        let policies = self.policies.load();
+        let policy = match &decision.policy {
+            None => &self.no_policy,
+            Some(name) => policies.get(name).map_or(&self.other_policy, |p| p),
+        };
+        by_action(&policy.0, decision.action).add(1);
+    }
+
+    pub(super) fn connection_opened(&self) {
+        self.active_connections.inc();
+    }
+
+    pub(super) fn connection_closed(&self) {
+        self.active_connections.dec();
+    }
+
+    /// `result` names an outcome in the program's own words: `ok`, `unknown-ca`, …
+    pub fn tls_handshake(&self, side: Side, result: &'static str) {
+        let side = match side {
+            Side::Client => "client",
+            Side::Origin => "origin",
+        };
+        self.families.handshakes.get_or_create(&[("side", side.into()), ("result", result.into())]).inc();
+    }
+
+    pub fn certificate_minted(&self) {
+        self.certificates_minted.inc();
+    }
+
+    /// `reason` names a cause in the program's own words: `connect`, `certificate`, …
+    pub fn upstream_failure(&self, reason: &'static str) {
+        self.families.upstream_failures.get_or_create(&[("reason", reason.into())]).inc();
+    }
+
+    pub fn policies_reloaded(&self, ok: bool) {
+        let result = if ok { "ok" } else { "failed" };
+        self.families.reloads.get_or_create(&[("result", result.into())]).inc();
+    }
+
+    pub fn set_device_compliant(&self, compliant: bool) {
+        self.device_compliant.set(compliant.into());
+    }
+
+    /// Takes over a counter that the kernel keeps. `false` when there are too many names.
+    pub fn set_kernel_event(&self, event: &str, total: u64) -> bool {
+        let event = Arc::from(event);
+        {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if !admit(&mut known.kernel_events, &event, MAX_KERNEL_EVENTS) {
+                return false;
+            }
+        }
+        let counter = self.families.kernel_events.get_or_create_owned(&[("event", event)]);
+        counter.inner().store(total, Ordering::Relaxed);
+        true
+    }
+
+    /// Where the activity log counts what it lost; read at each scrape.
+    pub fn watch_lost(&self, lost: Arc<AtomicU64>) {
+        // A process has one activity log.
+        let _ = self.log_lost_source.set(lost);
+    }
+
+    /// Everything, as text for a scrape.
+    pub fn encode(&self, format: Format) -> String {
+        if let Some(lost) = self.log_lost_source.get() {
+            self.log_lost.inner().store(lost.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        text::encode(&self.registry, format)
+    }
+}
+
+fn admit(known: &mut HashSet<Arc<str>>, name: &Arc<str>, max: usize) -> bool {
+    known.contains(name) || (known.len() < max && known.insert(Arc::clone(name)))
+}
+
+#[cfg(test)]
+mod tests;
