@@ -1,0 +1,8 @@
+//! How operators look at a running agent: an HTTP listener for scrapers and probes, a control socket for the commands.
+
+pub mod client;
+pub mod control;
+pub mod health;
+pub mod http;
+mod limited;
+pub mod status;

@@ -1,0 +1,97 @@
+//! What `portcullis status` shows: one value, made by the daemon, sent over the control socket as JSON.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::admin::health::PartHealth;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub pid: u32,
+    /// When this process began to serve.
+    pub since: Timestamp,
+    /// `host`, `gateway` or `explicit`.
+    pub mode: String,
+    /// Where the agent accepts connections.
+    pub listener: String,
+    pub steering: SteeringStatus,
+    pub policies: PolicyStatus,
+    pub device: DeviceStatus,
+    pub certificate_authority: AuthorityStatus,
+    pub activity_log: LogStatus,
+    pub health: Vec<PartHealth>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SteeringStatus {
+    /// Hooks by the names the kernel lists them under, with where they are attached.
+    pub hooks: Vec<String>,
+    /// Kernel counters by name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    pub revision: u64,
+    /// Policies in force, report-only ones included.
+    pub count: usize,
+    pub apps: usize,
+    pub last_reload: Option<ReloadStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadStatus {
+    pub time: Timestamp,
+    /// Why the last good policies were kept; absent when the reload took effect.
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceStatus {
+    pub id: String,
+    pub compliant: bool,
+    pub reason: String,
+    pub tags: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityStatus {
+    pub subject: String,
+    /// SHA-256 of the certificate, in hexadecimal.
+    pub fingerprint: String,
+    pub not_after: Option<Timestamp>,
+    pub constraints: Constraints,
+}
+
+/// Whether the name constraints of the CA certificate cover what it has to sign for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Constraints {
+    /// The certificate can sign for any name.
+    Unconstrained,
+    CoverCatalog,
+    /// The catalog has names the certificate must not sign for: a new one has to be made and trusted.
+    Outgrown { names: Vec<String> },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStatus {
+    pub path: PathBuf,
+    pub records: u64,
+    pub lost: u64,
+    /// Why the log cannot be written at the moment.
+    pub trouble: Option<String>,
+    /// Where a damaged log was put.
+    pub set_aside: Option<PathBuf>,
+}
+
+impl From<crate::record::activity_log::LogState> for LogStatus {
+    fn from(state: crate::record::activity_log::LogState) -> Self {
+        let crate::record::activity_log::LogState { path, records, stored: _, lost, trouble, set_aside } = state;
+        Self { path, records, lost, trouble, set_aside }
+    }
+}
