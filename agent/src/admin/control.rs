@@ -161,7 +161,8 @@ async fn attend(stream: UnixStream, handler: &impl Handler) -> io::Result<()> {
             return Ok(());
         }
         if line.last() != Some(&b'\n') {
-            return answer(&mut output, &Answer::Error("the request has no end or is too long".to_owned())).await;
+            return answer(&mut output, &Answer::Error("the request has no end or is too long".to_owned()))
+                .await;
         }
         let said = match serde_json::from_slice(&line) {
             Ok(command) => handler.handle(command).await,

@@ -83,7 +83,11 @@ impl Health {
     pub fn report(&self) -> Vec<PartHealth> {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let conditions = parts.iter().cloned();
-        Part::ALL.into_iter().zip(conditions).map(|(part, condition)| PartHealth { part, condition }).collect()
+        Part::ALL
+            .into_iter()
+            .zip(conditions)
+            .map(|(part, condition)| PartHealth { part, condition })
+            .collect()
     }
 }
 
@@ -118,12 +122,18 @@ mod tests {
         }
         for line in health.report() {
             let json = serde_json::to_value(&line).unwrap();
-            assert_eq!(json, serde_json::json!({
-                "part": line.part.name(), "state": "degraded", "reason": line.part.name()
-            }));
+            assert_eq!(
+                json,
+                serde_json::json!({
+                    "part": line.part.name(), "state": "degraded", "reason": line.part.name()
+                })
+            );
             assert_eq!(serde_json::from_value::<PartHealth>(json).unwrap(), line);
         }
         let ok = PartHealth { part: Part::Listener, condition: Condition::Ok };
-        assert_eq!(serde_json::to_value(&ok).unwrap(), serde_json::json!({"part": "listener", "state": "ok"}));
+        assert_eq!(
+            serde_json::to_value(&ok).unwrap(),
+            serde_json::json!({"part": "listener", "state": "ok"})
+        );
     }
 }

@@ -39,7 +39,11 @@ pub struct Shown {
 }
 
 /// Serves until `stop` resolves.
-pub async fn serve(listener: TcpListener, shown: Shown, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    shown: Shown,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
     let router = router(shown, listener.local_addr()?);
     let listener = LimitedListener::new(listener, CONNECTIONS_MAX, FIRST_BYTE_WITHIN, SILENCE_MAX);
     axum::serve(listener, router).with_graceful_shutdown(stop).await
@@ -74,7 +78,8 @@ fn is_loopback_name(host: &str) -> bool {
         Some(rest) => rest.split_once(']').map_or("", |(address, _)| address),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 async fn metrics(State(shown): State<Shown>, headers: HeaderMap) -> Response {

@@ -75,7 +75,9 @@ pub enum Constraints {
     Unconstrained,
     CoverCatalog,
     /// The catalog has names the certificate must not sign for: a new one has to be made and trusted.
-    Outgrown { names: Vec<String> },
+    Outgrown {
+        names: Vec<String>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +93,8 @@ pub struct LogStatus {
 
 impl From<crate::record::activity_log::LogState> for LogStatus {
     fn from(state: crate::record::activity_log::LogState) -> Self {
-        let crate::record::activity_log::LogState { path, records, stored: _, lost, trouble, set_aside } = state;
+        let crate::record::activity_log::LogState { path, records, stored: _, lost, trouble, set_aside } =
+            state;
         Self { path, records, lost, trouble, set_aside }
     }
 }

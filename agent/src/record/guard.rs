@@ -100,14 +100,22 @@ mod tests {
         guard.set_path(Path::Spliced);
         guard.set_path(Path::Inspected);
         guard.relayed(Direction::ToClient, BYTES_STEP + 1);
-        check(&metrics, &format!("portcullis_bytes_total{{app=\"slack\",direction=\"to_client\"}} {}", BYTES_STEP + 1), true);
+        check(
+            &metrics,
+            &format!("portcullis_bytes_total{{app=\"slack\",direction=\"to_client\"}} {}", BYTES_STEP + 1),
+            true,
+        );
         guard.relayed(Direction::ToClient, 5);
         drop(guard);
         check(&metrics, "portcullis_active_connections 0", true);
         check(&metrics, "portcullis_connections_total{app=\"slack\",path=\"inspected\"} 1", true);
         check(&metrics, "portcullis_connections_total{app=\"slack\",path=\"spliced\"} 1", false);
         check(&metrics, "portcullis_bytes_total{app=\"slack\",direction=\"to_origin\"} 10", true);
-        check(&metrics, &format!("portcullis_bytes_total{{app=\"slack\",direction=\"to_client\"}} {}", BYTES_STEP + 6), true);
+        check(
+            &metrics,
+            &format!("portcullis_bytes_total{{app=\"slack\",direction=\"to_client\"}} {}", BYTES_STEP + 6),
+            true,
+        );
     }
 
     #[test]

@@ -9,7 +9,9 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::admin::health::Part;
 
-async fn start(health: Arc<Health>) -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<io::Result<()>>) {
+async fn start(
+    health: Arc<Health>,
+) -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<io::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -67,9 +69,12 @@ async fn readiness_names_what_is_not_ready() {
     let answer = get(address, "/readyz", "localhost", "").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let body: serde_json::Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
-    assert_eq!(body, json!({"ready": true, "not_ready": [], "degraded": [
-        {"part": "policies", "state": "degraded", "reason": "last good policies kept"}
-    ]}));
+    assert_eq!(
+        body,
+        json!({"ready": true, "not_ready": [], "degraded": [
+            {"part": "policies", "state": "degraded", "reason": "last good policies kept"}
+        ]})
+    );
     health.set(Part::Steering, Condition::Failed("detached".into()));
     let answer = get(address, "/readyz", "localhost", "").await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\"part\":\"steering\""), "{answer}");
@@ -105,13 +110,16 @@ async fn it_ends_when_asked_to() {
 async fn silent_connections_keep_nobody_out_for_long() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let shown =
-        Shown { metrics: Arc::new(Metrics::new("1")), health: Arc::default(), before_scrape: Arc::new(|_| {}) };
+    let shown = Shown {
+        metrics: Arc::new(Metrics::new("1")),
+        health: Arc::default(),
+        before_scrape: Arc::new(|_| {}),
+    };
     let limited = LimitedListener::new(listener, 2, Duration::from_millis(200), SILENCE_MAX);
     let task = tokio::spawn(async move { axum::serve(limited, router(shown, address)).await });
-    let _silent =
-        [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
-    let answer = tokio::time::timeout(Duration::from_secs(10), get(address, "/healthz", "localhost", "")).await;
+    let _silent = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+    let answer =
+        tokio::time::timeout(Duration::from_secs(10), get(address, "/healthz", "localhost", "")).await;
     assert!(answer.unwrap().starts_with("HTTP/1.1 200"));
     task.abort();
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::activity::tests::sample;
+use crate::http::head::Version;
 
 fn loaded() -> Metrics {
     let metrics = Metrics::new("1.2.3");
@@ -78,7 +79,8 @@ fn each_sample_belongs_to_a_declared_family_in_either_form() {
         assert_eq!(declared.len(), 15, "{declared:?}");
         for line in text.lines().filter(|l| !l.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap();
-            let family = ["_bucket", "_sum", "_count"].iter().find_map(|s| name.strip_suffix(s)).unwrap_or(name);
+            let family =
+                ["_bucket", "_sum", "_count"].iter().find_map(|s| name.strip_suffix(s)).unwrap_or(name);
             let family = match format {
                 Format::OpenMetrics => family.strip_suffix("_total").unwrap_or(family),
                 Format::Prometheus => family,
@@ -107,7 +109,8 @@ fn promtool_accepts_the_text() {
     exercise(&metrics);
     child.stdin.take().unwrap().write_all(metrics.encode(Format::Prometheus).as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    let said =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
 }
 
@@ -146,7 +149,10 @@ fn counters_go_on_over_reloads_and_the_number_of_series_is_bounded() {
     let text = metrics.encode(Format::Prometheus);
     let series = text.lines().filter(|l| l.starts_with("portcullis_requests_total{")).count();
     assert!(series <= MAX_NAMES + 2, "{series}");
-    assert!((0..2 * MAX_KERNEL_EVENTS).filter(|n| metrics.set_kernel_event(&n.to_string(), 1)).count() == MAX_KERNEL_EVENTS);
+    assert!(
+        (0..2 * MAX_KERNEL_EVENTS).filter(|n| metrics.set_kernel_event(&n.to_string(), 1)).count()
+            == MAX_KERNEL_EVENTS
+    );
 }
 
 #[test]
@@ -155,7 +161,10 @@ fn names_from_the_configuration_cannot_forge_series() {
     let name: Arc<str> = Arc::from("a\"} 1\nportcullis_device_compliant 1 \\");
     metrics.load([&name], []);
     metrics.app(&name).request(Version::Http2);
-    check(&metrics, "portcullis_requests_total{app=\"a\\\"} 1\\nportcullis_device_compliant 1 \\\\\",protocol=\"h2\"} 1");
+    check(
+        &metrics,
+        "portcullis_requests_total{app=\"a\\\"} 1\\nportcullis_device_compliant 1 \\\\\",protocol=\"h2\"} 1",
+    );
     check(&metrics, "portcullis_device_compliant 0");
 }
 

@@ -24,7 +24,8 @@ impl Format {
     pub fn accepted(accept: &str) -> Self {
         let wants = accept.split(',').any(|range| {
             let mut parts = range.split(';').map(str::trim);
-            let open = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/openmetrics-text"));
+            let open =
+                parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/openmetrics-text"));
             open && !parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "version=0.0.1"))
         });
         if wants { Self::OpenMetrics } else { Self::Prometheus }
@@ -47,9 +48,11 @@ fn as_prometheus(open: &str) -> String {
     while let Some(line) = lines.next() {
         if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
             // The type stands in the line after the help.
-            let counter = lines.peek().is_some_and(|next| next.starts_with("# TYPE ") && next.ends_with(" counter"));
+            let counter =
+                lines.peek().is_some_and(|next| next.starts_with("# TYPE ") && next.ends_with(" counter"));
             push(&mut text, &["# HELP ", name, suffix(counter), " ", help]);
-        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
             push(&mut text, &["# TYPE ", name, suffix(kind == "counter"), " ", kind]);
         } else if !line.starts_with("# ") {
             push(&mut text, &[line]);
