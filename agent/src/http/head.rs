@@ -92,10 +92,11 @@ impl RequestHead {
         }
     }
 
-    /// Host and port as the request names them: `:authority`, else the authority of an absolute target, else `Host`.
+    /// Host and port as the request names them: `:authority`, else the authority of the target, else `Host`.
     pub fn authority(&self) -> Option<&str> {
         self.authority
             .as_deref()
+            .or_else(|| (self.method() == "CONNECT").then_some(self.target()))
             .or_else(|| absolute(self.target()).map(|(authority, _)| authority))
             .or_else(|| self.fields.get("host").and_then(|value| std::str::from_utf8(value).ok()))
             .map(str::trim)

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use super::chunked::{ChunkedDecoder, Trailers};
+use super::chunked::ChunkedDecoder;
 use super::framing::Framing;
 use super::limits::Limits;
 use super::refusal::Refusal;
+use super::trailer::Trailers;
 
 /// The next stretch of a body within the input.
 #[derive(Debug, Clone, PartialEq, Eq)]

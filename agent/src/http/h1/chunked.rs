@@ -2,13 +2,11 @@
 
 use super::Parsed;
 use super::body::Piece;
-use super::head::trailer;
 use super::limits::Limits;
 use super::refusal::Refusal;
 use super::scan::{Scanner, Section};
-use super::serialise::write_fields;
 use super::syntax::is_token_char;
-use crate::http::head::Fields;
+use super::trailer::Trailers;
 
 /// Closes the payload of a chunk.
 pub const CHUNK_END: &[u8] = b"\r\n";
@@ -16,53 +14,6 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 const MAX_SIZE_DIGITS: u8 = 16;
-
-/// Fields that steer framing, routing, authentication or what the content is: a trailer must not change them after the
-/// head was judged (RFC 9110 section 6.5.1).
-const NOT_IN_TRAILERS: [&str; 33] = [
-    "accept-ranges",
-    "age",
-    "alt-svc",
-    "authorization",
-    "cache-control",
-    "connection",
-    "content-disposition",
-    "content-encoding",
-    "content-length",
-    "content-location",
-    "content-range",
-    "content-type",
-    "cookie",
-    "date",
-    "expect",
-    "expires",
-    "host",
-    "keep-alive",
-    "location",
-    "max-forwards",
-    "pragma",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "range",
-    "retry-after",
-    "set-cookie",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "vary",
-    "www-authenticate",
-];
-
-/// What followed the last chunk.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trailers {
-    /// Fields that may be passed on as trailers. They are never merged into the head.
-    pub fields: Fields,
-    /// How many lines were taken out because they have no business in a trailer section: worth an event.
-    pub forbidden: usize,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -203,9 +154,7 @@ impl ChunkedDecoder {
             Parsed::Refused(refusal) => Err(refusal),
             Parsed::Complete(scanned, consumed) => {
                 let section = self.trailer.get(..consumed).unwrap_or_default();
-                let mut fields = trailer(section, scanned)?;
-                let forbidden = NOT_IN_TRAILERS.iter().map(|name| fields.remove(name)).sum();
-                self.trailers = Trailers { fields, forbidden };
+                self.trailers = Trailers::read(section, scanned)?;
                 self.trailer = Vec::new();
                 self.state = State::End;
                 Ok(Some(consumed.saturating_sub(before)))
@@ -252,17 +201,4 @@ impl ChunkHeader {
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(self.start..).unwrap_or_default()
     }
-}
-
-/// Writes the last chunk with a trailer section. On refusal `out` is as before.
-pub fn write_last_chunk(trailers: &Fields, out: &mut Vec<u8>) -> Result<(), Refusal> {
-    let before = out.len();
-    out.extend_from_slice(b"0\r\n");
-    let written = write_fields(trailers, out);
-    if written.is_err() {
-        out.truncate(before);
-    } else {
-        out.extend_from_slice(b"\r\n");
-    }
-    written
 }

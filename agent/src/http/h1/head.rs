@@ -129,7 +129,7 @@ fn response(buf: &[u8], scanned: Scanned, consumed: usize) -> Result<ResponseHea
 }
 
 /// The field lines of a trailer section that was scanned.
-pub(super) fn trailer(section: &[u8], scanned: Scanned) -> Result<Fields, Refusal> {
+pub(super) fn trailer_fields(section: &[u8], scanned: Scanned) -> Result<Fields, Refusal> {
     let mut table = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let (consumed, parsed) = match httparse::parse_headers(section, &mut table) {
         Ok(httparse::Status::Complete((consumed, parsed))) => (consumed, parsed),

@@ -19,6 +19,7 @@ mod scan;
 pub mod serialise;
 mod start_line;
 mod syntax;
+pub mod trailer;
 
 pub use body::{Body, Piece};
 pub use framing::{Framing, request_body, response_body};

@@ -1,7 +1,8 @@
 //! Bodies: chunked coding to the letter, limits, trailers, lengths, and ends of input.
 
-use super::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK, write_last_chunk};
+use super::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use super::fuzz::decode;
+use super::trailer::write_last_chunk;
 use super::*;
 use crate::http::head::Fields;
 
@@ -82,6 +83,8 @@ fn malformed_bodies_are_refused() {
         ("5\r\nhello\r0\r\n\r\n", ChunkEnd),
         ("5\r\nhello0\r\n\r\n", ChunkEnd),
         ("5\r\nhelloo\r\n0\r\n\r\n", ChunkEnd),
+        ("5\r\nhellox\n0\r\n\r\n", ChunkEnd),
+        ("5\r\nhello\rx0\r\n\r\n", ChunkEnd),
         ("3\r\nhello\r\n0\r\n\r\n", ChunkEnd),
         ("0\n\n", ChunkSize),
         ("0\r\n\n", BareLf),

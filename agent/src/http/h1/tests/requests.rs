@@ -212,6 +212,9 @@ fn a_head_is_read_in_one_way_or_refused() {
     for (bytes, expected) in cases {
         assert_eq!(answer(bytes.as_bytes()), Err(*expected), "{bytes:?}");
     }
+    let host = |length: usize| format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", "a".repeat(length));
+    assert_eq!(answer(host(254).as_bytes()), Ok(Framing::None));
+    assert_eq!(answer(host(255).as_bytes()), Err(HostInvalid));
     assert_eq!(answer(b"GET / HTTP/1.1\r\nHost: \xe4\r\n\r\n"), Err(HostInvalid));
     assert_eq!(answer(b"GET /\xe4 HTTP/1.1\r\nHost: a\r\n\r\n"), Err(Target));
 }

@@ -165,10 +165,11 @@ fn valid_requests_become_heads() {
 #[test]
 fn only_a_proxy_is_asked_to_connect() {
     let read = |bytes: &str| RequestReader::new(Target::Proxy).read(bytes.as_bytes(), &Limits::default());
-    let Parsed::Complete(head, _) = read("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n") else {
+    let Parsed::Complete(head, _) = read("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\n") else {
         panic!()
     };
     assert_eq!((head.method(), head.target()), ("CONNECT", "a.test:443"));
+    assert_eq!((head.host(), head.port()), (Some("a.test"), Some(443)));
     for target in ["a.test", "/", "http://a.test/", "a.test:0x1", "[::1:443", "*"] {
         let bytes = format!("CONNECT {target} HTTP/1.1\r\nHost: a.test\r\n\r\n");
         assert_eq!(read(&bytes), Parsed::Refused(Refusal::Target), "{target}");
