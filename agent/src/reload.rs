@@ -71,10 +71,9 @@ impl Sources {
         let Some(file) = &self.file else { return Ok(Texts::default()) };
         let mut faults = Vec::new();
         let mut texts = Texts::default();
-        match read_file(file) {
-            Ok(source) => texts.config = Some(source),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && file == Path::new(DEFAULT_FILE) => {}
-            Err(error) => faults.push(unreadable(file, &error)),
+        match self.read_settings() {
+            Ok(settings) => texts.config = settings,
+            Err(found) => faults.extend(found),
         }
         for (directory, into) in [("apps.d", &mut texts.apps), ("policies.d", &mut texts.policies)] {
             let directory = beside(file, directory);
@@ -93,6 +92,18 @@ impl Sources {
             }
         }
         if faults.is_empty() { Ok(texts) } else { Err(faults) }
+    }
+
+    /// Reads the settings file alone; `None` when the default one is absent.
+    pub fn read_settings(&self) -> Result<Option<SourceFile>, Vec<Diagnostic>> {
+        let Some(file) = &self.file else { return Ok(None) };
+        match read_file(file) {
+            Ok(source) => Ok(Some(source)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && file == Path::new(DEFAULT_FILE) => {
+                Ok(None)
+            }
+            Err(error) => Err(vec![unreadable(file, &error)]),
+        }
     }
 
     pub fn fingerprint(&self) -> Fingerprint {

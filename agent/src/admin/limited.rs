@@ -35,16 +35,14 @@ impl axum::serve::Listener for LimitedListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (LimitedStream, SocketAddr) {
-        loop {
-            let Ok(permit) = Arc::clone(&self.free).acquire_owned().await else {
-                // Nobody closes the semaphore.
-                std::future::pending().await
-            };
-            // The implementation for TcpListener waits and goes on when descriptors run out.
-            let (stream, peer) = axum::serve::Listener::accept(&mut self.inner).await;
-            let silence = Box::pin(tokio::time::sleep(self.first));
-            return (LimitedStream { stream, silence, limit: self.silence, _permit: permit }, peer);
-        }
+        let Ok(permit) = Arc::clone(&self.free).acquire_owned().await else {
+            // Nobody closes the semaphore.
+            std::future::pending().await
+        };
+        // The implementation for TcpListener waits and goes on when descriptors run out.
+        let (stream, peer) = axum::serve::Listener::accept(&mut self.inner).await;
+        let silence = Box::pin(tokio::time::sleep(self.first));
+        (LimitedStream { stream, silence, limit: self.silence, _permit: permit }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

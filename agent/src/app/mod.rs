@@ -45,6 +45,8 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Name of the control socket below `[paths] run`.
 pub const CONTROL_SOCKET: &str = "control.sock";
+/// Name of the activity log below `[paths] state`.
+pub const ACTIVITY_LOG: &str = "activity.db";
 /// Commands of the control socket that may wait.
 const QUESTIONS: usize = 16;
 
@@ -120,7 +122,7 @@ fn build(snapshot: Snapshot) -> Result<Built> {
     let authority = open_authority(&config.paths.state.join("ca"), &patterns, &health)?;
     let origins = origin_connector(&config.tls.upstream_roots, &authority)?;
 
-    let log_path = config.paths.state.join("activity.db");
+    let log_path = config.paths.state.join(ACTIVITY_LOG);
     let (log, opened) = ActivityLog::open(&log_path, Some(config.activity.retention))
         .with_context(|| format!("starting the activity log {}", log_path.display()))?;
     say_opened(&opened);

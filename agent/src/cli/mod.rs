@@ -1,10 +1,13 @@
 //! The command line: every subcommand with its arguments, and the exit statuses they share.
 
+pub mod activity;
 pub mod ca;
 mod check;
 pub mod classify;
 mod reload;
 mod run;
+pub mod status;
+mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,12 +15,14 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+use crate::app::{ACTIVITY_LOG, CONTROL_SOCKET};
+use crate::config::{self, Config};
 use crate::diagnostic::{Diagnostic, Style};
 use crate::reload::{Snapshot, Sources, compile};
 
-/// Exit statuses besides 0 and 1 (it failed while running).
-pub const USAGE: u8 = 2;
-pub const NOT_RUNNING: u8 = 3;
+/// Exit status of a usage or configuration error. The others: 0 done, 1 it failed while running, 3
+/// ([`status::NOT_RUNNING`]) the daemon is not running.
+const USAGE: u8 = 2;
 
 /// Session controls for cloud apps, enforced on the host
 #[derive(Debug, Parser)]
@@ -36,6 +41,10 @@ enum Command {
     Run(run::RunArgs),
     /// Validate every configuration file and change nothing
     Check,
+    /// Whether it runs, how it steers, what it has loaded, the health of each part
+    Status(status::StatusArgs),
+    /// The activity log
+    Activity(Box<activity::ActivityArgs>),
     /// Read the configuration again, as a changed file or SIGHUP does
     Reload,
     /// Say of recorded HTTP exchanges what they are, and why
@@ -61,13 +70,38 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Run(run) => Ok(run::run(&run, config)),
         Command::Check => Ok(check::run(config)),
-        Command::Reload => reload::run(config),
+        Command::Status(status) => Ok(match settings(config) {
+            Some(settings) => status::run(&status, &settings.paths.run.join(CONTROL_SOCKET)),
+            None => ExitCode::from(USAGE),
+        }),
+        Command::Activity(activity) => Ok(match settings(config) {
+            Some(settings) => activity::run(&activity, &settings.paths.state.join(ACTIVITY_LOG)),
+            None => ExitCode::from(USAGE),
+        }),
+        Command::Reload => Ok(match settings(config) {
+            Some(settings) => reload::run(&settings.paths.run.join(CONTROL_SOCKET)),
+            None => ExitCode::from(USAGE),
+        }),
         Command::Classify(classify) => classify::run(&classify),
         Command::Ca(command) => {
             let Some(snapshot) = load(config) else { return Ok(ExitCode::from(USAGE)) };
             let patterns: Vec<_> = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
             ca::run(&command, &snapshot.config.paths.state.join("ca"), &patterns).context("ca")?;
             Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The settings alone: a broken policy must not keep anyone from asking the daemon or reading the log.
+fn settings(config: Option<PathBuf>) -> Option<Config> {
+    let read = Sources::new(config).read_settings();
+    match read
+        .and_then(|source| source.map_or_else(|| Ok(Config::default()), |source| config::parse(&source)))
+    {
+        Ok(settings) => Some(settings),
+        Err(faults) => {
+            complain(&faults);
+            None
         }
     }
 }

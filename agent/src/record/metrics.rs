@@ -4,6 +4,7 @@
 //! Handles for an app or a policy are made when a snapshot is loaded, so that counting on the data path is one atomic
 //! addition and takes no lock.
 
+mod handles;
 mod histogram;
 mod text;
 
@@ -18,9 +19,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::activity::Activity;
-use crate::classify::ActivityType;
-use crate::http::head::Version;
-use crate::policy::decision::Action;
+pub use handles::{AppMetrics, Direction, Path, Side};
+use handles::{Families, Labels, PolicyMetrics};
 use histogram::Histogram;
 pub use text::Format;
 
@@ -35,163 +35,6 @@ const OTHER: &str = "other";
 /// Upper bounds of `decision_seconds`: decisions take microseconds, look-aheads into content milliseconds.
 const DECISION_SECONDS: [f64; 15] =
     [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 5e-2, 0.25, 1.0];
-
-type Labels<const N: usize> = [(&'static str, Arc<str>); N];
-type Counters<const N: usize> = Family<Labels<N>, Counter>;
-
-/// How a connection went through the agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Path {
-    Inspected,
-    Spliced,
-    Bypassed,
-    Refused,
-}
-
-impl Path {
-    const ALL: [Self; 4] = [Self::Inspected, Self::Spliced, Self::Bypassed, Self::Refused];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Inspected => "inspected",
-            Self::Spliced => "spliced",
-            Self::Bypassed => "bypassed",
-            Self::Refused => "refused",
-        }
-    }
-}
-
-/// Which way bytes went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    ToOrigin,
-    ToClient,
-}
-
-/// Which of the two TLS connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    Client,
-    Origin,
-}
-
-/// Counters that appear once they count something: a cross product of labels would be mostly zeros.
-struct Lazy<const N: usize> {
-    family: Counters<N>,
-    labels: Labels<N>,
-    counter: OnceLock<Counter>,
-}
-
-impl<const N: usize> Lazy<N> {
-    fn new(family: &Counters<N>, labels: Labels<N>) -> Self {
-        Self { family: family.clone(), labels, counter: OnceLock::new() }
-    }
-
-    fn add(&self, n: u64) {
-        self.counter.get_or_init(|| self.family.get_or_create_owned(&self.labels)).inc_by(n);
-    }
-}
-
-/// The handles of one app.
-pub struct AppMetrics {
-    connections: [Lazy<2>; 4],
-    requests: [Lazy<2>; 3],
-    activities: [[Lazy<3>; 3]; 9],
-    bytes: [Lazy<2>; 2],
-}
-
-impl AppMetrics {
-    fn new(families: &Families, app: &Arc<str>) -> Self {
-        let app = || ("app", Arc::clone(app));
-        let to = |name: &str| Arc::<str>::from(name);
-        Self {
-            connections: Path::ALL.map(|p| Lazy::new(&families.connections, [app(), ("path", to(p.name()))])),
-            requests: ["http/1.0", "http/1.1", "h2"]
-                .map(|p| Lazy::new(&families.requests, [app(), ("protocol", to(p))])),
-            activities: ActivityType::ALL.map(|kind| {
-                ACTIONS.map(|action| {
-                    let labels = [app(), ("type", to(kind.name())), ("action", to(action.name()))];
-                    Lazy::new(&families.activities, labels)
-                })
-            }),
-            bytes: ["to_origin", "to_client"]
-                .map(|d| Lazy::new(&families.bytes, [app(), ("direction", to(d))])),
-        }
-    }
-
-    pub(super) fn connection(&self, path: Path) {
-        let [inspected, spliced, bypassed, refused] = &self.connections;
-        match path {
-            Path::Inspected => inspected.add(1),
-            Path::Spliced => spliced.add(1),
-            Path::Bypassed => bypassed.add(1),
-            Path::Refused => refused.add(1),
-        }
-    }
-
-    pub(super) fn bytes(&self, direction: Direction, n: u64) {
-        let [to_origin, to_client] = &self.bytes;
-        match direction {
-            Direction::ToOrigin => to_origin.add(n),
-            Direction::ToClient => to_client.add(n),
-        }
-    }
-
-    /// Counts one request by the protocol the client speaks.
-    pub fn request(&self, version: Version) {
-        let [http10, http11, http2] = &self.requests;
-        match version {
-            Version::Http10 => http10.add(1),
-            Version::Http11 => http11.add(1),
-            Version::Http2 => http2.add(1),
-        }
-    }
-
-    fn activity(&self, kind: ActivityType, action: Action) {
-        let at = ActivityType::ALL.iter().position(|k| *k == kind);
-        if let Some(actions) = at.and_then(|at| self.activities.get(at)) {
-            by_action(actions, action).add(1);
-        }
-    }
-}
-
-const ACTIONS: [Action; 3] = [Action::Allow, Action::Monitor, Action::Block];
-
-fn by_action<T>([allow, monitor, block]: &[T; 3], action: Action) -> &T {
-    match action {
-        Action::Allow => allow,
-        Action::Monitor => monitor,
-        Action::Block => block,
-    }
-}
-
-/// The handles of one policy.
-struct PolicyMetrics([Lazy<2>; 3]);
-
-impl PolicyMetrics {
-    fn new(families: &Families, policy: &Arc<str>) -> Self {
-        Self(ACTIONS.map(|action| {
-            Lazy::new(
-                &families.decisions,
-                [("policy", Arc::clone(policy)), ("action", Arc::from(action.name()))],
-            )
-        }))
-    }
-}
-
-/// Clones share their counters.
-#[derive(Clone, Default)]
-struct Families {
-    connections: Counters<2>,
-    requests: Counters<2>,
-    activities: Counters<3>,
-    decisions: Counters<2>,
-    bytes: Counters<2>,
-    handshakes: Counters<2>,
-    upstream_failures: Counters<1>,
-    kernel_events: Counters<1>,
-    reloads: Counters<1>,
-}
 
 /// Names that have series, by what they name. Never shrinks: a counter that vanished would look like a reset.
 #[derive(Default)]
@@ -253,7 +96,7 @@ impl Metrics {
         r.register("build_info", "The version that runs", build_info);
 
         for result in ["ok", "failed"] {
-            families.reloads.get_or_create(&[("result", Arc::from(result))]);
+            families.reloads.get_or_create_owned(&[("result", Arc::from(result))]);
         }
         let (none, other) = (Arc::from(NONE), Arc::from(OTHER));
         Self {
@@ -322,7 +165,7 @@ impl Metrics {
             None => &self.no_policy,
             Some(name) => policies.get(name).map_or(&self.other_policy, |p| p),
         };
-        by_action(&policy.0, decision.action).add(1);
+        policy.decision(decision.action);
     }
 
     pub(super) fn connection_opened(&self) {

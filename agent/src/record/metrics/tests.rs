@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::activity::tests::sample;
+use crate::http::head::Version;
 
 fn loaded() -> Metrics {
     let metrics = Metrics::new("1.2.3");

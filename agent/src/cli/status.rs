@@ -1,0 +1,197 @@
+//! `portcullis status`: one screen that says whether the agent runs and whether all of it is well.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ZonedDateTime};
+
+use crate::admin::client::{AskError, ask};
+use crate::admin::control::Command;
+use crate::admin::health::Condition;
+use crate::admin::status::{Constraints, Status};
+use crate::cli::terminal::{Colour, Screen, clean, clean_json};
+
+/// A daemon that is well answers in milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Names listed of those a CA does not cover.
+const NAMES_SHOWN: usize = 5;
+
+/// Exit status of all commands that need the daemon when there is none.
+pub const NOT_RUNNING: u8 = 3;
+
+/// Show whether the agent runs, how it steers, what it has loaded, and the health of each part.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct StatusArgs {
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Exit status: 0 all well, 1 some part is not, 3 the daemon is not running.
+pub fn run(args: &StatusArgs, socket: &Path) -> ExitCode {
+    let status = match ask::<serde_json::Value>(socket, &Command::Status, TIMEOUT).and_then(understand) {
+        Ok(status) => status,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "portcullis: {}", clean(&error.to_string()));
+            return match error {
+                AskError::NotRunning(_) => ExitCode::from(NOT_RUNNING),
+                _ => ExitCode::FAILURE,
+            };
+        }
+    };
+    let text =
+        if args.json { as_json(&status) } else { screenful(&status, Screen::of_stdout(), Timestamp::now()) };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        Err(_) => return ExitCode::FAILURE,
+    }
+    if is_well(&status) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A daemon of another version may answer in other words; that is worth saying in other words than "garbled".
+fn understand(value: serde_json::Value) -> Result<Status, AskError> {
+    let version = value.get("version").and_then(|v| v.as_str()).unwrap_or("an unknown version").to_owned();
+    serde_json::from_value(value).map_err(|error| {
+        AskError::Garbled(format!(
+            "the agent is {version}, this command {}: {error}",
+            env!("CARGO_PKG_VERSION")
+        ))
+    })
+}
+
+fn is_well(status: &Status) -> bool {
+    status.health.iter().all(|part| part.condition == Condition::Ok)
+}
+
+fn as_json(status: &Status) -> String {
+    // A struct of plain values always serialises.
+    let json = serde_json::to_string(status).unwrap_or_default();
+    format!("{}\n", clean_json(&json))
+}
+
+fn screenful(status: &Status, screen: Screen, now: Timestamp) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        let name = if name.is_empty() { String::new() } else { format!("{name}:") };
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "{name:<16}{value}");
+    };
+    let (word, colour) = match is_well(status) {
+        true => ("running", Colour::Green),
+        false => ("running, not well", Colour::Yellow),
+    };
+    let headline = format!("portcullis {}, pid {}, ", clean(&status.version), status.pid);
+    line("Agent", &(headline + &screen.paint(colour, word)));
+    line("Since", &format!("{} ({})", local(status.since), ago(status.since, now)));
+    line("Mode", &format!("{}, listening on {}", clean(&status.mode), clean(&status.listener)));
+
+    let hooks = &status.steering.hooks;
+    line(
+        "Steering",
+        &if hooks.is_empty() { "no hooks".to_owned() } else { clean(&hooks.join(", ")).into_owned() },
+    );
+    let counters = status.steering.counters.iter().filter(|(_, count)| **count > 0);
+    let counters: Vec<String> = counters.map(|(name, count)| format!("{} {count}", clean(name))).collect();
+    if !counters.is_empty() {
+        line("", &counters.join(", "));
+    }
+
+    let policies = &status.policies;
+    line(
+        "Policies",
+        &format!("{} policies, {} apps, revision {}", policies.count, policies.apps, policies.revision),
+    );
+    if let Some(reload) = &policies.last_reload {
+        let when = format!("last reload {} ({})", local(reload.time), ago(reload.time, now));
+        match &reload.error {
+            None => line("", &when),
+            Some(error) => {
+                line(
+                    "",
+                    &screen
+                        .paint(Colour::Red, &format!("{when} failed; the last good policies are in force")),
+                );
+                // Diagnostics have lines of their own, which point into the file.
+                error.lines().for_each(|l| line("", &clean(l)));
+            }
+        }
+    }
+
+    let device = &status.device;
+    let compliance = if device.compliant { "compliant" } else { "not compliant" };
+    line("Device", &clean(&format!("{}, {compliance}: {}", device.id, device.reason)));
+    if !device.tags.is_empty() {
+        line("", &clean(&format!("tags {}", device.tags.join(", "))));
+    }
+
+    let ca = &status.certificate_authority;
+    line("CA", &clean(&ca.subject));
+    line("", &clean(&format!("SHA-256 {}", ca.fingerprint)));
+    if let Some(end) = ca.not_after {
+        line("", &format!("valid until {}", local(end)));
+    }
+    match &ca.constraints {
+        Constraints::Unconstrained => line("", "can sign for any name"),
+        Constraints::CoverCatalog => line("", "can sign for the names of the catalog only"),
+        Constraints::Outgrown { names } => {
+            let shown = names.iter().take(NAMES_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = if names.len() > NAMES_SHOWN { ", …" } else { "" };
+            let what =
+                clean(&format!("the catalog has outgrown it: it cannot sign for {shown}{more}")).into_owned();
+            line("", &screen.paint(Colour::Red, &what));
+            line("", "remedy: portcullis ca init, then portcullis ca trust");
+        }
+    }
+
+    let log = &status.activity_log;
+    line(
+        "Activity log",
+        &clean(&format!("{}, {} records, {} lost", log.path.display(), log.records, log.lost)),
+    );
+    if let Some(trouble) = &log.trouble {
+        line("", &screen.paint(Colour::Red, &clean(&format!("cannot be written: {trouble}"))));
+    }
+    if let Some(to) = &log.set_aside {
+        line(
+            "",
+            &screen.paint(Colour::Yellow, &clean(&format!("a damaged log was set aside: {}", to.display()))),
+        );
+    }
+
+    for (at, part) in status.health.iter().enumerate() {
+        let name = part.part.name();
+        let value = match &part.condition {
+            Condition::Ok => screen.paint(Colour::Dim, &format!("{name} ok")).into_owned(),
+            Condition::Degraded(why) => {
+                screen.paint(Colour::Yellow, &clean(&format!("{name} degraded: {why}"))).into_owned()
+            }
+            Condition::Failed(why) => {
+                screen.paint(Colour::Red, &clean(&format!("{name} failed: {why}"))).into_owned()
+            }
+        };
+        line(if at == 0 { "Health" } else { "" }, &value);
+    }
+    text
+}
+
+fn local(time: Timestamp) -> String {
+    ZonedDateTime::new(time, TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn ago(time: Timestamp, now: Timestamp) -> String {
+    let passed = now.duration_since(time).max(SignedDuration::ZERO);
+    match (passed.as_secs(), passed.as_mins(), passed.as_hours()) {
+        (s, 0, _) => format!("{s} s ago"),
+        (_, m, 0) => format!("{m} min ago"),
+        (_, m, h @ 1..48) => format!("{h} h {} min ago", m % 60),
+        (_, _, h) => format!("{} days ago", h / 24),
+    }
+}
+
+#[cfg(test)]
+mod tests;

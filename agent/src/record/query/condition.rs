@@ -1,0 +1,86 @@
+//! Filters as SQL conditions with bound values.
+
+use jiff::Timestamp;
+use rusqlite::types::Value;
+
+use super::Filter;
+use crate::record::store::address_bytes;
+
+/// A condition in SQL with the values bound to it. No text of the user ever becomes SQL.
+#[derive(Clone)]
+pub(super) struct Where {
+    pub(super) sql: String,
+    pub(super) values: Vec<Value>,
+}
+
+impl Where {
+    pub(super) fn of(filter: &Filter) -> Self {
+        let mut wanted = Self { sql: "TRUE".to_owned(), values: Vec::new() };
+        if let Some(user) = &filter.user {
+            match user.parse::<u32>() {
+                Ok(uid) => wanted.and("(user = ? OR uid = ?)", [user.clone().into(), i64::from(uid).into()]),
+                Err(_) => wanted.and("user = ?", [user.clone().into()]),
+            }
+        }
+        if let Some(app) = &filter.app {
+            wanted.and("(app = ? OR suite = ?)", [app.clone().into(), app.clone().into()]);
+        }
+        if let Some(kind) = filter.kind {
+            wanted.and("type = ?", [kind.name().to_owned().into()]);
+        }
+        if let Some(action) = filter.action {
+            wanted.and("action = ?", [action.name().to_owned().into()]);
+        }
+        if let Some(network) = filter.network {
+            let (first, last) = (address_bytes(network.network()), address_bytes(network.broadcast()));
+            let length = i64::try_from(first.len()).unwrap_or(0);
+            wanted.and(
+                "length(client_ip) = ? AND client_ip BETWEEN ? AND ?",
+                [length.into(), first.into(), last.into()],
+            );
+        }
+        if let Some(device) = &filter.device {
+            wanted.and("device = ?", [device.clone().into()]);
+        }
+        if let Some(since) = filter.since {
+            wanted.and("time >= ?", [micros_up(since).into()]);
+        }
+        if let Some(until) = filter.until {
+            wanted.and("time <= ?", [until.as_microsecond().into()]);
+        }
+        if let Some(policy) = &filter.policy {
+            wanted.and("policy = ?", [policy.clone().into()]);
+        }
+        if let Some(file) = &filter.file {
+            wanted.and("file LIKE ? ESCAPE '\\'", [like(file).into()]);
+        }
+        wanted
+    }
+
+    pub(super) fn and<const N: usize>(&mut self, condition: &str, values: [Value; N]) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(condition);
+        self.values.extend(values);
+    }
+}
+
+/// Records carry whole microseconds: a bound between two of them begins at the later one.
+pub(super) fn micros_up(time: Timestamp) -> i64 {
+    let micros = time.as_microsecond();
+    let exact = Timestamp::from_microsecond(micros).is_ok_and(|floor| floor >= time);
+    if exact { micros } else { micros + 1 }
+}
+
+/// `*.doc?` in the words of LIKE.
+fn like(pattern: &str) -> String {
+    let mut like = String::with_capacity(pattern.len());
+    for c in pattern.chars() {
+        match c {
+            '*' => like.push('%'),
+            '?' => like.push('_'),
+            '%' | '_' | '\\' => like.extend(['\\', c]),
+            _ => like.push(c),
+        }
+    }
+    like
+}
