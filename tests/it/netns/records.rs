@@ -13,7 +13,7 @@ fn a_blocked_download_is_on_record_with_its_facts() {
     let lab = Lab::start().unwrap();
     let agent = Agent::start(&lab, &Settings::default()).unwrap();
     let secret = format!("{}?token=s3cr3t", url(MONITORED, DOCX));
-    let reply = Curl::get(secret).user(4242).send(&lab).unwrap();
+    let reply = Curl::get(secret).arguments(&["-4"]).user(4242).send(&lab).unwrap();
     check_blocked(&reply, DOCX);
     let id = reply.header("x-portcullis-activity").unwrap().to_owned();
     let record = agent.wait_for_activity("the block", |record| record["id"] == id.as_str()).unwrap();

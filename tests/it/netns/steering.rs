@@ -3,7 +3,7 @@
 use lab::agent::{Agent, Settings};
 use lab::attachment::{DOCX, PAGE};
 use lab::client::{Curl, Family, issuer, issuer_at, probe, python};
-use lab::{Lab, ORIGIN_CA_NAME, address_of};
+use lab::{Lab, ORIGIN_CA_NAME};
 
 use super::{MONITORED, SHARED, UNMONITORED, check_blocked, check_passed, url};
 
