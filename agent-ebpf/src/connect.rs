@@ -139,10 +139,7 @@ fn selected(ctx: &SockAddrContext, to: &Destination) -> Result<&'static Settings
 /// Decides on a connect() and, when it is to be steered, stores its record in the socket.
 #[inline(always)]
 fn steer(ctx: &SockAddrContext, to: &Destination, v4: bool) -> Result<&'static Settings, Reason> {
-    let settings = match selected(ctx, to) {
-        Ok(settings) => settings,
-        Err(reason) => return Err(reason),
-    };
+    let settings = selected(ctx, to)?;
     // SAFETY: plain field load.
     let protocol = unsafe { (*ctx.sock_addr).protocol };
     if protocol == UDP {

@@ -26,7 +26,7 @@ mod sweep;
 pub mod wait;
 
 pub use cgroup::root as cgroup_root;
-pub use lab::{Lab, NOBODY};
+pub use lab::{Lab, NOBODY, address_of};
 pub use pki::ORIGIN_CA_NAME;
 pub use process::{Daemon, Finished, Place, run};
 

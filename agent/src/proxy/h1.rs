@@ -1,11 +1,17 @@
 //! HTTP/1.1 on an inspected connection: request by request, heads held, bodies streaming, a verdict before the first
 //! body byte.
 
+mod ended;
+mod heads;
+
 use std::future::Future;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
+
+pub use ended::Ended;
+use heads::{HeadError, Origin, poll_head};
 
 use super::deadline::{Deadlines, Stalled, while_moving};
 use super::enforce::Answer;
@@ -13,26 +19,8 @@ use super::pump::{Pump, PumpError};
 use super::relay::{RelayError, Relayed, relay};
 use super::side::Side;
 use crate::http::h1::connection::{self, Responses, Turn, Upgrade};
-use crate::http::h1::{
-    self, Emit, Framing, Limits, Parsed, Peer, Refusal, RequestReader, ResponseReader, Target,
-};
+use crate::http::h1::{self, Emit, Framing, Limits, Parsed, Peer, Refusal, RequestReader, Target};
 use crate::http::head::{RequestHead, ResponseHead, Version};
-
-/// How an inspected connection ended. Each has a stable name for the log.
-#[derive(Debug)]
-pub enum Ended {
-    /// The client closed between two requests, or asked to close.
-    Done,
-    /// The client was idle for too long.
-    Idle,
-    ClientBroken,
-    /// What a peer sent could not be read safely.
-    Refused(Peer, Refusal),
-    OriginBroken(&'static str),
-    Stalled,
-    /// The connection was upgraded and both sides have ended.
-    Upgraded(Relayed),
-}
 
 /// What the proxy asks about each exchange, and tells it. Implemented by the pipeline, and by tests in memory.
 pub trait Exchanges {
@@ -63,7 +51,7 @@ where
 {
     let mut proxy = Proxy {
         client,
-        origin: Some(Origin { side: Side::new(origin), reader: ResponseReader::new(), used: false }),
+        origin: Some(Origin::new(origin)),
         reader: RequestReader::new(Target::Origin),
         exchanges,
         limits,
@@ -86,13 +74,6 @@ where
 enum Next {
     Again,
     Close,
-}
-
-struct Origin<S> {
-    side: Side<S>,
-    reader: ResponseReader,
-    /// It has served a request already: it may have been closed since.
-    used: bool,
 }
 
 struct Proxy<'a, C, X: Exchanges> {
@@ -219,7 +200,7 @@ where
 
     async fn dial(&mut self) -> Result<Origin<X::Origin>, Ended> {
         let stream = self.exchanges.dial().await.map_err(Ended::OriginBroken)?;
-        Ok(Origin { side: Side::new(stream), reader: ResponseReader::new(), used: false })
+        Ok(Origin::new(stream))
     }
 
     /// Pumps the request's body while waiting for the response: an origin may answer before it has read everything.
@@ -357,82 +338,6 @@ where
             let _ = timeout(self.deadlines.request_head, self.client.flush()).await;
         }
         ended
-    }
-}
-
-impl std::fmt::Display for Ended {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Ended::Done => f.write_str("done"),
-            Ended::Idle => f.write_str("the client was idle"),
-            Ended::ClientBroken => f.write_str("the client's connection broke"),
-            Ended::Refused(Peer::Client, refusal) => write!(f, "the request was refused: {refusal}"),
-            Ended::Refused(Peer::Origin, refusal) => write!(f, "the response was refused: {refusal}"),
-            Ended::OriginBroken(why) => write!(f, "the origin failed: {why}"),
-            Ended::Stalled => f.write_str("nothing moved for too long"),
-            Ended::Upgraded(relayed) => {
-                write!(f, "upgraded ({} bytes up, {} down)", relayed.to_origin, relayed.to_client)
-            }
-        }
-    }
-}
-
-enum HeadError {
-    /// The origin closed before the first byte of a response.
-    NoAnswer(&'static str),
-    Ended(Ended),
-}
-
-/// Moves the request's body and reads the response's head, whichever can go on.
-fn poll_head<C, O>(
-    cx: &mut Context<'_>,
-    client: &mut Side<C>,
-    origin: &mut Origin<O>,
-    body: &mut Pump,
-    sent: &mut bool,
-    answered: &mut bool,
-    limits: &Limits,
-) -> Poll<Result<ResponseHead, HeadError>>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    O: AsyncRead + AsyncWrite + Unpin,
-{
-    if !*sent && let Poll::Ready(result) = body.poll(cx, client, &mut origin.side) {
-        match result {
-            Ok(()) => *sent = true,
-            // The origin stopped reading: what it says about that is still to be read.
-            Err(PumpError::To) if *answered => *sent = true,
-            Err(PumpError::To) => {
-                return Poll::Ready(Err(HeadError::NoAnswer("the connection broke while sending")));
-            }
-            Err(PumpError::From) => return Poll::Ready(Err(HeadError::Ended(Ended::ClientBroken))),
-            Err(PumpError::Refused(refusal)) => {
-                return Poll::Ready(Err(HeadError::Ended(Ended::Refused(Peer::Client, refusal))));
-            }
-        }
-    }
-    loop {
-        match origin.reader.read(origin.side.input.unread(), limits) {
-            Parsed::Complete(head, consumed) => {
-                origin.side.input.consume(consumed);
-                return Poll::Ready(Ok(head));
-            }
-            Parsed::Refused(refusal) => {
-                return Poll::Ready(Err(HeadError::Ended(Ended::Refused(Peer::Origin, refusal))));
-            }
-            Parsed::More => {}
-        }
-        match origin.side.poll_fill(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(count)) if count > 0 => *answered = true,
-            Poll::Ready(_) if *answered => {
-                let truncated = Ended::Refused(Peer::Origin, Refusal::Truncated);
-                return Poll::Ready(Err(HeadError::Ended(truncated)));
-            }
-            Poll::Ready(_) => {
-                return Poll::Ready(Err(HeadError::NoAnswer("it closed before it answered")));
-            }
-        }
     }
 }
 

@@ -1,0 +1,85 @@
+//! Waiting for the head of a response while the request's body is still on its way.
+
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::ended::Ended;
+use crate::http::h1::{Limits, Parsed, Peer, Refusal, ResponseReader};
+use crate::http::head::ResponseHead;
+use crate::proxy::pump::{Pump, PumpError};
+use crate::proxy::side::Side;
+
+/// A connection to the origin.
+pub(super) struct Origin<S> {
+    pub side: Side<S>,
+    pub reader: ResponseReader,
+    /// It has served a request already: it may have been closed since.
+    pub used: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Origin<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self { side: Side::new(stream), reader: ResponseReader::new(), used: false }
+    }
+}
+
+/// Why there is no head.
+pub(super) enum HeadError {
+    /// The origin closed before the first byte of a response.
+    NoAnswer(&'static str),
+    Ended(Ended),
+}
+
+/// Moves the request's body and reads the response's head, whichever can go on.
+pub(super) fn poll_head<C, O>(
+    cx: &mut Context<'_>,
+    client: &mut Side<C>,
+    origin: &mut Origin<O>,
+    body: &mut Pump,
+    sent: &mut bool,
+    answered: &mut bool,
+    limits: &Limits,
+) -> Poll<Result<ResponseHead, HeadError>>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    O: AsyncRead + AsyncWrite + Unpin,
+{
+    if !*sent && let Poll::Ready(result) = body.poll(cx, client, &mut origin.side) {
+        match result {
+            Ok(()) => *sent = true,
+            // The origin stopped reading: what it says about that is still to be read.
+            Err(PumpError::To) if *answered => *sent = true,
+            Err(PumpError::To) => {
+                return Poll::Ready(Err(HeadError::NoAnswer("the connection broke while sending")));
+            }
+            Err(PumpError::From) => return Poll::Ready(Err(HeadError::Ended(Ended::ClientBroken))),
+            Err(PumpError::Refused(refusal)) => {
+                return Poll::Ready(Err(HeadError::Ended(Ended::Refused(Peer::Client, refusal))));
+            }
+        }
+    }
+    loop {
+        match origin.reader.read(origin.side.input.unread(), limits) {
+            Parsed::Complete(head, consumed) => {
+                origin.side.input.consume(consumed);
+                return Poll::Ready(Ok(head));
+            }
+            Parsed::Refused(refusal) => {
+                return Poll::Ready(Err(HeadError::Ended(Ended::Refused(Peer::Origin, refusal))));
+            }
+            Parsed::More => {}
+        }
+        match origin.side.poll_fill(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(count)) if count > 0 => *answered = true,
+            Poll::Ready(_) if *answered => {
+                let truncated = Ended::Refused(Peer::Origin, Refusal::Truncated);
+                return Poll::Ready(Err(HeadError::Ended(truncated)));
+            }
+            Poll::Ready(_) => {
+                return Poll::Ready(Err(HeadError::NoAnswer("it closed before it answered")));
+            }
+        }
+    }
+}
