@@ -9,7 +9,7 @@ use crate::domain::{DomainKey, KEY_SIZE};
 use crate::limits;
 
 /// Version of every layout in this file.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// `::ffff:0:0/96` as the third 32-bit word in memory.
 const MAPPED_WORD: u32 = 0xffff_u32.to_be();
@@ -40,6 +40,26 @@ impl Address {
     #[inline(always)]
     pub const fn is_v4(&self) -> bool {
         self.0[0] == 0 && self.0[1] == 0 && self.0[2] == MAPPED_WORD
+    }
+
+    /// Loopback, unspecified, link-local or multicast: an address that means this host or this link, never an app's.
+    ///
+    /// Such an address is neither learned nor steered. Link-local holds the metadata services of clouds, which trust a
+    /// connection by who made it.
+    #[inline(always)]
+    pub const fn is_local(&self) -> bool {
+        let [first, second, third, last] = self.0;
+        if self.is_v4() {
+            let octets = last.to_ne_bytes();
+            return octets[0] == 0
+                || octets[0] == 127
+                || octets[0] >= 224
+                || (octets[0] == 169 && octets[1] == 254);
+        }
+        let octets = first.to_ne_bytes();
+        let unspecified_or_loopback =
+            first == 0 && second == 0 && third == 0 && (last == 0 || last == 1_u32.to_be());
+        unspecified_or_loopback || octets[0] == 0xff || (octets[0] == 0xfe && octets[1] & 0xc0 == 0x80)
     }
 
     pub const fn from_ip(ip: IpAddr) -> Self {
@@ -120,14 +140,17 @@ impl FlowKey {
     }
 }
 
+/// The connection was steered because no DNS answer explains its address, not because the address is an app's.
+pub const FLOW_UNEXPLAINED: u16 = 1;
+
 /// A steered connection as the connect hook saw it: where it was going and who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Flow {
     pub original: Address,
     pub original_port: u16,
-    /// Padding.
-    pub reserved: u16,
+    /// [`FLOW_UNEXPLAINED`], or 0.
+    pub flags: u16,
     /// Process id (thread group) in the initial pid namespace.
     pub pid: u32,
     pub uid: u32,
@@ -141,6 +164,11 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Whether nothing is known of the address but that somebody wants to go there.
+    pub const fn is_unexplained(&self) -> bool {
+        self.flags & FLOW_UNEXPLAINED != 0
+    }
+
     pub fn original_dst(&self) -> SocketAddr {
         SocketAddr::new(self.original.to_ip(), self.original_port)
     }
@@ -167,8 +195,16 @@ pub struct Settings {
     pub ports: [u16; limits::STEERED_PORTS],
     /// 1 refuses UDP to port 443 of steered addresses.
     pub refuse_quic: u32,
-    pub reserved: u32,
+    /// One of the `GUARD_*` values.
+    pub guard: u32,
 }
+
+/// Only learned addresses of selected apps are steered.
+pub const GUARD_OFF: u32 = 0;
+/// So are addresses that no DNS answer explains.
+pub const GUARD_PEEK: u32 = 1;
+/// Every connection to the ports is steered.
+pub const GUARD_ALL: u32 = 2;
 
 const _: () = {
     assert!(size_of::<Address>() == 16);
@@ -211,6 +247,29 @@ mod tests {
         assert_eq!(Address::from_v4_word(u32::from_ne_bytes([192, 0, 2, 7])), Address::from_ip(v4));
         assert!(Address::from_ip(mapped).is_v4());
         assert!(!Address::from_ip("::1".parse().unwrap()).is_v4());
+    }
+
+    #[test]
+    fn addresses_of_this_host_and_link_are_local_and_others_are_not() {
+        for local in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "169.254.169.254",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+        ]
+        .into_iter()
+        .chain(["fe80::1", "febf::1", "ff02::1", "::ffff:127.0.0.1"])
+        {
+            assert!(Address::from_ip(local.parse().unwrap()).is_local(), "{local}");
+        }
+        for other in ["10.0.0.1", "198.18.0.1", "1.1.1.1", "223.255.255.255", "169.253.0.1", "::2", "fd18::1"]
+        {
+            assert!(!Address::from_ip(other.parse().unwrap()).is_local(), "{other}");
+        }
     }
 
     #[test]

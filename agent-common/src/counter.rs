@@ -21,6 +21,8 @@ macro_rules! counters {
 counters! {
     /// connect() to a monitored address was rewritten to the agent's listener.
     Steered = "steered",
+    /// connect() to an address that no DNS answer explains was rewritten, to be peeked.
+    Peeked = "peeked",
     /// The agent's own connection to a monitored address.
     OwnConnection = "own-connection",
     /// The address is known, but no policy selects its apps now.
@@ -39,6 +41,8 @@ counters! {
     QuicRefused = "quic-refused",
     /// The steered connection's record was stored for the agent.
     FlowStored = "flow-stored",
+    /// An answer gave an address that means this host or this link.
+    LocalAddress = "local-address",
     /// Socket storage or a map refused an entry.
     StoreFailed = "store-failed",
     /// A DNS answer was read.

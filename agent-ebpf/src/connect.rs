@@ -2,7 +2,7 @@
 
 use core::ptr::{addr_of, read_volatile};
 
-use agent_common::abi::{Address, Flow, Settings};
+use agent_common::abi::{Address, FLOW_UNEXPLAINED, Flow, GUARD_ALL, GUARD_OFF, Settings};
 use agent_common::counter::Counter;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr};
@@ -90,8 +90,8 @@ pub fn sendmsg6(ctx: &SockAddrContext) -> Reason {
 /// An unconnected datagram: refused when it is QUIC to a steered address.
 #[inline(always)]
 fn sendmsg(ctx: &SockAddrContext, to: &Destination) -> Reason {
-    match selected(ctx, to) {
-        Ok(settings) => datagram(settings, to.port),
+    match interest(ctx, to) {
+        Ok((settings, interest)) => datagram(settings, to.port, &interest),
         Err(reason) => reason,
     }
 }
@@ -117,39 +117,68 @@ fn port_of(user_port: u32) -> u16 {
     u16::from_be(user_port as u16)
 }
 
-/// The settings, when the destination is a learned, unexpired address of a selected app and the socket is not the
-/// agent's own; else why it is left alone.
+/// Why a destination concerns the agent.
+enum Interest {
+    /// It is an address of a selected app.
+    App,
+    /// Nothing is known about it, or everything is to be looked at.
+    Unexplained,
+}
+
+/// The settings and why the destination is of interest; else why it is left alone.
 #[inline(always)]
-fn selected(ctx: &SockAddrContext, to: &Destination) -> Result<&'static Settings, Reason> {
+fn interest(ctx: &SockAddrContext, to: &Destination) -> Result<(&'static Settings, Interest), Reason> {
     let Some(settings) = maps::settings() else { return Err(Reason::NotLearned) };
-    let Some(target) = maps::target(&to.address) else { return Err(Reason::NotLearned) };
-    if target.apps & settings.steer_apps == 0 {
-        return Err(Reason::LeftAlone(Counter::NotSelected));
+    let known = maps::target(&to.address);
+    if known.is_none() && settings.guard == GUARD_OFF {
+        return Err(Reason::NotLearned);
     }
-    // SAFETY: no arguments.
-    if target.expires_ns < unsafe { bpf_ktime_get_ns() } {
-        return Err(Reason::LeftAlone(Counter::Expired));
+    let mut left_alone = None;
+    let mut interest = Interest::Unexplained;
+    if let Some(target) = known {
+        // SAFETY: no arguments.
+        let fresh = target.expires_ns >= unsafe { bpf_ktime_get_ns() };
+        if target.apps & settings.steer_apps != 0 && fresh {
+            interest = Interest::App;
+        } else if fresh && settings.guard != GUARD_ALL {
+            left_alone = Some(if target.apps == 0 {
+                Reason::NotLearned
+            } else {
+                Reason::LeftAlone(Counter::NotSelected)
+            });
+        } else if !fresh && settings.guard == GUARD_OFF {
+            left_alone = Some(Reason::LeftAlone(Counter::Expired));
+        }
+    }
+    if let Some(reason) = left_alone {
+        return Err(reason);
+    }
+    if to.address.is_local() || settings.steer_apps == 0 {
+        return Err(Reason::NotLearned);
     }
     if maps::is_own(socket(ctx)) {
         return Err(Reason::LeftAlone(Counter::OwnConnection));
     }
-    Ok(settings)
+    Ok((settings, interest))
 }
 
 /// Decides on a connect() and, when it is to be steered, stores its record in the socket.
 #[inline(always)]
 fn steer(ctx: &SockAddrContext, to: &Destination, v4: bool) -> Result<&'static Settings, Reason> {
-    let settings = selected(ctx, to)?;
+    let (settings, interest) = interest(ctx, to)?;
     // SAFETY: plain field load.
     let protocol = unsafe { (*ctx.sock_addr).protocol };
     if protocol == UDP {
-        return Err(datagram(settings, to.port));
+        return Err(datagram(settings, to.port, &interest));
     }
     if protocol != TCP {
         return Err(Reason::LeftAlone(Counter::OtherProtocol));
     }
     if !steered_port(settings, to.port) {
-        return Err(Reason::LeftAlone(Counter::OtherPort));
+        return Err(match interest {
+            Interest::App => Reason::LeftAlone(Counter::OtherPort),
+            Interest::Unexplained => Reason::NotLearned,
+        });
     }
     if !v4 && settings.listener_port_v6 == 0 {
         return Err(Reason::LeftAlone(Counter::NoListener));
@@ -160,6 +189,10 @@ fn steer(ctx: &SockAddrContext, to: &Destination, v4: bool) -> Result<&'static S
         return Err(Reason::LeftAlone(Counter::OtherNetworkNamespace));
     }
     let mut flow = flow_of(ctx, to);
+    if let Interest::Unexplained = interest {
+        flow.flags = FLOW_UNEXPLAINED;
+        maps::count(Counter::Peeked);
+    }
     let socket = socket(ctx);
     if !maps::set_original(socket, &mut flow) {
         return Err(Reason::LeftAlone(Counter::StoreFailed));
@@ -169,11 +202,11 @@ fn steer(ctx: &SockAddrContext, to: &Destination, v4: bool) -> Result<&'static S
 }
 
 #[inline(always)]
-fn datagram(settings: &Settings, port: u16) -> Reason {
-    if port == QUIC_PORT && settings.refuse_quic != 0 {
-        Reason::QuicRefused
-    } else {
-        Reason::LeftAlone(Counter::OtherPort)
+fn datagram(settings: &Settings, port: u16, interest: &Interest) -> Reason {
+    match interest {
+        Interest::App if port == QUIC_PORT && settings.refuse_quic != 0 => Reason::QuicRefused,
+        Interest::App => Reason::LeftAlone(Counter::OtherPort),
+        Interest::Unexplained => Reason::NotLearned,
     }
 }
 
@@ -206,7 +239,7 @@ fn flow_of(ctx: &SockAddrContext, to: &Destination) -> Flow {
     let mut flow = Flow {
         original: to.address,
         original_port: to.port,
-        reserved: 0,
+        flags: 0,
         pid: (process >> 32) as u32,
         uid: user as u32,
         gid: (user >> 32) as u32,

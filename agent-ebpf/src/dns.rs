@@ -32,7 +32,7 @@ pub fn ingress(ctx: &SkBuffContext) {
     }
 }
 
-/// Takes the addresses of one answer when its name is in the catalog.
+/// Takes the addresses of one answer, with the apps its name belongs to.
 struct Learner {
     apps: u64,
     now: u64,
@@ -41,18 +41,20 @@ struct Learner {
 impl Answers for Learner {
     #[inline(always)]
     fn question(&mut self, name: &NameBuffer) -> bool {
-        match maps::apps_of(name.key()) {
-            Some(apps) => {
-                maps::count(Counter::DnsMatched);
-                self.apps = apps;
-                true
-            }
-            None => false,
+        if let Some(apps) = maps::apps_of(name.key()) {
+            maps::count(Counter::DnsMatched);
+            self.apps = apps;
         }
+        // Addresses of names outside the catalog are remembered too, without any app: the answer explains them.
+        true
     }
 
     #[inline(always)]
     fn address(&mut self, address: Address, ttl: u32) {
+        if address.is_local() {
+            maps::count(Counter::LocalAddress);
+            return;
+        }
         let ttl = if ttl > LEARNED_TTL_MAX_S { LEARNED_TTL_MAX_S } else { ttl };
         let expires_ns = self.now + (ttl as u64 + LEARNED_GRACE_S) * NS_PER_S;
         // Content networks give one address to several apps: an unexpired entry keeps its bits.

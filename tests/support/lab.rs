@@ -160,7 +160,10 @@ impl Lab {
     pub(crate) fn trust_also(&self, ca: &Path) -> Result<()> {
         let mut bundle = fs::read(self.origin.ca())?;
         bundle.extend(fs::read(ca).with_context(|| format!("cannot read the agent's CA {}", ca.display()))?);
-        Ok(fs::write(self.trust(), bundle)?)
+        // In one step: clients of a running test read the bundle at any time.
+        let draft = self.trust().with_extension("new");
+        fs::write(&draft, bundle)?;
+        Ok(fs::rename(draft, self.trust())?)
     }
 
     fn trust_only_the_origin(&self) -> Result<()> {

@@ -258,9 +258,9 @@ pub(super) fn authority_condition(expires_soon: bool, outgrown: &[String]) -> Co
 fn warn_of_restart(before: &Snapshot, after: &Snapshot) {
     let (old, new) = (&before.config, &after.config);
     let changed = [
-        ("[steering] mode, quic, cgroup or listen", {
+        ("[steering] mode, guard, quic, cgroup or listen", {
             let (a, b) = (&old.steering, &new.steering);
-            (a.mode, a.quic, &a.cgroup, a.listen) != (b.mode, b.quic, &b.cgroup, b.listen)
+            (a.mode, a.guard, a.quic, &a.cgroup, a.listen) != (b.mode, b.guard, b.quic, &b.cgroup, b.listen)
         }),
         ("[metrics] listen", old.metrics != new.metrics),
         ("[paths]", old.paths != new.paths),

@@ -88,11 +88,11 @@ fn check_available(snapshot: &Snapshot, mode: Option<Mode>) -> Result<(), Fault>
             format!("{mode:?}").to_lowercase()
         )));
     }
-    if steering.guard != Guard::Off {
-        tracing::warn!(
-            "[steering] guard has no effect in this version: connections are steered to the addresses that DNS \
-             answers gave for monitored names"
-        );
+    if steering.guard == Guard::Sni {
+        return Err(Fault::Unavailable(
+            "[steering] guard = \"sni\" is not in this version: set it to \"peek\", \"all\" or \"off\""
+                .into(),
+        ));
     }
     if steering.fail == crate::config::Fail::Closed {
         tracing::warn!(
@@ -140,6 +140,11 @@ fn build(snapshot: Snapshot) -> Result<Built> {
         listener_v4: listeners.v4,
         listener_v6: listeners.v6,
         refuse_quic: config.steering.quic == Quic::Refuse,
+        guard: match config.steering.guard {
+            Guard::Off | Guard::Sni => steering::Guard::Off,
+            Guard::Peek => steering::Guard::Unexplained,
+            Guard::All => steering::Guard::All,
+        },
     })
     .context("starting steering")?;
     steering.apply(&orders::of(&snapshot)).context("telling the kernel what to steer")?;

@@ -42,7 +42,7 @@ pub enum Failure {
     UnknownProtocol,
     /// The same at an address that was steered only because no DNS answer explains it.
     UnexplainedProtocol,
-    /// Encrypted ClientHello whose outer name is monitored: the inner name could be any.
+    /// Encrypted ClientHello, real or GREASE. Without an answer to it the client goes by the outer name (RFC 9849).
     EncryptedClientHello,
     UserUnknown,
     PostureUnknown,
@@ -131,7 +131,7 @@ impl Failure {
                 "the client speaks neither TLS nor HTTP to an address that belongs to no monitored app",
             ),
             Self::EncryptedClientHello => {
-                (Stage::Peek, "ech", Refuse, "the ClientHello hides its server name behind a monitored one")
+                (Stage::Peek, "ech", Continue, "the ClientHello carries an encrypted one, real or not")
             }
             Self::UserUnknown => {
                 (Stage::Identity, "user_unknown", Continue, "the owner of the connection is unknown")

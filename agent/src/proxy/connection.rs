@@ -12,9 +12,11 @@ use arc_swap::ArcSwap;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use super::buffer::Input;
 use super::deadline::Deadlines;
 use super::dial::{self, Dialer};
 use super::inspect;
+use super::late;
 use super::relay::{Relayed, UNTOUCHED_IDLE, relay};
 use super::side::Side;
 use crate::addr::{ClientAddr, OriginalDst};
@@ -97,7 +99,11 @@ async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &mut Connecti
     // Heads and small bodies must not wait for each other's acknowledgements.
     let _ = accepted.stream.set_nodelay(true);
     let peeked = tls::peek(&mut accepted.stream, worker.shared.peek).await;
-    let (wish, bytes) = wish_of(peeked);
+    let unexplained = accepted.flow.is_unexplained();
+    if unexplained && matches!(&peeked, Peeked::TimedOut { bytes } if bytes.is_empty()) {
+        return late::serve(worker, accepted, guard).await;
+    }
+    let (wish, bytes) = wish_of(peeked, unexplained);
     let snapshot = worker.shared.snapshot.load_full();
     match wish {
         Wish::Gone => {}
@@ -123,17 +129,20 @@ async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &mut Connecti
     }
 }
 
-fn wish_of(peeked: Peeked) -> (Wish, Vec<u8>) {
+/// At an unexplained address, what is no TLS or names nobody belongs to nobody that is monitored. What begins like TLS
+/// and cannot be read is refused there as well: another reader might make sense of it.
+fn wish_of(peeked: Peeked, unexplained: bool) -> (Wish, Vec<u8>) {
+    let or_relayed = |failure| Wish::Failed(if unexplained { Failure::UnexplainedProtocol } else { failure });
     match peeked {
         Peeked::Tls { hello, bytes } => match &hello.server_name {
             ServerName::Name(name) => (Wish::Tls { name: name.clone(), hello }, bytes),
-            ServerName::Absent | ServerName::Unusable => (Wish::Failed(Failure::NoServerName), bytes),
+            ServerName::Absent | ServerName::Unusable => (or_relayed(Failure::NoServerName), bytes),
         },
         // A method is what tells HTTP from everything else; the codec does the judging.
         Peeked::Plain { bytes } if bytes.first().is_some_and(u8::is_ascii_uppercase) => {
             (Wish::PlainHttp, bytes)
         }
-        Peeked::Plain { bytes } => (Wish::Failed(Failure::UnknownProtocol), bytes),
+        Peeked::Plain { bytes } => (or_relayed(Failure::UnknownProtocol), bytes),
         Peeked::Malformed { bytes } => (Wish::Failed(Failure::ClientHelloUnparsable), bytes),
         Peeked::TooLarge { bytes } => (Wish::Failed(Failure::ClientHelloTooLarge), bytes),
         Peeked::TimedOut { bytes } => (Wish::Failed(Failure::ClientHelloTimeout), bytes),
@@ -141,7 +150,7 @@ fn wish_of(peeked: Peeked) -> (Wish, Vec<u8>) {
     }
 }
 
-fn is_bypassed(snapshot: &Snapshot, name: &str) -> bool {
+pub(super) fn is_bypassed(snapshot: &Snapshot, name: &str) -> bool {
     snapshot.config.tls.bypass.iter().any(|pattern| pattern.matches(name))
 }
 
@@ -169,7 +178,12 @@ pub(super) fn log_failure(failure: Failure, client: SocketAddr, to: Option<Origi
 }
 
 /// Copies both directions without looking: the client sees the origin's own certificate.
-async fn untouched(worker: &Rc<Worker>, accepted: Accepted, bytes: Vec<u8>, guard: &mut ConnectionGuard) {
+pub(super) async fn untouched(
+    worker: &Rc<Worker>,
+    accepted: Accepted,
+    bytes: Vec<u8>,
+    guard: &mut ConnectionGuard,
+) {
     let origin = match worker.dialer.dial(accepted.original_dst).await {
         Ok(origin) => origin,
         Err(error) => {
@@ -179,14 +193,21 @@ async fn untouched(worker: &Rc<Worker>, accepted: Accepted, bytes: Vec<u8>, guar
         }
     };
     let mut client = Side::new(accepted.stream);
-    client.input = super::buffer::Input::with_bytes(bytes);
-    let mut origin = Side::new(origin);
+    client.input = Input::with_bytes(bytes);
+    relay_counted(client, Side::new(origin), guard).await;
+}
+
+/// Relays to the end and counts; what broke on one side breaks on the other, as it would have without us.
+pub(super) async fn relay_counted(
+    mut client: Side<TcpStream>,
+    mut origin: Side<TcpStream>,
+    guard: &ConnectionGuard,
+) {
     let mut relayed = Relayed::default();
     let ended = relay(&mut client, &mut origin, UNTOUCHED_IDLE, &mut relayed).await;
     guard.relayed(Direction::ToOrigin, relayed.to_origin);
     guard.relayed(Direction::ToClient, relayed.to_client);
     if ended.is_err() {
-        // What broke on one side breaks on the other, as it would have without us.
         abort(client.stream);
         abort(origin.stream);
     }

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::buffer::Input;
-use super::connection::{Accepted, Worker, abort, log_failure, say_and_close};
+use super::connection::{Accepted, Worker, abort, log_failure, relay_counted, say_and_close};
 use super::dial;
 use super::enforce::Answer;
 use super::h1::{self, Ended, Exchanges};
@@ -98,12 +98,15 @@ pub(super) async fn plain(
 ) {
     let shared = &worker.shared;
     let early = Early::of(&accepted);
+    let unexplained = accepted.flow.is_unexplained();
     let Accepted { stream, client: client_addr, original_dst, .. } = accepted;
     let mut client = Side::new(stream);
     client.input = Input::with_bytes(bytes);
     let host = match first_host(&mut client, worker).await {
         Ok(Some(host)) => host,
         Ok(None) => return,
+        // What is no HTTP to us, at an address that belongs to nobody, is nobody's concern.
+        Err(_) if unexplained => String::new(),
         Err(refusal) => {
             log_failure(Failure::RequestFraming, client_addr.0, Some(original_dst));
             let answer = Answer::failure(refusal.status(Peer::Client), &refusal.to_string());
@@ -128,6 +131,10 @@ pub(super) async fn plain(
             let session = early.session(worker, &host, app, (client_addr, original_dst), &origin).await;
             let exchanges = Inspected { judge: Judge::new(shared, &session, guard), dialler, guard };
             h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await
+        }
+        None if unexplained => {
+            guard.set_path(Path::Spliced);
+            return relay_counted(client, Side::new(origin), guard).await;
         }
         None => {
             guard.set_path(Path::Spliced);

@@ -9,6 +9,7 @@ pub mod enforce;
 pub mod h1;
 mod inspect;
 mod judge;
+mod late;
 mod pump;
 pub mod relay;
 pub mod side;

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent_common::abi::{ABI_VERSION, Address, Settings};
+use agent_common::abi::{ABI_VERSION, Address, GUARD_ALL, GUARD_OFF, GUARD_PEEK, Settings};
 use agent_common::limits::STEERED_PORTS;
 use anyhow::{Context, Result};
 use aya::Ebpf;
@@ -31,6 +31,17 @@ pub struct Options {
     pub listener_v4: SocketAddr,
     pub listener_v6: Option<SocketAddr>,
     pub refuse_quic: bool,
+    pub guard: Guard,
+}
+
+/// Which connections are steered besides those to addresses of selected apps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    Off,
+    /// Those to addresses that no DNS answer explains.
+    Unexplained,
+    /// Every connection to the ports.
+    All,
 }
 
 /// What the kernel is to steer, from one snapshot of catalog and policies.
@@ -74,6 +85,11 @@ impl Steering {
             listener_v6: options.listener_v6.map(|a| Address::from_ip(a.ip()).words()).unwrap_or_default(),
             listener_port_v6: options.listener_v6.map(|a| a.port()).unwrap_or_default(),
             refuse_quic: options.refuse_quic.into(),
+            guard: match options.guard {
+                Guard::Off => GUARD_OFF,
+                Guard::Unexplained => GUARD_PEEK,
+                Guard::All => GUARD_ALL,
+            },
             ..Settings::default()
         };
         let mut steering =

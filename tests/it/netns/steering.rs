@@ -3,7 +3,7 @@
 use lab::agent::{Agent, Settings};
 use lab::attachment::{DOCX, PAGE};
 use lab::client::{Curl, Family, issuer, issuer_at, probe, python};
-use lab::{Lab, ORIGIN_CA_NAME};
+use lab::{Lab, ORIGIN_CA_NAME, address_of};
 
 use super::{MONITORED, SHARED, UNMONITORED, check_blocked, check_passed, url};
 
@@ -117,4 +117,49 @@ print(refused, dict(part[0] for part in tls.getpeercert()["issuer"])["commonName
         .text();
     assert!(said.starts_with("5 "), "{said}");
     assert!(!said.contains(ORIGIN_CA_NAME), "{said}");
+}
+
+/// A30: a hard-coded address, which no DNS answer explains, is peeked: a monitored name is found by its SNI, any other
+/// keeps its origin.
+#[test]
+fn an_address_that_no_answer_explains_is_peeked() {
+    let lab = Lab::start().unwrap();
+    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    for (host, blocked) in [(MONITORED, true), (UNMONITORED, false)] {
+        let address = address_of(host, false).unwrap();
+        let reply = Curl::get(url(host, DOCX))
+            .arguments(&["--resolve", &format!("{host}:443:{address}")])
+            .send(&lab)
+            .unwrap();
+        if blocked {
+            check_blocked(&reply, DOCX);
+        } else {
+            check_passed(&reply, host, DOCX);
+        }
+    }
+    assert_eq!(agent.metric("portcullis_kernel_events_total", &[("event", "peeked")]).unwrap(), 2.0);
+}
+
+/// A30: neither silence nor a name that is shown late earns a way past the agent at such an address.
+#[test]
+fn a_client_that_waits_before_its_hello_is_peeked_all_the_same() {
+    const PROGRAM: &str = r#"
+import socket, ssl, sys, time
+context = ssl.create_default_context(cafile=sys.argv[3])
+connection = socket.create_connection((sys.argv[2], 443))
+time.sleep(2.5)
+try:
+    context.wrap_socket(connection, server_hostname=sys.argv[1])
+    print("connected")
+except OSError as error:
+    print("refused", error)
+"#;
+    let lab = Lab::start().unwrap();
+    let _agent = Agent::start(&lab, &Settings::default()).unwrap();
+    for (host, expected) in [(MONITORED, "refused"), (UNMONITORED, "connected")] {
+        let trust = lab.trust();
+        let arguments = [host, address_of(host, false).unwrap(), trust.to_str().unwrap()];
+        let said = python(&lab, PROGRAM, &arguments, None).unwrap().succeeded().unwrap().text();
+        assert!(said.starts_with(expected), "{host}: {said}");
+    }
 }
