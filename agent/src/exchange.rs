@@ -8,15 +8,17 @@ mod har;
 mod lines;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::fmt;
 
 use crate::classify::Exchange;
 use crate::http::head::{RequestHead, ResponseHead, Version};
 
-pub use answer::Answer;
+pub use answer::{Answer, Decided};
 pub use har::read_har;
 pub use lines::read_line;
+pub use trial::Trial;
 
 /// One recorded exchange.
 #[derive(Debug, Clone)]

@@ -76,19 +76,9 @@ impl Sources {
             Err(found) => faults.extend(found),
         }
         for (directory, into) in [("apps.d", &mut texts.apps), ("policies.d", &mut texts.policies)] {
-            let directory = beside(file, directory);
-            match toml_files(&directory) {
-                Err(error) => faults.push(unreadable(&directory, &error)),
-                Ok(paths) => {
-                    for path in paths {
-                        match read_file(&path) {
-                            Ok(source) => into.push(source),
-                            // Removed between the listing and the read: as if it had never been there.
-                            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                            Err(error) => faults.push(unreadable(&path, &error)),
-                        }
-                    }
-                }
+            match read_files(&beside(file, directory)) {
+                Ok(sources) => *into = sources,
+                Err(found) => faults.extend(found),
             }
         }
         if faults.is_empty() { Ok(texts) } else { Err(faults) }
@@ -131,6 +121,29 @@ pub fn compile(texts: &Texts, revision: u64) -> Result<Snapshot, Vec<Diagnostic>
 
 fn beside(file: &Path, name: &str) -> PathBuf {
     file.parent().unwrap_or(Path::new(".")).join(name)
+}
+
+/// Reads the `*.toml` files of a directory that somebody named, in name order: unlike one beside the settings file it
+/// must be there.
+pub fn read_directory(directory: &Path) -> Result<Vec<SourceFile>, Vec<Diagnostic>> {
+    match fs::read_dir(directory) {
+        Ok(_) => read_files(directory),
+        Err(error) => Err(vec![unreadable(directory, &error)]),
+    }
+}
+
+fn read_files(directory: &Path) -> Result<Vec<SourceFile>, Vec<Diagnostic>> {
+    let paths = toml_files(directory).map_err(|error| vec![unreadable(directory, &error)])?;
+    let (mut sources, mut faults) = (Vec::new(), Vec::new());
+    for path in paths {
+        match read_file(&path) {
+            Ok(source) => sources.push(source),
+            // Removed between the listing and the read: as if it had never been there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => faults.push(unreadable(&path, &error)),
+        }
+    }
+    if faults.is_empty() { Ok(sources) } else { Err(faults) }
 }
 
 /// The `*.toml` files of a directory in name order; none when there is no such directory.
@@ -184,6 +197,9 @@ mod tests {
         let names: Vec<_> =
             texts.policies.iter().map(|f| f.path.rsplit('/').next().unwrap().to_owned()).collect();
         assert_eq!(names, ["10.toml", "20.toml"]);
+        assert_eq!(read_directory(&policies).unwrap(), texts.policies);
+        let absent = directory.path().join("absent.d");
+        assert_eq!(read_directory(&absent).unwrap_err()[0].path(), absent.display().to_string());
 
         let before = sources.fingerprint();
         assert_eq!(before, sources.fingerprint());

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "developer commands talk on the terminal")]
 
 mod apt;
+mod bench;
 mod build;
 mod check;
 mod command;
@@ -37,6 +38,8 @@ enum Command {
     Run(run::Arguments),
     /// Run the tests: unit, netns, or both
     Test(test::Arguments),
+    /// Run the micro-benchmarks of the pure half
+    Bench(bench::Arguments),
     /// Formatting, lints and the rules of the house
     Check,
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),
+        Command::Bench(arguments) => bench::main(&arguments),
         Command::Check => check::main(),
     };
     match result {

@@ -4,11 +4,16 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::{USAGE, complain};
 use crate::classify::classify;
-use crate::exchange::{self, Answer, Format, ReadError, Record};
+use crate::diagnostic::Diagnostic;
+use crate::exchange::{self, Answer, Format, ReadError, Record, Trial};
+use crate::reload::read_directory;
+use crate::session::{Device, User};
 
 /// Longest line taken: a head and a body that somebody recorded whole.
 const MAX_LINE: u64 = 64 << 20;
@@ -19,9 +24,6 @@ const MAX_HAR: u64 = 1 << 30;
 /// Broken lines reported before reading is given up: more is not a file of exchanges.
 const MAX_COMPLAINTS: usize = 20;
 
-/// Exit status of a usage or configuration error.
-const BROKEN_INPUT: u8 = 2;
-
 #[derive(Debug, clap::Args)]
 pub struct ClassifyArgs {
     /// HTTP exchanges, one JSON object a line, or a HAR file. Standard input when left out
@@ -30,10 +32,68 @@ pub struct ClassifyArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
+
+    /// Say too what the policies in this directory would decide
+    #[arg(long, value_name = "DIR", requires_all = ["user", "device"])]
+    pub policies: Option<PathBuf>,
+
+    /// Who is taken to have made the exchanges: the name of a user, or a uid
+    #[arg(long, requires = "policies")]
+    pub user: Option<String>,
+
+    /// A group of that user; may be repeated
+    #[arg(long = "group", value_name = "NAME", requires = "policies")]
+    pub groups: Vec<String>,
+
+    /// The device they are taken to come from
+    #[arg(long, value_name = "STATE", requires = "policies")]
+    pub device: Option<DeviceState>,
+
+    /// A directory with additions to the built-in app catalog
+    #[arg(long, value_name = "DIR", requires = "policies")]
+    pub apps: Option<PathBuf>,
+}
+
+/// How a device stands, as policies see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum DeviceState {
+    Compliant,
+    Unmanaged,
+}
+
+impl ClassifyArgs {
+    /// What decides, if policies were given.
+    fn trial(&self) -> Result<Option<Trial>, Vec<Diagnostic>> {
+        let Some(policies) = &self.policies else { return Ok(None) };
+        let policies = read_directory(policies)?;
+        let apps = self.apps.as_deref().map_or_else(|| Ok(Vec::new()), read_directory)?;
+        let name = self.user.as_deref().unwrap_or_default();
+        let uid = name.parse().ok();
+        let user = User {
+            uid,
+            name: if uid.is_none() { Some(name.into()) } else { None },
+            groups: self.groups.iter().map(|group| Arc::from(group.as_str())).collect(),
+        };
+        let device = Device {
+            id: "classify".into(),
+            compliant: self.device == Some(DeviceState::Compliant),
+            reason: "as given on the command line".into(),
+            tags: Vec::new(),
+            os: "linux".into(),
+        };
+        Trial::new(&apps, &policies, user, device).map(Some)
+    }
 }
 
 /// Runs the command on the process's own standard streams.
 pub fn run(args: &ClassifyArgs) -> anyhow::Result<ExitCode> {
+    let trial = match args.trial() {
+        Ok(trial) => trial,
+        Err(faults) => {
+            complain(&faults);
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
     let name =
         args.file.as_ref().map_or_else(|| "standard input".to_owned(), |file| file.display().to_string());
     let input: Box<dyn BufRead> = match &args.file {
@@ -46,7 +106,10 @@ pub fn run(args: &ClassifyArgs) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let show = |record: &Record, out: &mut dyn Write| {
         let found = classify(&record.exchange());
-        let answer = Answer::new(record, &found);
+        let mut answer = Answer::new(record, &found);
+        if let Some(trial) = &trial {
+            answer = answer.with_decision(trial.decide(record, &found).as_ref());
+        }
         writeln!(out, "{}", if args.json { answer.to_json() } else { answer.to_text() })
     };
     let complain = |error: &ReadError| {
@@ -54,7 +117,7 @@ pub fn run(args: &ClassifyArgs) -> anyhow::Result<ExitCode> {
     };
     match each_record(input, &mut out, show, complain) {
         Ok(0) => Ok(ExitCode::SUCCESS),
-        Ok(_) => Ok(ExitCode::from(BROKEN_INPUT)),
+        Ok(_) => Ok(ExitCode::from(USAGE)),
         // The reader has seen enough (`| head`).
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error).with_context(|| format!("cannot read {name} or write the answers")),
@@ -193,6 +256,57 @@ mod tests {
         let (ids, complaints, broken) = read(&document.as_bytes()[..60]);
         assert_eq!((ids.len(), broken), (0, 1));
         assert!(complaints[0].contains("no HAR document"), "{}", complaints[0]);
+    }
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ClassifyArgs,
+    }
+
+    fn parse(words: &[&str]) -> Result<ClassifyArgs, clap::Error> {
+        let line = clap::Parser::try_parse_from(["classify"].iter().chain(words));
+        line.map(|Line { args }| args)
+    }
+
+    #[test]
+    fn policies_take_a_user_and_a_device() {
+        assert!(parse(&["--policies", "p", "--user", "u", "--device", "unmanaged", "f"]).is_ok());
+        assert!(parse(&["--policies", "p", "--user", "u"]).is_err());
+        assert!(parse(&["--policies", "p", "--device", "compliant"]).is_err());
+        assert!(parse(&["--user", "u", "--device", "compliant"]).is_err());
+        assert!(parse(&["--policies", "p", "--user", "u", "--device", "managed"]).is_err());
+        assert!(parse(&["f"]).unwrap().trial().unwrap().is_none());
+    }
+
+    #[test]
+    fn policies_and_apps_are_read_from_their_directories() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let folder = directory.path().join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("10.toml"), text).unwrap();
+            folder.display().to_string()
+        };
+        let apps = write("apps.d", "[[app]]\nid = \"corp-files\"\ndomains = [\"h.corp.test\"]\n");
+        let policies = write(
+            "policies.d",
+            "[[policy]]\nname = \"P\"\nusers.include = [\"group:staff\"]\napps.include = [\"corp-files\"]\n\
+             session.control = \"monitor-only\"\n",
+        );
+        let who = ["--user", "1000", "--group", "staff", "--device", "compliant"];
+        let given = |words: &[&str]| parse(&[words, &who].concat()).unwrap().trial();
+
+        let trial = given(&["--policies", &policies, "--apps", &apps]).unwrap().unwrap();
+        let text = line("a").replace("https://h/", "https://h.corp.test/");
+        let record = exchange::read_line(&text, 1).unwrap().unwrap();
+        let decision = trial.decide(&record, &classify(&record.exchange())).unwrap();
+        assert_eq!(decision.action().name(), "monitor");
+
+        // The app is not built in, and a directory that was named must be there.
+        assert!(given(&["--policies", &policies]).unwrap_err()[0].path().ends_with("policies.d/10.toml"));
+        let absent = directory.path().join("absent").display().to_string();
+        assert_eq!(given(&["--policies", &absent]).unwrap_err()[0].path(), absent);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The answer to one exchange, as a JSON line for programs and a line of columns for people.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::Record;
 use crate::classify::Classification;
 use crate::http::content_disposition::{ContentDisposition, display_name, display_text};
+use crate::policy::decision::Decision;
 
 /// What `classify` says about one exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -17,6 +20,23 @@ pub struct Answer<'a> {
     pub mime: Option<&'a str>,
     pub kind: &'static str,
     pub reason: &'a str,
+    /// Left out where nobody gave policies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decided>,
+}
+
+/// What policies would have decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Decided {
+    /// The host belongs to no app, so no policy is asked: `null`.
+    NoApp,
+    By {
+        action: &'static str,
+        /// The deciding policy, if one applied.
+        policy: Option<Arc<str>>,
+        reason: String,
+    },
 }
 
 impl<'a> Answer<'a> {
@@ -31,7 +51,22 @@ impl<'a> Answer<'a> {
             mime: found.mime.as_deref(),
             kind: found.kind.name(),
             reason: &found.reason,
+            decision: None,
         }
+    }
+
+    /// Adds what was decided; `None` where the host belongs to no app.
+    #[must_use]
+    pub fn with_decision(mut self, decision: Option<&Decision>) -> Self {
+        self.decision = Some(match decision {
+            None => Decided::NoApp,
+            Some(decision) => Decided::By {
+                action: decision.action().name(),
+                policy: decision.policy().cloned(),
+                reason: decision.reason().to_string(),
+            },
+        });
+        self
     }
 
     /// One JSON object without line breaks, in which every character that could steer a terminal is escaped.
@@ -56,13 +91,31 @@ impl<'a> Answer<'a> {
     pub fn to_text(&self) -> String {
         let name = self.filename.as_deref().and_then(display_name);
         let mime = self.mime.map(|mime| format!(" ({mime})")).unwrap_or_default();
+        let (column, why) = match &self.decision {
+            None => Default::default(),
+            Some(decision) => decision.to_text(),
+        };
         format!(
-            "{:<20}  {:<8}  {:<14}  {:<32}  {}{mime}",
+            "{:<20}  {:<8}  {:<14}  {column}{:<32}  {}{mime}{why}",
             display_text(self.id),
             self.activity,
             self.kind,
             name.as_deref().unwrap_or("-"),
             self.reason,
         )
+    }
+}
+
+impl Decided {
+    /// A column with the action, and what goes to the end of the line.
+    fn to_text(&self) -> (String, String) {
+        let (action, why) = match self {
+            Self::NoApp => ("-", "; the host belongs to no app".to_owned()),
+            Self::By { action, policy: None, reason } => (*action, format!("; {}", display_text(reason))),
+            Self::By { action, policy: Some(policy), reason } => {
+                (*action, format!("; \"{}\": {}", display_text(policy), display_text(reason)))
+            }
+        };
+        (format!("{action:<7}  "), why)
     }
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::classify::{ActivityType, classify};
+use crate::diagnostic::{Diagnostic, SourceFile};
+use crate::session::{Device, User};
 
 fn line(text: &str) -> Record {
     read_line(text, 1).expect("no error").expect("an exchange")
@@ -193,4 +195,116 @@ fn columns_stand_below_each_other() {
         Answer::new(&record, &classify(&record.exchange())).to_text()
     };
     assert_eq!(text("a").find("api"), text("longer").find("api"));
+}
+
+const POLICIES: &str = r#"
+[[policy]]
+name = "No downloads\u202e"
+users = { include = ["user:alice", "uid:7"], exclude = ["group:breakglass"] }
+apps.include = ["office365", "corp-files"]
+session.control = "block-downloads"
+[policy.conditions]
+client_apps = ["browser"]
+devices = { include = ["all"], exclude = ["compliant"] }
+locations = { include = ["all"], exclude = ["a name of the settings"] }
+"#;
+const APPS: &str = "[[app]]\nid = \"corp-files\"\ndomains = [\"files.corp.test\"]\n";
+
+/// Of the user and the device: name, uid, groups, whether it is compliant.
+type Who = (Option<&'static str>, Option<u32>, &'static [&'static str], bool);
+
+fn trial(policies: &str, (name, uid, groups, compliant): Who) -> Result<Trial, Vec<Diagnostic>> {
+    let groups = groups.iter().map(|group| (*group).into()).collect();
+    let user = User { uid, name: name.map(Into::into), groups };
+    let device =
+        Device { id: "d".into(), compliant, reason: "test".into(), tags: Vec::new(), os: "linux".into() };
+    Trial::new(&[SourceFile::new("a.toml", APPS)], &[SourceFile::new("p.toml", policies)], user, device)
+}
+
+/// A file fetched from `host` with this request header.
+fn file_from(host: &str, header: &str, mime: &str) -> Record {
+    line(&format!(
+        r#"{{"id":"a","request":{{"method":"GET","url":"https://{host}/f.zip","headers":[[{header}]]}},
+            "response":{{"status":200,"headers":[["content-type","{mime}"],["content-length","12"]]}}}}"#
+    ))
+}
+
+#[test]
+fn policies_decide_recorded_exchanges() {
+    const ALICE: Who = (Some("alice"), None, &[], false);
+    const BROWSER: &str = r#""user-agent","Mozilla/5.0 (X11)""#;
+    const FETCH_METADATA: &str = r#""sec-fetch-mode","navigate""#;
+    const CURL: &str = r#""user-agent","curl/8.5""#;
+    let (sharepoint, zip) = ("contoso.sharepoint.com", "application/zip");
+    let decided = |who, host, header, mime| {
+        let record = file_from(host, header, mime);
+        let decision =
+            trial(POLICIES, who).expect("no errors").decide(&record, &classify(&record.exchange()));
+        decision.map(|decision| (decision.action().name(), decision.policy().is_some()))
+    };
+    let (blocked, passed, left_alone) =
+        (Some(("block", true)), Some(("allow", false)), Some(("allow", true)));
+    assert_eq!(decided(ALICE, sharepoint, BROWSER, zip), blocked);
+    assert_eq!(decided(ALICE, sharepoint, FETCH_METADATA, zip), blocked);
+    assert_eq!(decided(ALICE, "FILES.corp.test.:443", BROWSER, zip), blocked);
+    assert_eq!(decided((None, Some(7), &[], false), sharepoint, BROWSER, zip), blocked);
+    assert_eq!(decided(ALICE, sharepoint, FETCH_METADATA, "text/html"), left_alone);
+    assert_eq!(decided(ALICE, sharepoint, CURL, zip), passed);
+    assert_eq!(decided((Some("alice"), None, &[], true), sharepoint, BROWSER, zip), passed);
+    assert_eq!(decided((Some("alice"), None, &["breakglass"], false), sharepoint, BROWSER, zip), passed);
+    assert_eq!(decided((Some("bob"), None, &[], false), sharepoint, BROWSER, zip), passed);
+    assert_eq!(decided(ALICE, "www.slack.com", BROWSER, zip), passed);
+    assert_eq!(decided(ALICE, "example.test", BROWSER, zip), None);
+}
+
+#[test]
+fn a_rule_about_sizes_reads_the_announced_length() {
+    let policy = |bound: &str| {
+        format!(
+            "[[policy]]\nname = \"P\"\napps.include = [\"all\"]\nsession.control = \"custom\"\n\
+             [[policy.session.rule]]\nactivity = [\"download\"]\nfiles = {{ larger_than = \"{bound}\" }}\n\
+             action = \"block\"\n"
+        )
+    };
+    let record = file_from("contoso.sharepoint.com", r#""a","b""#, "application/zip");
+    let action = |bound| {
+        let trial = trial(&policy(bound), (None, None, &[], false)).expect("no errors");
+        trial.decide(&record, &classify(&record.exchange())).map(|decision| decision.action().name())
+    };
+    assert_eq!((action("11B"), action("12B")), (Some("block"), Some("allow")));
+}
+
+#[test]
+fn every_error_in_the_files_is_told() {
+    let broken = POLICIES.replace("office365", "office366").replace("block-downloads", "block");
+    let faults = trial(&broken, (None, None, &[], false)).expect_err("two errors");
+    assert_eq!(faults.iter().map(Diagnostic::line).collect::<Vec<_>>(), [5, 6]);
+}
+
+#[test]
+fn a_decision_is_a_member_for_programs_and_a_column_for_people() {
+    let trial = trial(POLICIES, (Some("alice"), None, &[], false)).expect("no errors");
+    let answers = |host| {
+        let record = file_from(host, r#""sec-fetch-mode","navigate""#, "application/zip");
+        let found = classify(&record.exchange());
+        let answer = Answer::new(&record, &found).with_decision(trial.decide(&record, &found).as_ref());
+        let json = answer.to_json();
+        assert!(json.is_ascii(), "{json}");
+        (serde_json::from_str::<serde_json::Value>(&json).expect("JSON"), answer.to_text())
+    };
+    let (json, text) = answers("files.corp.test");
+    let reason = "the policy applies and its session control covers this activity";
+    let expected = serde_json::json!({"action": "block", "policy": "No downloads\u{202e}", "reason": reason});
+    assert_eq!(json["decision"], expected);
+    assert!(text.ends_with(&format!("; \"No downloads_\": {reason}")), "{text}");
+    assert!(text.contains("  block    "), "{text}");
+
+    let (json, text) = answers("slack.com");
+    assert_eq!((&json["decision"]["action"], &json["decision"]["policy"]), (&"allow".into(), &().into()));
+    assert!(text.ends_with("; no enabled policy applies to this session"), "{text}");
+
+    let (json, text) = answers("example.test");
+    assert!(json.as_object().expect("an object").contains_key("decision"));
+    assert!(json["decision"].is_null());
+    assert!(text.ends_with("; the host belongs to no app"), "{text}");
 }

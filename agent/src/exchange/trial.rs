@@ -1,0 +1,80 @@
+//! What policies would decide about recorded exchanges, with user and device as they are taken to be.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use super::Record;
+use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
+use crate::catalog::Catalog;
+use crate::classify::Classification;
+use crate::diagnostic::{Diagnostic, SourceFile};
+use crate::http::h1::{Framing, response_body};
+use crate::http::head::RequestHead;
+use crate::policy::decision::Decision;
+use crate::policy::{PolicySet, References};
+use crate::session::{ClientKind, Device, Process, Session, User};
+
+/// Policies and the circumstances under which they are asked.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    catalog: Catalog,
+    policies: PolicySet,
+    user: Arc<User>,
+    device: Device,
+}
+
+impl Trial {
+    /// Reads the texts of `apps.d` (additions to the built-in catalog) and `policies.d`, each in name order.
+    ///
+    /// Named locations stand in the settings, which are not read here, and a recording does not say where it was made:
+    /// it is taken to come from outside of all of them.
+    ///
+    /// # Errors
+    /// Everything wrong with the files.
+    pub fn new(
+        apps: &[SourceFile],
+        policies: &[SourceFile],
+        user: User,
+        device: Device,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let apps = Catalog::recover(apps);
+        let known = References { catalog: &apps.catalog, apps_complete: apps.complete, networks: None };
+        let (policies, found) = PolicySet::recover(policies, &known);
+        let faults: Vec<Diagnostic> = apps.diagnostics.into_iter().chain(found).collect();
+        if faults.is_empty() {
+            Ok(Self { catalog: apps.catalog, policies, user: Arc::new(user), device })
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// The decision on a record that was found to be `class`; `None` when its host belongs to no app.
+    pub fn decide(&self, record: &Record, class: &Classification) -> Option<Decision> {
+        const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let address = SocketAddr::new(NOWHERE, 0);
+        let session = Session {
+            app: self.catalog.lookup(&record.host)?.clone(),
+            user: self.user.clone(),
+            process: Arc::new(Process::default()),
+            kind: claimed_kind(&record.request),
+            client: ClientAddr(address),
+            location: LocationAddr(NOWHERE),
+            original_dst: OriginalDst(address),
+            server_name: record.host.as_str().into(),
+        };
+        let size = match response_body(&record.response, record.request.method()) {
+            Ok(Framing::Length(size)) => Some(size),
+            _ => None,
+        };
+        Some(self.policies.evaluate(&session, &self.device, class, size))
+    }
+}
+
+/// What the client says it is. Browsers say it twice, and recordings often keep only one of the two: in User-Agent, and
+/// with Fetch Metadata, which no other kind of program sends by itself.
+fn claimed_kind(request: &RequestHead) -> ClientKind {
+    let fields = request.fields();
+    let named = fields.get("user-agent").is_some_and(|agent| agent.starts_with(b"Mozilla/"));
+    let metadata = ["sec-fetch-mode", "sec-fetch-dest"].iter().any(|name| fields.get(name).is_some());
+    if named || metadata { ClientKind::Browser } else { ClientKind::Native }
+}

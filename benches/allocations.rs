@@ -1,0 +1,53 @@
+//! How often the data path asks for memory: the numbers that no timing shows until it is too late.
+
+use allocation_counter::measure;
+use portcullis::catalog::Catalog;
+use portcullis::classify::{Exchange, classify};
+use portcullis::http::h1::{
+    Body, Emit, Framing, Limits, Piece, parse_request_head, parse_response_head, write_response,
+};
+use portcullis_benches::http::{self, HOST};
+use portcullis_benches::policies::{self, Others};
+
+#[track_caller]
+fn check(most: u64, what: impl FnOnce()) {
+    let found = measure(what).count_total;
+    assert!(found <= most, "{found} allocations, expected at most {most}");
+}
+
+#[test]
+fn a_chunk_costs_no_allocation() {
+    let limits = Limits::default();
+    let encoded = http::chunked_body(64 * 1024, 100);
+    let mut body = Body::new(Framing::Chunked, &limits);
+    let mut rest = &encoded[..];
+    check(0, || {
+        while let Piece::Data { consumed, .. } = body.next(rest).expect("well-formed") {
+            rest = &rest[consumed..];
+        }
+    });
+    assert!(body.is_done());
+}
+
+#[test]
+fn a_head_costs_its_text_its_lines_and_its_target() {
+    let limits = Limits::default();
+    let (request, response) = (http::request_bytes(), http::response_bytes());
+    check(3, || drop(parse_request_head(&request, &limits)));
+    check(2, || drop(parse_response_head(&response, &limits)));
+    let head = http::response();
+    let mut out = Vec::with_capacity(4096);
+    // The digits of Content-Length.
+    check(1, || write_response(&head, "GET", Emit::new(Framing::Length(12)), &mut out).expect("written"));
+}
+
+#[test]
+fn a_decision_and_a_look_up_cost_none() {
+    let (session, device) = (policies::session(), policies::device());
+    let (request, response) = (http::request(), http::response());
+    let class = classify(&Exchange::new(&request, &response, HOST));
+    let set = policies::policy_set(100, Others::SameApp);
+    check(0, || drop(set.evaluate(&session, &device, &class, None)));
+    let catalog = Catalog::builtin();
+    check(0, || assert!(catalog.lookup(HOST).is_some()));
+}

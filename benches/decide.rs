@@ -1,0 +1,36 @@
+//! The decision on a download for which one policy of many applies.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use portcullis::classify::{Exchange, classify};
+use portcullis::policy::MAX_POLICIES;
+use portcullis::policy::decision::Action;
+use portcullis_benches::http::{self, HOST};
+use portcullis_benches::policies::{self, Others};
+
+fn decide(criterion: &mut Criterion) {
+    let (session, device) = (policies::session(), policies::device());
+    let (request, response) = (http::request(), http::response());
+    let class = classify(&Exchange::new(&request, &response, HOST));
+    let mut group = criterion.benchmark_group("decide");
+    let samples = [
+        (1, Others::SameApp, "1 policy".to_owned()),
+        (100, Others::OtherApps, "100 policies, 99 for other apps".to_owned()),
+        (100, Others::SameApp, "100 policies, 99 for other users".to_owned()),
+        (MAX_POLICIES, Others::OtherApps, format!("{MAX_POLICIES} policies, the others for other apps")),
+        (MAX_POLICIES, Others::SameApp, format!("{MAX_POLICIES} policies, the others for other users")),
+    ];
+    for (count, others, name) in samples {
+        let set = policies::policy_set(count, others);
+        let decision = set.evaluate(&session, &device, &class, Some(482_133));
+        assert_eq!(decision.action(), Action::Block, "{name}");
+        group.bench_function(name, |b| {
+            b.iter(|| set.evaluate(black_box(&session), &device, &class, Some(482_133)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decide);
+criterion_main!(benches);

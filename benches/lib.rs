@@ -1,1 +1,0 @@
-//! Micro-benchmarks: nothing to link, the benches are the targets.

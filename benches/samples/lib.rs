@@ -1,0 +1,5 @@
+//! Inputs of the micro-benchmarks, made once and of the size that real traffic has. No measuring here.
+
+pub mod http;
+pub mod policies;
+pub mod wire;
