@@ -8,6 +8,18 @@ use agent_common::abi::Flow;
 
 use crate::session::{ClientKind, Process};
 
+/// Where only an administrator puts programs. A file name alone proves nothing: anyone can copy a program under another.
+const INSTALLED: [&str; 8] = [
+    "/usr/",
+    "/opt/",
+    "/snap/",
+    "/app/",
+    "/var/lib/flatpak/",
+    "/var/lib/snapd/",
+    "/nix/store/",
+    "/gnu/store/",
+];
+
 /// Executables that are browsers, by file name. Wrappers of Flatpak and Snap run the same names inside.
 const BROWSERS: [&str; 26] = [
     "brave",
@@ -56,11 +68,13 @@ pub fn process_of(flow: &Flow) -> Process {
     Process { pid: Some(flow.pid), exe, name: Some(name.into()), cgroup }
 }
 
-/// Browser or native by the executable; `None` when it is not known, so that the client's claim has to do.
-pub fn kind_of(process: &Process) -> Option<ClientKind> {
-    let exe = process.exe.as_deref()?;
+/// Browser or native by the executable. One that is not known is native: a process that is gone reads no response, so
+/// whoever holds its connection now took it over, and what it claims to be counts for nothing.
+pub fn kind_of(process: &Process) -> ClientKind {
+    let exe = process.exe.as_deref().unwrap_or_default();
     let name = exe.rsplit('/').next().unwrap_or(exe);
-    Some(if BROWSERS.contains(&name) { ClientKind::Browser } else { ClientKind::Native })
+    let installed = INSTALLED.iter().any(|directory| exe.starts_with(directory));
+    if installed && BROWSERS.contains(&name) { ClientKind::Browser } else { ClientKind::Native }
 }
 
 #[cfg(test)]
@@ -73,7 +87,7 @@ mod tests {
         let process = process_of(&flow);
         let own = std::env::current_exe().unwrap();
         assert_eq!(process.exe.as_deref(), own.to_str());
-        assert_eq!(kind_of(&process), Some(ClientKind::Native));
+        assert_eq!(kind_of(&process), ClientKind::Native);
     }
 
     #[test]
@@ -81,14 +95,18 @@ mod tests {
         let flow = Flow { pid: u32::MAX, comm: *b"curl\0\0\0\0\0\0\0\0\0\0\0\0", ..Flow::default() };
         let process = process_of(&flow);
         assert_eq!((process.exe.as_deref(), process.name.as_deref()), (None, Some("curl")));
-        assert_eq!(kind_of(&process), None);
+        assert_eq!(kind_of(&process), ClientKind::Native);
     }
 
     #[test]
-    fn browsers_are_known_by_their_executable() {
+    fn browsers_are_known_by_their_executable_where_only_an_administrator_can_put_it() {
         let of = |exe: &str| kind_of(&Process { exe: Some(exe.into()), ..Process::default() });
-        assert_eq!(of("/usr/lib/chromium/chromium"), Some(ClientKind::Browser));
-        assert_eq!(of("/usr/lib/firefox-esr/firefox-esr"), Some(ClientKind::Browser));
-        assert_eq!(of("/usr/bin/curl"), Some(ClientKind::Native));
+        assert_eq!(of("/usr/lib/chromium/chromium"), ClientKind::Browser);
+        assert_eq!(of("/usr/lib/firefox-esr/firefox-esr"), ClientKind::Browser);
+        assert_eq!(of("/app/lib/firefox/firefox"), ClientKind::Browser);
+        assert_eq!(of("/usr/bin/curl"), ClientKind::Native);
+        for copy in ["/tmp/firefox", "/home/mallory/chrome", "/home/mallory/usr/bin/chrome", "chrome"] {
+            assert_eq!(of(copy), ClientKind::Native, "{copy}");
+        }
     }
 }

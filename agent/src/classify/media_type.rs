@@ -247,6 +247,18 @@ pub(super) fn traits(essence: &str) -> Traits {
     }
 }
 
+/// Whether a type says only that these are octets.
+pub(super) fn is_octets(essence: &str) -> bool {
+    matches!(
+        essence,
+        "application/octet-stream"
+            | "binary/octet-stream"
+            | "application/octetstream"
+            | "application/x-binary"
+            | "application/binary"
+    )
+}
+
 /// Types that no list names.
 fn by_family(essence: &str) -> Traits {
     use Content::*;

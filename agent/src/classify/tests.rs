@@ -55,16 +55,23 @@ fn by(client: Option<ClientKind>, request: &RequestHead, response: &ResponseHead
 }
 
 #[test]
-fn a_native_program_cannot_pose_as_a_part_of_a_page() {
+fn nobody_gets_a_file_by_posing_as_a_part_of_a_page() {
     let request =
         get(&[("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image"), ("User-Agent", "Mozilla/5.0")]);
-    let response = ok(&[("Content-Type", "application/zip"), ("Content-Disposition", "attachment")]);
-    assert!(by(Some(ClientKind::Native), &request, &response).download);
-    assert!(!by(Some(ClientKind::Browser), &request, &response).download);
-    assert!(
-        !by(None, &request, &response).download,
-        "without a known process the request's word is all there is"
-    );
+    let downloads = |client, fields: &[(&str, &str)]| by(client, &request, &ok(fields)).download;
+    let attachment = ("Content-Disposition", "attachment; filename=x");
+    for client in [None, Some(ClientKind::Native), Some(ClientKind::Browser)] {
+        for mime in ["application/zip", "application/pdf", "application/octet-stream", "application/x-own"] {
+            assert!(downloads(client, &[("Content-Type", mime), attachment]), "{client:?} {mime}");
+        }
+        assert!(downloads(client, &[attachment]), "{client:?}");
+        assert!(downloads(client, &[("Content-Type", "application/zip")]), "{client:?}");
+        assert!(downloads(client, &[("Content-Type", "image/png, application/zip"), attachment]));
+    }
+    let image = [("Content-Type", "image/png"), attachment];
+    assert!(downloads(Some(ClientKind::Native), &image));
+    assert!(!downloads(Some(ClientKind::Browser), &image));
+    assert!(!downloads(Some(ClientKind::Browser), &[("Content-Type", "application/octet-stream")]));
 }
 
 #[test]

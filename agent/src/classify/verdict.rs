@@ -47,7 +47,7 @@ pub(super) fn verdict(
     if is_followed(exchange) {
         return pass(Kind::Redirect, "a redirect: the response it leads to is judged");
     }
-    if requester == Requester::Subresource {
+    if requester == Requester::Subresource && may_be_part(disposition, declared) {
         return pass(
             Kind::Subresource,
             "part of a page: browsers use it in place and ignore Content-Disposition",
@@ -75,6 +75,19 @@ pub(super) fn verdict(
         );
     }
     by_type(exchange, requester, declared)
+}
+
+/// Whether a page can have a part of this type. That a request is for a part is the client's word, which a user who runs
+/// their own browser can put there; so it earns nothing that a page could not show.
+fn may_be_part(disposition: &ContentDisposition, declared: &Declared) -> bool {
+    let fits = |essence: &str| match media_type::traits(essence).content {
+        Content::Page | Content::Data | Content::Text | Content::Image | Content::Media => true,
+        // Fonts, images and scripts are often served as mere octets, but not with a label that says to save them.
+        Content::File => media_type::is_octets(essence) && !disposition.is_download(),
+        Content::Unknown => !disposition.is_download(),
+        Content::Pdf => false,
+    };
+    declared.all().all(fits) && (declared.essence().is_some() || !disposition.is_download())
 }
 
 /// Statuses and methods whose responses never have content (RFC 9110 sections 9.3.2, 15).
@@ -241,7 +254,7 @@ fn of_type(exchange: &Exchange<'_>, requester: Requester, essence: &str) -> Verd
         Requester::DownloadLink => {
             saved(Kind::RequestSignal, "requested by a link with the download attribute")
         }
-        Requester::Subresource => pass(Kind::Subresource, "part of a page"),
+        Requester::Subresource => saved(Kind::Mime, "no part of a page has this type"),
     }
 }
 

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub use ended::Ended;
 use heads::{HeadError, Origin, poll_head};
@@ -66,7 +66,7 @@ where
         }
     }
     // A failure to say goodbye changes nothing: every response is complete.
-    let _ = proxy.client.shutdown().await;
+    let _ = timeout(deadlines.stall, proxy.client.shutdown()).await;
     Ended::Done
 }
 
@@ -132,14 +132,16 @@ where
         if let Some(answer) = self.exchanges.response(&request.head, &response.head) {
             // The rest of the blocked body is not fetched: its connection goes.
             self.origin = None;
-            return self.answer(&request, &answer, response.sent).await;
+            // An origin may answer and close before it took the whole body: what is left of it is no next request.
+            return self.answer(&request, &answer, response.sent && response.body.is_read()).await;
         }
         self.pass(request, response).await
     }
 
     /// `None` when the client closed, or stayed silent, between two requests.
     async fn read_request(&mut self) -> Result<Option<RequestHead>, Ended> {
-        let mut begun = false;
+        // Set with the first byte: whoever sends one now and then has no longer than others.
+        let mut until = None;
         loop {
             match self.reader.read(self.client.input.unread(), self.limits) {
                 Parsed::Complete(head, consumed) => {
@@ -149,9 +151,12 @@ where
                 Parsed::Refused(refusal) => return Err(Ended::Refused(Peer::Client, refusal)),
                 Parsed::More => {}
             }
-            begun |= !self.client.input.unread().is_empty();
-            let wait = if begun { self.deadlines.request_head } else { self.deadlines.idle };
-            match timeout(wait, self.client.fill()).await {
+            if until.is_none() && !self.client.input.unread().is_empty() {
+                until = Some(Instant::now() + self.deadlines.request_head);
+            }
+            let begun = until.is_some();
+            let until = until.unwrap_or_else(|| Instant::now() + self.deadlines.idle);
+            match timeout_at(until, self.client.fill()).await {
                 Ok(Ok(0)) if !begun => return Ok(None),
                 Ok(Ok(0)) => return Err(Ended::Refused(Peer::Client, Refusal::Truncated)),
                 Ok(Ok(_)) => {}
@@ -231,7 +236,11 @@ where
             let method = request.head.method();
             h1::write_response(&head, method, Emit::new(Framing::None), self.client.out())
                 .map_err(|refusal| HeadError::Ended(Ended::Refused(Peer::Origin, refusal)))?;
-            self.client.flush().await.map_err(|_| HeadError::Ended(Ended::ClientBroken))?;
+            match timeout(self.deadlines.stall, self.client.flush()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(HeadError::Ended(Ended::ClientBroken)),
+                Err(_) => return Err(HeadError::Ended(Ended::Stalled)),
+            }
         }
     }
 

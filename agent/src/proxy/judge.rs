@@ -15,7 +15,7 @@ use crate::http::h1::{Framing, response_body};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::policy::decision::Action;
 use crate::record::guard::ConnectionGuard;
-use crate::session::{ClientKind, Session};
+use crate::session::Session;
 
 pub(super) struct Judge<'a> {
     shared: &'a Shared,
@@ -52,14 +52,9 @@ impl<'a> Judge<'a> {
         let snapshot = self.shared.snapshot.load();
         let device = self.shared.device.load();
         let begun = Instant::now();
-        let claimed = self.claimed_kind(request);
-        let session = match claimed {
-            Some(kind) if kind != self.session.kind => &Session { kind, ..self.session.clone() },
-            _ => self.session,
-        };
+        let session = self.session;
         let mut exchange = Exchange::new(request, response, &session.server_name);
-        // Only what the process is goes before the request's own claims; a claim does not.
-        exchange.client = claimed.is_none().then_some(session.kind);
+        exchange.client = Some(session.kind);
         let class = classify::classify(&exchange);
         let size = match response_body(response, request.method()) {
             Ok(Framing::Length(size)) => Some(size),
@@ -87,15 +82,6 @@ impl<'a> Judge<'a> {
         // A lost record is counted by the log; it slows or stops nothing here.
         let _ = self.shared.recorder.activity(self.guard.app(), activity);
         Answer::of_decision(&decision, request, class.filename.as_deref(), id, &session.app.name)
-    }
-
-    /// What the client says it is, when the kernel could not tell which executable it is.
-    fn claimed_kind(&self, request: &RequestHead) -> Option<ClientKind> {
-        if self.session.process.exe.is_some() {
-            return None;
-        }
-        let browser = request.fields().get("user-agent").is_some_and(|agent| agent.starts_with(b"Mozilla/"));
-        Some(if browser { ClientKind::Browser } else { ClientKind::Native })
     }
 }
 

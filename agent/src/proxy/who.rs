@@ -10,7 +10,7 @@ use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
 use crate::catalog::App;
 use crate::config::Config;
 use crate::owner;
-use crate::session::{ClientKind, Process, Session, User};
+use crate::session::{Process, Session, User};
 
 /// What must be asked at once: a short-lived process takes it along.
 pub(super) struct Early {
@@ -38,8 +38,7 @@ impl Early {
         Session {
             app,
             user: with_extra_groups(user, &snapshot.config),
-            // Where the executable is unknown the user agent decides, request by request.
-            kind: owner::kind_of(&self.process).unwrap_or(ClientKind::Native),
+            kind: owner::kind_of(&self.process),
             process: Arc::new(self.process),
             client,
             location: LocationAddr(location.to_canonical()),

@@ -49,10 +49,7 @@ where
         match result {
             Ok(()) => *sent = true,
             // The origin stopped reading: what it says about that is still to be read.
-            Err(PumpError::To) if *answered => *sent = true,
-            Err(PumpError::To) => {
-                return Poll::Ready(Err(HeadError::NoAnswer("the connection broke while sending")));
-            }
+            Err(PumpError::To) => *sent = true,
             Err(PumpError::From) => return Poll::Ready(Err(HeadError::Ended(Ended::ClientBroken))),
             Err(PumpError::Refused(refusal)) => {
                 return Poll::Ready(Err(HeadError::Ended(Ended::Refused(Peer::Client, refusal))));

@@ -298,3 +298,67 @@ async fn a_large_body_arrives_whole_through_small_windows() {
     assert_eq!(seen.len(), head.len() + expected);
     assert!(seen.ends_with(body.as_bytes()));
 }
+
+/// An origin that answers and closes before it took the body: the rest of the body must not become a request.
+#[tokio::test]
+async fn what_is_left_of_a_body_behind_a_block_is_no_request() {
+    let script = Script::default();
+    // The origin takes little of the body at a time.
+    let (ours, mut origin) = duplex(256);
+    let (client_ours, mut client) = duplex(1 << 16);
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: files.corp.test\r\n\r\n";
+    let body = format!("{}{smuggled}", "x".repeat(4096));
+    let post = format!(
+        "POST /up HTTP/1.1\r\nHost: files.corp.test\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len() + 100_000
+    );
+    client.write_all(post.as_bytes()).await.unwrap();
+    let answering = async move {
+        let mut some = [0; 64];
+        let _ = origin.read(&mut some).await.unwrap();
+        // The head in two parts: the proxy has begun to read it when the connection breaks under the body.
+        origin.write_all(b"HTTP/1.1 200 OK\r\nX-Block: 1\r\n").await.unwrap();
+        tokio::task::yield_now().await;
+        origin.write_all(b"Content-Length: 0\r\n\r\n").await.unwrap();
+    };
+    let (limits, deadlines) = (Limits::default(), Deadlines::default());
+    let mut side = Side::new(client_ours);
+    let (ended, ()) = tokio::join!(serve(&mut side, ours, &script, &limits, &deadlines), answering);
+    drop(side);
+    let mut seen = String::new();
+    client.read_to_string(&mut seen).await.unwrap();
+    assert!(seen.starts_with("HTTP/1.1 403 "), "{seen}");
+    assert_eq!(seen.matches("HTTP/1.1 ").count(), 1, "{seen}");
+    assert!(matches!(ended, Ended::Done), "{ended:?}");
+}
+
+/// One byte now and then does not keep a head open for longer than its deadline.
+#[tokio::test]
+async fn a_request_head_has_one_deadline_from_its_first_byte() {
+    let script = Script::default();
+    let (ours, _origin) = duplex(1 << 16);
+    let (client_ours, mut client) = duplex(1 << 16);
+    let step = std::time::Duration::from_millis(20);
+    let deadlines = Deadlines { request_head: 5 * step, ..Deadlines::default() };
+    let drip = async move {
+        for byte in GET.bytes().cycle().filter(|byte| *byte != b'\n') {
+            if client.write_all(&[byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(step).await;
+        }
+    };
+    let mut side = Side::new(client_ours);
+    let limits = Limits::default();
+    let served = async {
+        let ended = serve(&mut side, ours, &script, &limits, &deadlines).await;
+        drop(side);
+        ended
+    };
+    let ended = tokio::select! {
+        ended = served => ended,
+        () = drip => panic!("the client gave up first"),
+        () = tokio::time::sleep(100 * step) => panic!("the head is still being waited for"),
+    };
+    assert!(matches!(ended, Ended::Stalled), "{ended:?}");
+}
