@@ -10,6 +10,9 @@ use crate::limits;
 
 /// Version of every layout in this file.
 pub const ABI_VERSION: u32 = 2;
+/// Stands in the kernel object, where the loader looks for it. Ends in [`ABI_VERSION`].
+pub const ABI_TAG: &[u8; 16] = b"portcullis-abi-2";
+const _: () = assert!(ABI_TAG[15] == b'0' + ABI_VERSION as u8);
 
 /// `::ffff:0:0/96` as the third 32-bit word in memory.
 const MAPPED_WORD: u32 = 0xffff_u32.to_be();

@@ -159,6 +159,11 @@ fn interest(ctx: &SockAddrContext, to: &Destination) -> Result<(&'static Setting
     if maps::is_own(socket(ctx)) {
         return Err(Reason::LeftAlone(Counter::OwnConnection));
     }
+    // SAFETY: the context is the hook's own.
+    let namespace = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
+    if namespace != settings.network_namespace {
+        return Err(Reason::LeftAlone(Counter::OtherNetworkNamespace));
+    }
     Ok((settings, interest))
 }
 
@@ -182,11 +187,6 @@ fn steer(ctx: &SockAddrContext, to: &Destination, v4: bool) -> Result<&'static S
     }
     if !v4 && settings.listener_port_v6 == 0 {
         return Err(Reason::LeftAlone(Counter::NoListener));
-    }
-    // SAFETY: the context is the hook's own.
-    let namespace = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
-    if namespace != settings.network_namespace {
-        return Err(Reason::LeftAlone(Counter::OtherNetworkNamespace));
     }
     let mut flow = flow_of(ctx, to);
     if let Interest::Unexplained = interest {

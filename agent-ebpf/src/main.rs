@@ -66,6 +66,12 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
+/// What the loader compares with its own.
+#[used]
+#[unsafe(link_section = "abi")]
+#[unsafe(no_mangle)]
+static PC_ABI: [u8; 16] = *agent_common::abi::ABI_TAG;
+
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -97,7 +97,9 @@ impl<'p> Live<'p> {
                 tracing::error!(
                     "not reloaded after {why}, the last good configuration stays in force:\n{error}"
                 );
-                self.health.set(Part::Policies, Condition::Degraded(error.clone()));
+                // Probes are open to every local user: what stands in the files is told by `status` and the log.
+                let reason = "the last reload was refused; `portcullis check` says why";
+                self.health.set(Part::Policies, Condition::Degraded(reason.into()));
             }
         }
         *self.last_reload.borrow_mut() = Some(ReloadStatus { time: Timestamp::now(), error: error.clone() });
@@ -124,18 +126,23 @@ impl<'p> Live<'p> {
         self.shared.snapshot.store(Arc::new(snapshot));
         load_metrics(&self.shared);
         self.check_authority();
-        match &mut *self.steering.borrow_mut() {
+        let applied = match &mut *self.steering.borrow_mut() {
             Some(steering) => steering.apply(&orders).map_err(|error| format!("{error:#}")),
             None => Ok(()),
+        };
+        if applied.is_err() {
+            self.shared.snapshot.store(before);
         }
+        applied
     }
 
     fn check_authority(&self) {
         let snapshot = self.shared.snapshot.load();
         let patterns: Vec<HostPattern> =
             snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
-        let outgrown = self.shared.clients.authority().outgrown(&patterns);
-        self.health.set(Part::CertificateAuthority, authority_condition(false, &outgrown));
+        let authority = self.shared.clients.authority();
+        let condition = authority_condition(authority.expires_soon(), &authority.outgrown(&patterns));
+        self.health.set(Part::CertificateAuthority, condition);
     }
 
     /// Once a second: takes over numbers, looks after the parts.

@@ -510,8 +510,8 @@ fn unknown_words_are_refused_with_the_nearest_known_one() {
     bad(
         &apps("something-else-entirely"),
         &[
-            "3:17: `policy[0].apps.include[0]`: unknown app or suite \"something-else-entirely\" (`portcullis apps` lists \
-         the known ones; files in apps.d add to them)",
+            "3:17: `policy[0].apps.include[0]`: unknown app or suite \"something-else-entirely\" (files in apps.d add \
+         apps to the built-in ones)",
         ],
     );
     let with = |line: &str| format!("[[policy]]\nname = 'P'\napps.include = ['all']\n{line}");

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 /// The waits of an inspected connection. Each has a default that the README names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
-    /// Connecting to the origin, TLS included.
+    /// Connecting to the origin; its TLS handshake has a deadline of its own.
     pub connect: Duration,
     /// From the first byte of a request head to its last.
     pub request_head: Duration,

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use agent_common::abi::ABI_TAG;
 use anyhow::{Context, Result, anyhow, bail};
 use aya::maps::{Map, MapData};
 use aya::programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, SockOps};
@@ -50,7 +51,16 @@ pub(super) fn load() -> Result<Ebpf> {
              PORTCULLIS_EBPF_OBJECT to the object when building"
         );
     }
-    EbpfLoader::new().load(EMBEDDED).context("loading the kernel object (needs CAP_BPF and CAP_NET_ADMIN)")
+    if memchr::memmem::find(EMBEDDED, ABI_TAG).is_none() {
+        bail!(
+            "the kernel programs in this build are of another version than the agent ({} is not in them): build both \
+             with `cargo xtask build`",
+            String::from_utf8_lossy(ABI_TAG)
+        );
+    }
+    EbpfLoader::new()
+        .load(EMBEDDED)
+        .context("loading the kernel object (needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)")
 }
 
 pub(super) fn attach(ebpf: &mut Ebpf, cgroup: &Path) -> Result<()> {

@@ -65,8 +65,9 @@ pub(super) fn app(text: &str, known: &References<'_>) -> Result<AppRule, Fault> 
         let words = known.catalog.selectable().chain(["all"]).collect::<std::collections::BTreeSet<_>>();
         return Err(match nearest(text, words.iter().copied()) {
             Some(_) => Fault::unknown("app or suite", text, words.iter().copied()),
-            None => Fault::unknown("app or suite", text, [])
-                .help("`portcullis apps` lists the known ones; files in apps.d add to them"),
+            None => {
+                Fault::unknown("app or suite", text, []).help("files in apps.d add apps to the built-in ones")
+            }
         });
     }
     Ok(AppRule::Ids(ids.into()))

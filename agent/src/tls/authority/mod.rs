@@ -136,10 +136,15 @@ impl Authority {
         }
         let authority = Self::load(dir, now)?;
         let event = AuthorityEvent::Opened {
-            expires_soon: authority.certificates.not_after() < now + EXPIRY_NOTICE,
+            expires_soon: authority.expires_soon(),
             outgrown: authority.outgrown(permitted),
         };
         Ok((authority, event))
+    }
+
+    /// Whether it ends within [`EXPIRY_NOTICE`].
+    pub fn expires_soon(&self) -> bool {
+        self.certificates.not_after() < SystemTime::now() + EXPIRY_NOTICE
     }
 
     /// Makes an authority where there is none; an error when there is one.
