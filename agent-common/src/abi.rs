@@ -42,6 +42,20 @@ impl Address {
         self.0[0] == 0 && self.0[1] == 0 && self.0[2] == MAPPED_WORD
     }
 
+    /// Whether the address can be another host's. The others (unspecified, loopback, link-local, multicast) are never an
+    /// app's: an answer that says so would make the agent, as root, dial services that trust their own host.
+    #[inline(always)]
+    pub const fn is_reachable_from_afar(&self) -> bool {
+        let last = u32::from_be(self.0[3]);
+        if self.is_v4() {
+            let first = last >> 24;
+            return first != 0 && first != 127 && first < 224 && last >> 16 != 0xa9fe;
+        }
+        let first = u32::from_be(self.0[0]) >> 16;
+        let low = self.0[0] == 0 && self.0[1] == 0 && self.0[2] == 0;
+        !low && first & 0xffc0 != 0xfe80 && first & 0xff00 != 0xff00
+    }
+
     pub const fn from_ip(ip: IpAddr) -> Self {
         let octets = match ip {
             IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
@@ -211,6 +225,39 @@ mod tests {
         assert_eq!(Address::from_v4_word(u32::from_ne_bytes([192, 0, 2, 7])), Address::from_ip(v4));
         assert!(Address::from_ip(mapped).is_v4());
         assert!(!Address::from_ip("::1".parse().unwrap()).is_v4());
+    }
+
+    #[test]
+    fn only_addresses_of_other_hosts_are_learned() {
+        let of = |text: &str| Address::from_ip(text.parse().unwrap()).is_reachable_from_afar();
+        for far in [
+            "198.18.0.10",
+            "10.0.0.1",
+            "192.168.1.1",
+            "169.253.0.1",
+            "223.255.255.255",
+            "fd18::10",
+            "2606::1",
+        ] {
+            assert!(of(far), "{far}");
+        }
+        for near in [
+            "0.0.0.0",
+            "127.0.0.1",
+            "127.9.9.9",
+            "169.254.169.254",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::7f00:1",
+            "fe80::1",
+            "febf::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+        ] {
+            assert!(!of(near), "{near}");
+        }
     }
 
     #[test]

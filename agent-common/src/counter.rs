@@ -51,6 +51,10 @@ counters! {
     DnsMalformed = "dns-malformed",
     /// A DNS answer longer than what the kernel reads.
     DnsTooLong = "dns-too-long",
+    /// A DNS answer to a socket that did not ask, or asked in another network namespace.
+    DnsUnasked = "dns-unasked",
+    /// An answer gave a monitored name an address that no cloud app has: loopback, link-local, multicast.
+    DnsAddressRefused = "dns-address-refused",
 }
 
 /// Size of the counter array.
