@@ -83,7 +83,6 @@ impl<'a> Judge<'a> {
         let _ = self.shared.recorder.activity(self.guard.app(), activity);
         Answer::of_decision(&decision, request, class.filename.as_deref(), id, &session.app.name)
     }
-
 }
 
 /// The names under which a snapshot's series are kept.

@@ -11,6 +11,7 @@ mod inspect;
 mod judge;
 mod pump;
 pub mod relay;
+pub mod share;
 pub mod side;
 mod who;
 
