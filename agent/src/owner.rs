@@ -9,8 +9,16 @@ use agent_common::abi::Flow;
 use crate::session::{ClientKind, Process};
 
 /// Where only an administrator puts programs. A file name alone proves nothing: anyone can copy a program under another.
-const INSTALLED: [&str; 8] =
-    ["/usr/", "/opt/", "/snap/", "/app/", "/var/lib/flatpak/", "/var/lib/snapd/", "/nix/store/", "/gnu/store/"];
+const INSTALLED: [&str; 8] = [
+    "/usr/",
+    "/opt/",
+    "/snap/",
+    "/app/",
+    "/var/lib/flatpak/",
+    "/var/lib/snapd/",
+    "/nix/store/",
+    "/gnu/store/",
+];
 
 /// Executables that are browsers, by file name. Wrappers of Flatpak and Snap run the same names inside.
 const BROWSERS: [&str; 26] = [
