@@ -101,3 +101,17 @@ print("answered")
     assert!(agent.metric("portcullis_kernel_events_total", &[("event", "dns-unasked")]).unwrap() > 0.0);
     assert!(lab::client::issuer(&lab, UNMONITORED).unwrap().contains(ORIGIN_CA_NAME));
 }
+
+/// An origin answers a request for its bare address with one of its sites.
+#[test]
+fn a_request_in_clear_text_for_a_bare_address_gets_nothing() {
+    let lab = Lab::start().unwrap();
+    let _agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let address = address_of(MONITORED, false).unwrap();
+    for host in [address, "[::1]"] {
+        let request = Curl::get(format!("http://{MONITORED}{}", DOCX.path)).header(&format!("Host: {host}"));
+        assert_eq!(request.send(&lab).unwrap().status, 421, "{host}");
+    }
+    let old = Curl::get(format!("http://{MONITORED}{}", DOCX.path)).header("Host:").arguments(&["--http1.0"]);
+    assert_eq!(old.send(&lab).unwrap().status, 421);
+}
