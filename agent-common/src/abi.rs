@@ -45,24 +45,18 @@ impl Address {
         self.0[0] == 0 && self.0[1] == 0 && self.0[2] == MAPPED_WORD
     }
 
-    /// Loopback, unspecified, link-local or multicast: an address that means this host or this link, never an app's.
-    ///
-    /// Such an address is neither learned nor steered. Link-local holds the metadata services of clouds, which trust a
-    /// connection by who made it.
+    /// Whether the address can be another host's. The others (unspecified, loopback, link-local, multicast) are never an
+    /// app's: an answer that says so would make the agent, as root, dial services that trust their own host.
     #[inline(always)]
-    pub const fn is_local(&self) -> bool {
-        let [first, second, third, last] = self.0;
+    pub const fn is_reachable_from_afar(&self) -> bool {
+        let last = u32::from_be(self.0[3]);
         if self.is_v4() {
-            let octets = last.to_ne_bytes();
-            return octets[0] == 0
-                || octets[0] == 127
-                || octets[0] >= 224
-                || (octets[0] == 169 && octets[1] == 254);
+            let first = last >> 24;
+            return first != 0 && first != 127 && first < 224 && last >> 16 != 0xa9fe;
         }
-        let octets = first.to_ne_bytes();
-        let unspecified_or_loopback =
-            first == 0 && second == 0 && third == 0 && (last == 0 || last == 1_u32.to_be());
-        unspecified_or_loopback || octets[0] == 0xff || (octets[0] == 0xfe && octets[1] & 0xc0 == 0x80)
+        let first = u32::from_be(self.0[0]) >> 16;
+        let low = self.0[0] == 0 && self.0[1] == 0 && self.0[2] == 0;
+        !low && first & 0xffc0 != 0xfe80 && first & 0xff00 != 0xff00
     }
 
     pub const fn from_ip(ip: IpAddr) -> Self {
@@ -253,25 +247,35 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_this_host_and_link_are_local_and_others_are_not() {
-        for local in [
+    fn only_addresses_of_other_hosts_are_learned() {
+        let of = |text: &str| Address::from_ip(text.parse().unwrap()).is_reachable_from_afar();
+        for far in [
+            "198.18.0.10",
+            "10.0.0.1",
+            "192.168.1.1",
+            "169.253.0.1",
+            "223.255.255.255",
+            "fd18::10",
+            "2606::1",
+        ] {
+            assert!(of(far), "{far}");
+        }
+        for near in [
+            "0.0.0.0",
             "127.0.0.1",
             "127.9.9.9",
-            "0.0.0.0",
             "169.254.169.254",
             "224.0.0.1",
             "255.255.255.255",
             "::",
             "::1",
-        ]
-        .into_iter()
-        .chain(["fe80::1", "febf::1", "ff02::1", "::ffff:127.0.0.1"])
-        {
-            assert!(Address::from_ip(local.parse().unwrap()).is_local(), "{local}");
-        }
-        for other in ["10.0.0.1", "198.18.0.1", "1.1.1.1", "223.255.255.255", "169.253.0.1", "::2", "fd18::1"]
-        {
-            assert!(!Address::from_ip(other.parse().unwrap()).is_local(), "{other}");
+            "::7f00:1",
+            "fe80::1",
+            "febf::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+        ] {
+            assert!(!of(near), "{near}");
         }
     }
 

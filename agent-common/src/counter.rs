@@ -41,8 +41,6 @@ counters! {
     QuicRefused = "quic-refused",
     /// The steered connection's record was stored for the agent.
     FlowStored = "flow-stored",
-    /// An answer gave an address that means this host or this link.
-    LocalAddress = "local-address",
     /// Socket storage or a map refused an entry.
     StoreFailed = "store-failed",
     /// A DNS answer was read.
@@ -55,6 +53,10 @@ counters! {
     DnsMalformed = "dns-malformed",
     /// A DNS answer longer than what the kernel reads.
     DnsTooLong = "dns-too-long",
+    /// A DNS answer to a socket that did not ask, or asked in another network namespace.
+    DnsUnasked = "dns-unasked",
+    /// An answer gave a monitored name an address that no cloud app has: loopback, link-local, multicast.
+    DnsAddressRefused = "dns-address-refused",
 }
 
 /// Size of the counter array.

@@ -13,6 +13,7 @@ use aya_ebpf::helpers::{
 };
 use aya_ebpf::programs::SockAddrContext;
 
+use crate::dns::DNS_PORT;
 use crate::maps;
 use crate::verdict::Reason;
 
@@ -36,6 +37,7 @@ pub fn connect4(ctx: &SockAddrContext) -> Reason {
     // SAFETY: the context is valid for the whole program; these are plain field loads.
     let (word, port) = unsafe { ((*addr).user_ip4, (*addr).user_port) };
     let to = Destination { address: Address::from_v4_word(word), port: port_of(port) };
+    note_question(ctx, &to);
     match steer(ctx, &to, true) {
         Ok(settings) => {
             // SAFETY: user_ip4 and user_port are writable in this hook.
@@ -53,6 +55,7 @@ pub fn connect4(ctx: &SockAddrContext) -> Reason {
 pub fn connect6(ctx: &SockAddrContext) -> Reason {
     let addr = ctx.sock_addr;
     let to = destination6(addr);
+    note_question(ctx, &to);
     let v4 = to.address.is_v4();
     match steer(ctx, &to, v4) {
         Ok(settings) => {
@@ -90,9 +93,24 @@ pub fn sendmsg6(ctx: &SockAddrContext) -> Reason {
 /// An unconnected datagram: refused when it is QUIC to a steered address.
 #[inline(always)]
 fn sendmsg(ctx: &SockAddrContext, to: &Destination) -> Reason {
+    note_question(ctx, to);
     match interest(ctx, to) {
         Ok((settings, interest)) => datagram(settings, to.port, &interest),
         Err(reason) => reason,
+    }
+}
+
+/// Marks a socket that turns to a DNS server from the agent's own network namespace.
+#[inline(always)]
+fn note_question(ctx: &SockAddrContext, to: &Destination) {
+    // SAFETY: plain field load.
+    if to.port != DNS_PORT || unsafe { (*ctx.sock_addr).protocol } != UDP {
+        return;
+    }
+    let Some(settings) = maps::settings() else { return };
+    // SAFETY: the context is the hook's own.
+    if unsafe { bpf_get_netns_cookie(ctx.as_ptr()) } == settings.network_namespace {
+        maps::note_asked(socket(ctx));
     }
 }
 
@@ -153,7 +171,7 @@ fn interest(ctx: &SockAddrContext, to: &Destination) -> Result<(&'static Setting
     if let Some(reason) = left_alone {
         return Err(reason);
     }
-    if to.address.is_local() || settings.steer_apps == 0 {
+    if !to.address.is_reachable_from_afar() || settings.steer_apps == 0 {
         return Err(Reason::NotLearned);
     }
     if maps::is_own(socket(ctx)) {

@@ -9,13 +9,17 @@ use aya_ebpf::programs::SkBuffContext;
 
 use crate::{maps, skb};
 
-const DNS_PORT: u16 = 53;
+pub const DNS_PORT: u16 = 53;
 const NS_PER_S: u64 = 1_000_000_000;
 
 #[inline(always)]
 pub fn ingress(ctx: &SkBuffContext) {
     let Some(datagram) = skb::datagram(ctx) else { return };
     if datagram.source_port != DNS_PORT || !dns::is_answer(&datagram.head) {
+        return;
+    }
+    if !skb::is_asked_for(ctx) {
+        maps::count(Counter::DnsUnasked);
         return;
     }
     maps::count(Counter::DnsAnswer);
@@ -51,8 +55,8 @@ impl Answers for Learner {
 
     #[inline(always)]
     fn address(&mut self, address: Address, ttl: u32) {
-        if address.is_local() {
-            maps::count(Counter::LocalAddress);
+        if !address.is_reachable_from_afar() {
+            maps::count(Counter::DnsAddressRefused);
             return;
         }
         let ttl = if ttl > LEARNED_TTL_MAX_S { LEARNED_TTL_MAX_S } else { ttl };

@@ -37,6 +37,10 @@ static PC_ORIGINAL: SkStorage<Flow> = SkStorage::new();
 /// mark, user id or cgroup that another process could take on earns the exemption.
 #[btf_map]
 static PC_OWN: SkStorage<u32> = SkStorage::new();
+/// Sockets of the agent's network namespace that sent something to a DNS server. Answers are believed there alone: anyone
+/// can make a namespace of their own and answer themselves in it, from port 53, whatever they like.
+#[btf_map]
+static PC_ASKED: SkStorage<u32> = SkStorage::new();
 #[map]
 static PC_COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
 /// The DNS message being read: 4 KiB do not fit the 512-byte stack.
@@ -154,8 +158,22 @@ pub fn is_own(socket: *mut bpf_sock) -> bool {
     !storage::<_, u32>(addr_of!(PC_OWN), socket, null_mut(), 0).is_null()
 }
 
+/// Remembers that a socket asks a DNS server.
+#[inline(always)]
+pub fn note_asked(socket: *mut bpf_sock) {
+    let mut asked = 1u32;
+    if storage(addr_of!(PC_ASKED), socket, &raw mut asked, BPF_SK_STORAGE_GET_F_CREATE as u64).is_null() {
+        count(Counter::StoreFailed);
+    }
+}
+
+#[inline(always)]
+pub fn has_asked(socket: *mut bpf_sock) -> bool {
+    !storage::<_, u32>(addr_of!(PC_ASKED), socket, null_mut(), 0).is_null()
+}
+
 #[inline(always)]
 fn storage<M, T>(map: *const M, socket: *mut bpf_sock, value: *mut T, flags: u64) -> *mut T {
-    // SAFETY: the map is one of the two above with value type T, the socket comes from the hook's context.
+    // SAFETY: the map is one of those above with value type T, the socket comes from the hook's context.
     unsafe { bpf_sk_storage_get(map as *mut c_void, socket.cast(), value.cast(), flags) as *mut T }
 }

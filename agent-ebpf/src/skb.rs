@@ -59,6 +59,14 @@ pub fn datagram(ctx: &SkBuffContext) -> Option<Datagram> {
     })
 }
 
+/// Whether the socket that receives this has asked a DNS server before.
+#[inline(always)]
+pub fn is_asked_for(ctx: &SkBuffContext) -> bool {
+    // SAFETY: plain field load; the socket, when there is one, is held during the hook.
+    let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    !socket.is_null() && maps::has_asked(socket)
+}
+
 #[inline(always)]
 fn load<const N: usize>(skb: *mut __sk_buff, at: u32, into: &mut [u8; N]) -> Option<()> {
     // SAFETY: N writable bytes; the helper checks the packet's bounds.

@@ -32,8 +32,9 @@ impl Identity {
         let cached = lock(&self.known).get(&uid).cloned();
         match cached {
             Some((user, at)) if at.elapsed() < FRESH => user,
-            // Stale: use it now, refresh behind.
+            // Stale: use it now, refresh behind. Others that come meanwhile need not ask as well.
             Some((user, _)) => {
+                lock(&self.known).insert(uid, (user.clone(), Instant::now()));
                 drop(self.look_up(uid));
                 user
             }
@@ -47,8 +48,15 @@ impl Identity {
     fn look_up(&self, uid: u32) -> tokio::task::JoinHandle<Arc<User>> {
         let known = self.known.clone();
         spawn_blocking(move || {
-            let user = Arc::new(from_nss(uid));
+            let mut user = Arc::new(from_nss(uid));
             let mut known = lock(&known);
+            // NSS cannot tell "no such user" from a directory that is down. A name once known stays, or policies for
+            // the user's groups would lapse with the directory.
+            if user.name.is_none()
+                && let Some((before, _)) = known.get(&uid)
+            {
+                user = before.clone();
+            }
             if known.len() >= REMEMBERED {
                 known.clear();
             }
@@ -90,5 +98,19 @@ mod tests {
         let nobody = identity.user(3_999_999_999).await;
         assert_eq!(*nobody, User { uid: Some(3_999_999_999), ..User::default() });
         assert!(Arc::ptr_eq(&root, &identity.user(0).await));
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_is_down_takes_nobodys_groups_away() {
+        let uid = 3_999_999_998;
+        let contractor = Arc::new(User {
+            uid: Some(uid),
+            name: Some("mallory".into()),
+            groups: vec!["contractors".into()],
+        });
+        let identity = Identity::default();
+        lock(&identity.known).insert(uid, (contractor.clone(), Instant::now()));
+        assert_eq!(identity.look_up(uid).await.unwrap(), contractor);
+        assert_eq!(identity.user(uid).await, contractor);
     }
 }

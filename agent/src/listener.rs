@@ -13,8 +13,13 @@ use crate::proxy::connection::{Worker, serve};
 
 /// Connections waiting to be accepted, per socket.
 const BACKLOG: i32 = 4096;
-/// Connections one worker serves at a time. Beyond it the backlog fills and clients wait.
+/// Connections one worker serves at a time, where there are descriptors for them. Beyond it the backlog fills and
+/// clients wait.
 const CONNECTIONS: usize = 32_768;
+/// Descriptors of a connection: the client's, the origin's.
+const DESCRIPTORS_EACH: usize = 2;
+/// Descriptors for everything else: maps, listeners, the log, the admin side.
+const DESCRIPTORS_BESIDE: usize = 256;
 /// Pause after an accept that failed for want of descriptors or memory, so that the loop does not spin.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
@@ -24,6 +29,13 @@ pub struct Listeners {
     /// Absent where the host has no IPv6.
     pub v6: Option<SocketAddr>,
     per_worker: Vec<Sockets>,
+}
+
+/// Connections that each of `workers` may serve with `descriptors` in the whole process.
+pub fn connections_each(descriptors: u64, workers: usize) -> usize {
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let each = descriptors.saturating_sub(DESCRIPTORS_BESIDE) / DESCRIPTORS_EACH / workers.max(1);
+    each.clamp(1, CONNECTIONS)
 }
 
 /// One worker's sockets.
@@ -72,10 +84,11 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Accepts and serves until `stop` resolves; then nothing more is accepted, and what runs gets until `drain`.
+/// Accepts and serves up to `most` connections at a time until `stop` resolves; then nothing more is accepted, and what runs gets until `drain`.
 pub async fn run(
     worker: Rc<Worker>,
     sockets: Sockets,
+    most: usize,
     stop: impl Future<Output = ()>,
     drain: Duration,
 ) -> io::Result<()> {
@@ -85,7 +98,7 @@ pub async fn run(
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
-        let free = connections.len() < CONNECTIONS;
+        let free = connections.len() < most;
         let accepted = tokio::select! {
             biased;
             () = &mut stop => break,
@@ -118,6 +131,15 @@ async fn accept_on(listener: Option<&TcpListener>) -> io::Result<(tokio::net::Tc
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_end_before_descriptors_do() {
+        for (descriptors, workers, expected) in
+            [(1024, 2, 192), (524_288, 8, 32_752), (u64::MAX, 4, CONNECTIONS), (0, 1, 1)]
+        {
+            assert_eq!(connections_each(descriptors, workers), expected, "{descriptors} / {workers}");
+        }
+    }
 
     #[test]
     fn all_workers_share_one_free_port() {

@@ -51,6 +51,44 @@ pub struct Texts {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fingerprint(Vec<(PathBuf, u64, u64, Option<SystemTime>)>);
 
+/// Looks for which a change may go on before it is read as it stands.
+const LOOKS_WHILE_CHANGING: u32 = 2;
+
+/// Tells when a change is to be read: once two looks in a row saw the same. A file that is written in place may be read
+/// half, and half a policy file can be a whole one with policies missing.
+#[derive(Debug)]
+pub struct Watch {
+    read: Fingerprint,
+    /// What the last look saw instead, and how many looks in a row saw a change.
+    changing: Option<(Fingerprint, u32)>,
+}
+
+impl Watch {
+    pub fn new(read: Fingerprint) -> Self {
+        Self { read, changing: None }
+    }
+
+    /// The files are about to be read as they are at this look.
+    pub fn about_to_read(&mut self, now: Fingerprint) {
+        (self.read, self.changing) = (now, None);
+    }
+
+    /// Takes a look; whether it is time to read.
+    pub fn is_due(&mut self, now: &Fingerprint) -> bool {
+        if self.read == *now {
+            self.changing = None;
+            return false;
+        }
+        let looks = match &self.changing {
+            Some((last, looks)) if last == now || *looks >= LOOKS_WHILE_CHANGING => return true,
+            Some((_, looks)) => *looks,
+            None => 0,
+        };
+        self.changing = Some((now.clone(), looks + 1));
+        false
+    }
+}
+
 /// The default place of the settings.
 pub const DEFAULT_FILE: &str = "/etc/portcullis/portcullis.toml";
 
@@ -208,6 +246,21 @@ mod tests {
         assert_ne!(before, removed);
         fs::write(policies.join("20.toml"), "# longer").unwrap();
         assert_ne!(removed, sources.fingerprint());
+    }
+
+    #[test]
+    fn a_change_is_read_when_it_has_settled_and_in_any_case_soon() {
+        let at = |size| Fingerprint(vec![("p.toml".into(), 1, size, None)]);
+        let mut watch = Watch::new(at(0));
+        assert!(!watch.is_due(&at(0)));
+        assert!(!watch.is_due(&at(5)), "it may still be written");
+        assert!(watch.is_due(&at(5)));
+        watch.about_to_read(at(5));
+        assert!(!watch.is_due(&at(5)));
+        assert!(!watch.is_due(&at(6)));
+        assert!(!watch.is_due(&at(5)), "changed back");
+        let due = (10..).position(|size| watch.is_due(&at(size)));
+        assert_eq!(due, Some(2), "somebody writes all the time");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::diagnostic::Style;
 use crate::proxy::connection::Shared;
 use crate::proxy::load_metrics;
 use crate::record::metrics::Metrics;
-use crate::reload::{self, Fingerprint, Snapshot, Sources};
+use crate::reload::{self, Fingerprint, Snapshot, Sources, Watch};
 use crate::steering::{self, KernelCounters, Steering};
 
 pub(super) struct Live<'p> {
@@ -28,7 +28,7 @@ pub(super) struct Live<'p> {
     counters: Arc<KernelCounters>,
     health: Arc<Health>,
     sources: Sources,
-    seen: RefCell<Fingerprint>,
+    watch: RefCell<Watch>,
     last_reload: RefCell<Option<ReloadStatus>>,
     minted: Cell<u64>,
     since: Timestamp,
@@ -52,7 +52,7 @@ impl<'p> Live<'p> {
             counters,
             health,
             sources,
-            seen: RefCell::new(seen),
+            watch: RefCell::new(Watch::new(seen)),
             last_reload: RefCell::new(None),
             minted: Cell::new(0),
             since: Timestamp::now(),
@@ -74,17 +74,17 @@ impl<'p> Live<'p> {
         })
     }
 
-    /// Reloads when a file changed since the last look.
+    /// Reloads when a file changed, once it no longer does.
     pub(super) fn look(&self) {
-        let now = self.sources.fingerprint();
-        if *self.seen.borrow() != now {
+        let due = self.watch.borrow_mut().is_due(&self.sources.fingerprint());
+        if due {
             self.reload("a changed file");
         }
     }
 
     /// Reads, validates and publishes everything, or keeps what is in force. Returns what was wrong.
     pub(super) fn reload(&self, why: &str) -> Option<String> {
-        *self.seen.borrow_mut() = self.sources.fingerprint();
+        self.watch.borrow_mut().about_to_read(self.sources.fingerprint());
         let error = self.try_reload().err();
         self.shared.recorder.metrics.policies_reloaded(error.is_none());
         match &error {

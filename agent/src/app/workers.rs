@@ -7,12 +7,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::watch;
 
 use crate::listener::{self, Listeners};
 use crate::proxy::connection::{Shared, Worker};
 use crate::proxy::dial::Dialer;
+use crate::proxy::share::Shares;
 use crate::steering::Steering;
+
+/// The part of a worker's connections that one user may hold: 1 in this many.
+const SHARE: usize = 4;
 
 /// The running workers.
 pub(super) struct Pool {
@@ -34,7 +39,10 @@ pub(super) fn start(
         None => listeners.v4.to_string(),
     };
     let mut threads = Vec::new();
-    for (index, sockets) in listeners.into_sockets().into_iter().enumerate() {
+    let sockets = listeners.into_sockets();
+    let most = listener::connections_each(descriptors()?, sockets.len());
+    tracing::info!(most, "connections that each worker serves at a time");
+    for (index, sockets) in sockets.into_iter().enumerate() {
         let flows = steering.flows()?;
         let own = steering.own_sockets()?;
         let shared = shared.clone();
@@ -42,13 +50,14 @@ pub(super) fn start(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let dialer = Dialer::new(own, shared.deadlines.connect);
-            let worker = Rc::new(Worker { shared, flows: RefCell::new(flows), dialer });
+            let shares = Shares::new(most.div_ceil(SHARE));
+            let worker = Rc::new(Worker { shared, flows: RefCell::new(flows), dialer, shares });
             let stop = async move {
                 // A sender that is gone is a stop, too.
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
             let local = tokio::task::LocalSet::new();
-            let served = runtime.block_on(local.run_until(listener::run(worker, sockets, stop, drain)));
+            let served = runtime.block_on(local.run_until(listener::run(worker, sockets, most, stop, drain)));
             if let Err(error) = served {
                 tracing::error!("worker {index}: {error}");
             }
@@ -56,6 +65,16 @@ pub(super) fn start(
         threads.push(thread.context("starting a worker thread")?);
     }
     Ok(Pool { stop, threads: RefCell::new(threads), listening })
+}
+
+/// Descriptors this process may have, after taking as many as it is allowed: the usual soft limit of 1024 is for
+/// programs that use select(2).
+fn descriptors() -> Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("asking for the limit of descriptors")?;
+    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() {
+        return Ok(soft);
+    }
+    Ok(hard)
 }
 
 impl Pool {

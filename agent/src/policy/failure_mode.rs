@@ -213,7 +213,7 @@ mod tests {
             (F::ClientHelloTimeout, Refuse),
             (F::UnknownProtocol, Refuse),
             (F::UnexplainedProtocol, Relay),
-            (F::EncryptedClientHello, Refuse),
+            (F::EncryptedClientHello, Continue),
             (F::UserUnknown, Continue),
             (F::PostureUnknown, Continue),
             (F::UpstreamConnect, Refuse),

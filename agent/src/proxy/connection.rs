@@ -18,6 +18,7 @@ use super::dial::{self, Dialer};
 use super::inspect;
 use super::late;
 use super::relay::{Relayed, UNTOUCHED_IDLE, relay};
+use super::share::Shares;
 use super::side::Side;
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::catalog::App;
@@ -50,6 +51,7 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     pub flows: RefCell<Flows>,
     pub dialer: Dialer,
+    pub shares: Shares,
 }
 
 /// A steered connection as it was accepted.
@@ -89,6 +91,12 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, li
             abort(stream);
             return;
         }
+    };
+    let Some(_share) = worker.shares.take(flow.uid) else {
+        // Counted as refused. Not logged: it comes in floods.
+        tracing::debug!(%client, uid = flow.uid, "refused: the user holds a full share of the connections");
+        abort(stream);
+        return;
     };
     let original_dst = OriginalDst(flow.original_dst());
     let accepted = Accepted { stream, client: ClientAddr(client), original_dst, flow };

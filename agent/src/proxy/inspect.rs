@@ -1,5 +1,6 @@
 //! Inspection of one connection: the origin is verified first, then the client gets its certificate, then HTTP.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -296,8 +297,17 @@ impl Exchanges for Unmonitored<'_> {
     }
 
     fn request(&self, request: &RequestHead) -> Option<Answer> {
+        let host = host_of(request);
+        if !names_a_site(&host) {
+            // As a ClientHello without a name: which of the sites at this address it is for, only the origin knows.
+            tracing::info!(
+                failure = Failure::NoServerName.name(),
+                "refused: a request in clear text names no host"
+            );
+            return Some(Answer::failure(421, "at this address a request must name its host"));
+        }
         let snapshot = self.worker.shared.snapshot.load();
-        let app = snapshot.catalog.lookup(&host_of(request))?;
+        let app = snapshot.catalog.lookup(&host)?;
         snapshot.policies.selects(app).then(Judge::misdirected)
     }
 
@@ -308,6 +318,11 @@ impl Exchanges for Unmonitored<'_> {
     fn moved(&self, to_origin: u64, to_client: u64) {
         count(self.guard, to_origin, to_client);
     }
+}
+
+/// Whether a host is a name; nothing and addresses are none.
+fn names_a_site(host: &str) -> bool {
+    !host.is_empty() && !host.starts_with('[') && host.parse::<IpAddr>().is_err()
 }
 
 fn count(guard: &ConnectionGuard, to_origin: u64, to_client: u64) {

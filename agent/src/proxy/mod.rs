@@ -12,6 +12,7 @@ mod judge;
 mod late;
 mod pump;
 pub mod relay;
+pub mod share;
 pub mod side;
 mod who;
 
