@@ -161,7 +161,7 @@ where
                 Ok(Ok(0)) => return Err(Ended::Refused(Peer::Client, Refusal::Truncated)),
                 Ok(Ok(_)) => {}
                 Ok(Err(_)) => return Err(Ended::ClientBroken),
-                Err(_) if begun => return Err(Ended::Stalled),
+                Err(_) if begun => return Err(Ended::SlowRequest),
                 Err(_) => return Err(Ended::Idle),
             }
         }
@@ -335,6 +335,7 @@ where
         let status = match &ended {
             Ended::Refused(peer, refusal) => refusal.status(*peer),
             Ended::OriginBroken(_) => 502,
+            Ended::SlowRequest => 408,
             Ended::Stalled => 504,
             _ => return ended,
         };

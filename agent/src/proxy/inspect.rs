@@ -335,6 +335,8 @@ fn log_end(ended: &Ended, name: &str) {
         Ended::Done | Ended::Idle | Ended::ClientBroken | Ended::Upgraded(_) => {
             tracing::debug!(name, "{ended}")
         }
-        Ended::Refused(..) | Ended::OriginBroken(_) | Ended::Stalled => tracing::info!(name, "{ended}"),
+        Ended::Refused(..) | Ended::OriginBroken(_) | Ended::SlowRequest | Ended::Stalled => {
+            tracing::info!(name, "{ended}")
+        }
     }
 }

@@ -13,6 +13,8 @@ pub enum Ended {
     /// The client was idle for too long.
     Idle,
     ClientBroken,
+    /// A request head did not arrive in time.
+    SlowRequest,
     /// What a peer sent could not be read safely.
     Refused(Peer, Refusal),
     OriginBroken(&'static str),
@@ -27,6 +29,7 @@ impl fmt::Display for Ended {
             Ended::Done => f.write_str("done"),
             Ended::Idle => f.write_str("the client was idle"),
             Ended::ClientBroken => f.write_str("the client's connection broke"),
+            Ended::SlowRequest => f.write_str("the request head did not arrive in time"),
             Ended::Refused(Peer::Client, refusal) => write!(f, "the request was refused: {refusal}"),
             Ended::Refused(Peer::Origin, refusal) => write!(f, "the response was refused: {refusal}"),
             Ended::OriginBroken(why) => write!(f, "the origin failed: {why}"),
