@@ -140,8 +140,8 @@ impl FlowKey {
 pub struct Flow {
     pub original: Address,
     pub original_port: u16,
-    /// Padding.
-    pub reserved: u16,
+    /// In the socket's record: 1 from the steered connect() until its SYN. The agent always reads 0.
+    pub fresh: u16,
     /// Process id (thread group) in the initial pid namespace.
     pub pid: u32,
     pub uid: u32,

@@ -227,7 +227,7 @@ fn flow_of(ctx: &SockAddrContext, to: &Destination) -> Flow {
     let mut flow = Flow {
         original: to.address,
         original_port: to.port,
-        reserved: 0,
+        fresh: 1,
         pid: (process >> 32) as u32,
         uid: user as u32,
         gid: (user >> 32) as u32,

@@ -146,6 +146,24 @@ pub fn original(socket: *mut bpf_sock) -> Option<&'static Flow> {
     if found.is_null() { None } else { Some(unsafe { &*found }) }
 }
 
+/// Takes the record of a steered connect() that has sent no SYN yet, once. A socket that was disconnected and then
+/// connected to the listener by hand must not be taken for its earlier connection.
+#[inline(always)]
+pub fn take_fresh(socket: *mut bpf_sock) -> Option<Flow> {
+    let found = storage::<_, Flow>(addr_of!(PC_ORIGINAL), socket, null_mut(), 0);
+    if found.is_null() {
+        return None;
+    }
+    // SAFETY: not null; storage lives as long as its socket, which is locked during the hook.
+    unsafe {
+        if (*found).fresh == 0 {
+            return None;
+        }
+        (*found).fresh = 0;
+        Some(*found)
+    }
+}
+
 /// Forgets an earlier connect() of a socket that now goes elsewhere.
 #[inline(always)]
 pub fn forget_original(socket: *mut bpf_sock) {
