@@ -139,6 +139,8 @@ impl FlowKey {
 
 /// The connection was steered because no DNS answer explains its address, not because the address is an app's.
 pub const FLOW_UNEXPLAINED: u16 = 1;
+/// In the socket's record: set from the steered connect() until its SYN. The agent never sees it.
+pub const FLOW_FRESH: u16 = 2;
 
 /// A steered connection as the connect hook saw it: where it was going and who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -146,7 +148,7 @@ pub const FLOW_UNEXPLAINED: u16 = 1;
 pub struct Flow {
     pub original: Address,
     pub original_port: u16,
-    /// [`FLOW_UNEXPLAINED`], or 0.
+    /// [`FLOW_UNEXPLAINED`] and, in the socket's record, [`FLOW_FRESH`].
     pub flags: u16,
     /// Process id (thread group) in the initial pid namespace.
     pub pid: u32,

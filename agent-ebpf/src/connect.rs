@@ -2,7 +2,7 @@
 
 use core::ptr::{addr_of, read_volatile};
 
-use agent_common::abi::{Address, FLOW_UNEXPLAINED, Flow, GUARD_ALL, GUARD_OFF, Settings};
+use agent_common::abi::{Address, FLOW_FRESH, FLOW_UNEXPLAINED, Flow, GUARD_ALL, GUARD_OFF, Settings};
 use agent_common::counter::Counter;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr};
@@ -208,7 +208,7 @@ fn steer(ctx: &SockAddrContext, to: &Destination, v4: bool) -> Result<&'static S
     }
     let mut flow = flow_of(ctx, to);
     if let Interest::Unexplained = interest {
-        flow.flags = FLOW_UNEXPLAINED;
+        flow.flags |= FLOW_UNEXPLAINED;
         maps::count(Counter::Peeked);
     }
     let socket = socket(ctx);
@@ -257,7 +257,7 @@ fn flow_of(ctx: &SockAddrContext, to: &Destination) -> Flow {
     let mut flow = Flow {
         original: to.address,
         original_port: to.port,
-        flags: 0,
+        flags: FLOW_FRESH,
         pid: (process >> 32) as u32,
         uid: user as u32,
         gid: (user >> 32) as u32,

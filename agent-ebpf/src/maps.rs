@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 use core::ptr::{addr_of, null_mut, read_volatile, write_volatile};
 
-use agent_common::abi::{Address, Flow, FlowKey, PatternKey, Settings, Target};
+use agent_common::abi::{Address, FLOW_FRESH, Flow, FlowKey, PatternKey, Settings, Target};
 use agent_common::byte_source::Slot;
 use agent_common::counter::{self, Counter};
 use agent_common::dns::NameBuffer;
@@ -144,6 +144,24 @@ pub fn original(socket: *mut bpf_sock) -> Option<&'static Flow> {
     let found = storage::<_, Flow>(addr_of!(PC_ORIGINAL), socket, null_mut(), 0);
     // SAFETY: storage lives as long as its socket, which is locked or referenced during the hook.
     if found.is_null() { None } else { Some(unsafe { &*found }) }
+}
+
+/// Takes the record of a steered connect() that has sent no SYN yet, once. A socket that was disconnected and then
+/// connected to the listener by hand must not be taken for its earlier connection.
+#[inline(always)]
+pub fn take_fresh(socket: *mut bpf_sock) -> Option<Flow> {
+    let found = storage::<_, Flow>(addr_of!(PC_ORIGINAL), socket, null_mut(), 0);
+    if found.is_null() {
+        return None;
+    }
+    // SAFETY: not null; storage lives as long as its socket, which is locked during the hook.
+    unsafe {
+        if (*found).flags & FLOW_FRESH == 0 {
+            return None;
+        }
+        (*found).flags &= !FLOW_FRESH;
+        Some(*found)
+    }
 }
 
 /// Forgets an earlier connect() of a socket that now goes elsewhere.

@@ -22,7 +22,9 @@ pub fn tcp_connect(ctx: &SockOpsContext) {
     if socket.is_null() {
         return;
     }
-    let Some(flow) = maps::original(socket) else { return };
+    if maps::original(socket).is_none() {
+        return;
+    }
     let Some(settings) = maps::settings() else { return };
     // remote_port holds the port in network order in its upper half.
     // SAFETY: plain field load.
@@ -31,6 +33,10 @@ pub fn tcp_connect(ctx: &SockOpsContext) {
         maps::forget_original(socket);
         return;
     }
+    let Some(record) = maps::take_fresh(socket) else {
+        maps::forget_original(socket);
+        return;
+    };
     // Every variant is read before the branch: LLVM would else merge the loads through a computed context pointer.
     // SAFETY: plain field loads.
     let (v4, v6, port) = unsafe {
@@ -45,10 +51,9 @@ pub fn tcp_connect(ctx: &SockOpsContext) {
             read_volatile(addr_of!((*ops).local_port)),
         )
     };
-    let mapped = ctx.family() == AF_INET || flow.original.is_v4();
+    let mapped = ctx.family() == AF_INET || record.original.is_v4();
     let client = if mapped { Address::from_v4_word(v4) } else { Address::from_words(v6) };
     let key = FlowKey { client, client_port: port as u16, listener_port };
-    let record = *flow;
     let stored = maps::store_flow(&key, &record);
     maps::count(if stored { Counter::FlowStored } else { Counter::StoreFailed });
 }

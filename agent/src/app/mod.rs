@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -74,7 +73,6 @@ pub fn run(config: Option<PathBuf>, mode: Option<Mode>) -> Result<(), Fault> {
     let texts = sources.read().map_err(Fault::Configuration)?;
     let snapshot = reload::compile(&texts, 1).map_err(Fault::Configuration)?;
     check_available(&snapshot, mode)?;
-    raise_descriptor_limit();
     tls::install_provider();
     let built = build(snapshot).map_err(Fault::Failed)?;
     serve(built, sources, fingerprint).map_err(Fault::Failed)
@@ -241,15 +239,6 @@ async fn ask(questions: mpsc::Sender<Question>, command: control::Command) -> co
     match answer.await {
         Ok(answer) if asked => answer,
         _ => control::Answer::Error("the agent is stopping".into()),
-    }
-}
-
-/// Two descriptors a connection: the soft limit of 1024 that shells and managers give is for programs that use select().
-fn raise_descriptor_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        tracing::warn!("the limit of open files stays as it is: {error}");
     }
 }
 

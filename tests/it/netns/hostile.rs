@@ -115,3 +115,31 @@ fn a_request_in_clear_text_for_a_bare_address_gets_nothing() {
     let old = Curl::get(format!("http://{MONITORED}{}", DOCX.path)).header("Host:").arguments(&["--http1.0"]);
     assert_eq!(old.send(&lab).unwrap().status, 421);
 }
+
+/// A socket that was steered once, disconnected and then connected to the listener by hand is not its first connection:
+/// the agent would take its user for whoever made that.
+#[test]
+fn the_listener_serves_no_connection_made_to_it_by_hand() {
+    const PROGRAM: &str = r#"
+import ctypes, socket, sys
+name = sys.argv[1]
+connection = socket.create_connection(socket.getaddrinfo(name, 443, socket.AF_INET)[0][4])
+port = connection.getsockname()[1]
+rows = [row.split() for row in open("/proc/net/tcp")][1:]
+listener = next(int(row[2].split(":")[1], 16) for row in rows if row[1].endswith(":%04X" % port))
+AF_UNSPEC = bytes(16)
+assert ctypes.CDLL(None).connect(connection.fileno(), AF_UNSPEC, 16) == 0
+for by_hand in (connection, socket.socket()):
+    by_hand.settimeout(5)
+    try:
+        by_hand.connect(("127.0.0.1", listener))
+        by_hand.send(b"GET / HTTP/1.1\r\nHost: " + name.encode() + b"\r\n\r\n")
+        print(by_hand.recv(20))
+    except ConnectionError:
+        print("refused")
+"#;
+    let lab = Lab::start().unwrap();
+    let _agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let said = python(&lab, PROGRAM, &[MONITORED], Some(MALLORY)).unwrap().succeeded().unwrap().text();
+    assert_eq!(said, "refused\nrefused\n");
+}
