@@ -38,6 +38,21 @@ const HOP_BY_HOP: [&str; 9] = [
     "http2-settings",
 ];
 
+/// A bit for the length of each of them: most names need no comparing to be told apart.
+const HOP_BY_HOP_LENGTHS: u32 = {
+    let (mut lengths, mut at) = (0, 0);
+    while at < HOP_BY_HOP.len() {
+        lengths |= 1 << HOP_BY_HOP[at].len();
+        at += 1;
+    }
+    lengths
+};
+
+fn is_as_long_as_hop_by_hop(name: &[u8]) -> bool {
+    u32::try_from(name.len()).ok().and_then(|length| HOP_BY_HOP_LENGTHS.checked_shr(length)).unwrap_or(0) & 1
+        == 1
+}
+
 /// Appends the head of a request to an origin. The target goes out in origin form. On refusal `out` is as before.
 pub fn write_request(head: &RequestHead, emit: Emit, out: &mut Vec<u8>) -> Result<(), Refusal> {
     let before = out.len();
@@ -148,7 +163,9 @@ fn rest(
     let (mut framed, mut connected) = (false, false);
     for (name, value) in fields.iter() {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        if is("content-length") || is("transfer-encoding") {
+        if !is_as_long_as_hop_by_hop(name) {
+            line(name, value, out)?;
+        } else if is("content-length") || is("transfer-encoding") {
             if !std::mem::replace(&mut framed, true) {
                 framing_line(framing, out);
             }
