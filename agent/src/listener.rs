@@ -9,7 +9,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::proxy::connection::{Worker, serve};
+use crate::proxy::connection::serve;
+use crate::proxy::worker::Worker;
 
 /// Connections waiting to be accepted, per socket.
 const BACKLOG: i32 = 4096;

@@ -15,8 +15,7 @@ use crate::admin::status::{
 };
 use crate::catalog::HostPattern;
 use crate::diagnostic::Style;
-use crate::proxy::connection::Shared;
-use crate::proxy::load_metrics;
+use crate::proxy::worker::Shared;
 use crate::record::metrics::Metrics;
 use crate::reload::{self, Fingerprint, Snapshot, Sources, Watch};
 use crate::steering::{self, KernelCounters, Steering};
@@ -275,4 +274,12 @@ fn warn_of_restart(before: &Snapshot, after: &Snapshot) {
     for (what, _) in changed.into_iter().filter(|(_, changed)| *changed) {
         tracing::warn!("{what} changed: it takes effect when the daemon is restarted");
     }
+}
+
+/// The names under which a snapshot's series are kept.
+pub(super) fn load_metrics(shared: &Shared) {
+    let snapshot = shared.snapshot.load();
+    let apps: Vec<&Arc<str>> = snapshot.catalog.apps().iter().map(|app| &app.id).collect();
+    let policies: Vec<&Arc<str>> = snapshot.policies.policies().iter().map(|policy| &policy.name).collect();
+    shared.recorder.metrics.load(apps, policies);
 }

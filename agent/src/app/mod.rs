@@ -25,9 +25,8 @@ use crate::http::h1::Limits;
 use crate::identity::Identity;
 use crate::listener::Listeners;
 use crate::posture;
-use crate::proxy::connection::Shared;
 use crate::proxy::deadline::Deadlines;
-use crate::proxy::load_metrics;
+use crate::proxy::worker::Shared;
 use crate::record::Recorder;
 use crate::record::activity_log::{ActivityLog, Opened};
 use crate::record::metrics::Metrics;
@@ -162,7 +161,7 @@ fn build(snapshot: Snapshot) -> Result<Built> {
         deadlines: Deadlines::default(),
         peek: tls::PeekDeadlines::default(),
     });
-    load_metrics(&shared);
+    live::load_metrics(&shared);
     Ok(Built { shared, steering, listeners, health, host, workers })
 }
 

@@ -11,9 +11,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::watch;
 
 use crate::listener::{self, Listeners};
-use crate::proxy::connection::{Shared, Worker};
 use crate::proxy::dial::Dialer;
 use crate::proxy::share::Shares;
+use crate::proxy::worker::{Shared, Worker};
 use crate::steering::Steering;
 
 /// The part of a worker's connections that one user may hold: 1 in this many.

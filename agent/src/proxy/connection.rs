@@ -1,66 +1,23 @@
 //! The pipeline of one connection: peek, decide whether to inspect, then inspect or relay. The one place that sees
 //! every stage.
 
-use std::cell::RefCell;
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use agent_common::abi::Flow;
-use arc_swap::ArcSwap;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::buffer::Input;
-use super::deadline::Deadlines;
-use super::dial::{self, Dialer};
-use super::inspect;
-use super::late;
-use super::relay::{Relayed, UNTOUCHED_IDLE, relay};
-use super::share::Shares;
-use super::side::Side;
+use super::untouched::{abort, log_failure, untouched};
+use super::worker::{Accepted, Worker};
+use super::{inspect, late, plain};
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::catalog::App;
-use crate::http::h1::Limits;
-use crate::identity::Identity;
 use crate::policy::failure_mode::{self, Failure, Outcome};
-use crate::posture;
-use crate::record::Recorder;
 use crate::record::guard::ConnectionGuard;
-use crate::record::metrics::{Direction, Path};
-use crate::reload::{self, Snapshot};
-use crate::steering::{FlowMiss, Flows};
-use crate::tls::{self, ClientHello, ClientSide, OriginConnector, PeekDeadlines, Peeked, ServerName};
-
-/// What all workers share. Everything in it is read without a lock that another core holds.
-pub struct Shared {
-    pub snapshot: reload::Current,
-    pub device: posture::Current,
-    pub identity: Identity,
-    pub clients: ClientSide,
-    pub origins: ArcSwap<OriginConnector>,
-    pub recorder: Recorder,
-    pub limits: Limits,
-    pub deadlines: Deadlines,
-    pub peek: PeekDeadlines,
-}
-
-/// One worker thread's own things.
-pub struct Worker {
-    pub shared: Arc<Shared>,
-    pub flows: RefCell<Flows>,
-    pub dialer: Dialer,
-    pub shares: Shares,
-}
-
-/// A steered connection as it was accepted.
-pub struct Accepted {
-    pub stream: TcpStream,
-    pub client: ClientAddr,
-    pub original_dst: OriginalDst,
-    pub flow: Flow,
-}
+use crate::record::metrics::Path;
+use crate::reload::Snapshot;
+use crate::steering::FlowMiss;
+use crate::tls::{self, ClientHello, Peeked, ServerName};
 
 /// What the connection is known to want, once its first bytes were read.
 enum Wish {
@@ -116,7 +73,7 @@ async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &mut Connecti
     match wish {
         Wish::Gone => {}
         Wish::Failed(failure) => fail(worker, accepted, bytes, failure, guard).await,
-        Wish::PlainHttp => inspect::plain(worker, accepted, bytes, guard).await,
+        Wish::PlainHttp => plain::plain(worker, accepted, bytes, guard).await,
         Wish::Tls { hello, name } => match snapshot.catalog.lookup(&name) {
             Some(app) if is_bypassed(&snapshot, &name) => {
                 guard.set_app(&app.id);
@@ -158,7 +115,7 @@ fn wish_of(peeked: Peeked, unexplained: bool) -> (Wish, Vec<u8>) {
     }
 }
 
-pub(super) fn is_bypassed(snapshot: &Snapshot, name: &str) -> bool {
+fn is_bypassed(snapshot: &Snapshot, name: &str) -> bool {
     snapshot.config.tls.bypass.iter().any(|pattern| pattern.matches(name))
 }
 
@@ -178,57 +135,4 @@ async fn fail(
         }
         Outcome::Refuse => abort(accepted.stream),
     }
-}
-
-pub(super) fn log_failure(failure: Failure, client: SocketAddr, to: Option<OriginalDst>) {
-    let to = to.map(|to| to.to_string());
-    tracing::info!(failure = failure.name(), %client, to, "{}", failure.words());
-}
-
-/// Copies both directions without looking: the client sees the origin's own certificate.
-pub(super) async fn untouched(
-    worker: &Rc<Worker>,
-    accepted: Accepted,
-    bytes: Vec<u8>,
-    guard: &mut ConnectionGuard,
-) {
-    let origin = match worker.dialer.dial(accepted.original_dst).await {
-        Ok(origin) => origin,
-        Err(error) => {
-            worker.shared.recorder.metrics.upstream_failure(dial::failure_name(&error));
-            abort(accepted.stream);
-            return;
-        }
-    };
-    let mut client = Side::new(accepted.stream);
-    client.input = Input::with_bytes(bytes);
-    relay_counted(client, Side::new(origin), guard).await;
-}
-
-/// Relays to the end and counts; what broke on one side breaks on the other, as it would have without us.
-pub(super) async fn relay_counted(
-    mut client: Side<TcpStream>,
-    mut origin: Side<TcpStream>,
-    guard: &ConnectionGuard,
-) {
-    let mut relayed = Relayed::default();
-    let ended = relay(&mut client, &mut origin, UNTOUCHED_IDLE, &mut relayed).await;
-    guard.relayed(Direction::ToOrigin, relayed.to_origin);
-    guard.relayed(Direction::ToClient, relayed.to_client);
-    if ended.is_err() {
-        abort(client.stream);
-        abort(origin.stream);
-    }
-}
-
-/// Closes with a reset: the other end sees a failure, not an orderly end.
-pub(super) fn abort(stream: TcpStream) {
-    // Lost is at most the reset itself.
-    let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
-}
-
-/// Writes what is left to say and closes in order.
-pub(super) async fn say_and_close(mut stream: TcpStream, bytes: &[u8]) -> io::Result<()> {
-    stream.write_all(bytes).await?;
-    stream.shutdown().await
 }

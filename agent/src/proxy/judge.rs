@@ -1,14 +1,12 @@
 //! Classify, decide, record: what each exchange of an inspected connection goes through before its first body byte.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::connection::Shared;
 use super::enforce::Answer;
-use super::inspect::host_of;
+use super::worker::Shared;
 use crate::activity::{Activity, Observed, Outcome};
 use crate::classify::{self, ActivityType, Exchange};
 use crate::http::h1::{Framing, response_body};
@@ -85,10 +83,8 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The names under which a snapshot's series are kept.
-pub(crate) fn load_metrics(shared: &Shared) {
-    let snapshot = shared.snapshot.load();
-    let apps: Vec<&Arc<str>> = snapshot.catalog.apps().iter().map(|app| &app.id).collect();
-    let policies: Vec<&Arc<str>> = snapshot.policies.policies().iter().map(|policy| &policy.name).collect();
-    shared.recorder.metrics.load(apps, policies);
+/// Host of a request as the catalog knows names: lower case, no trailing dot; empty when there is none.
+pub(super) fn host_of(head: &RequestHead) -> String {
+    let host = head.host().unwrap_or_default();
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }

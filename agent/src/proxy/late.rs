@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::buffer::Input;
-use super::connection::{Accepted, Worker, abort, log_failure, relay_counted};
 use super::dial;
 use super::relay::UNTOUCHED_IDLE;
 use super::side::Side;
+use super::untouched::{abort, log_failure, relay_counted};
+use super::worker::{Accepted, Worker};
 use crate::policy::failure_mode::Failure;
 use crate::record::guard::ConnectionGuard;
 use crate::record::metrics::{Direction, Path};

@@ -10,10 +10,12 @@ pub mod h1;
 mod inspect;
 mod judge;
 mod late;
+mod origin;
+mod plain;
 mod pump;
 pub mod relay;
 pub mod share;
 pub mod side;
+mod untouched;
 mod who;
-
-pub(crate) use judge::load_metrics;
+pub mod worker;

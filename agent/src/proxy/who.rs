@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-use super::connection::{Accepted, Worker};
+use super::worker::{Accepted, Worker};
 use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
 use crate::catalog::App;
 use crate::config::Config;

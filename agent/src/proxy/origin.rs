@@ -1,0 +1,94 @@
+//! Ways to the origin of one connection, verified TLS or clear text, with their failures counted.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::dial;
+use super::worker::Worker;
+use crate::addr::OriginalDst;
+use crate::policy::failure_mode::Failure;
+use crate::record::metrics::Side;
+use crate::tls::{HANDSHAKE_DEADLINE, OriginStream, UpstreamFailure};
+
+/// Why there is no connection to the origin.
+pub(super) enum Fault {
+    Connect(std::io::Error),
+    Tls(UpstreamFailure),
+}
+
+impl Fault {
+    pub(super) fn failure(&self) -> Failure {
+        match self {
+            Fault::Connect(_) => Failure::UpstreamConnect,
+            Fault::Tls(_) => Failure::UpstreamVerification,
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Fault::Connect(error) => dial::failure_name(error),
+            Fault::Tls(failure) => failure.name(),
+        }
+    }
+}
+
+/// A way to the origin that counts its failures.
+pub(super) trait Dialler {
+    type Stream: AsyncRead + AsyncWrite + Unpin;
+    async fn dial_once(&self) -> Result<Self::Stream, Fault>;
+}
+
+/// Verified TLS, always for the name that the client's hello asked for and with what it offered.
+pub(super) struct TlsDialler<'a> {
+    pub worker: &'a Worker,
+    pub name: &'a str,
+    pub alpn: &'a [Vec<u8>],
+    pub to: OriginalDst,
+}
+
+impl Dialler for TlsDialler<'_> {
+    type Stream = OriginStream<TcpStream>;
+
+    async fn dial_once(&self) -> Result<Self::Stream, Fault> {
+        let metrics = &self.worker.shared.recorder.metrics;
+        let connected = self.connect().await;
+        match &connected {
+            Ok(_) => metrics.tls_handshake(Side::Origin, "ok"),
+            Err(fault) => {
+                metrics.upstream_failure(fault.name());
+                if let Fault::Tls(failure) = fault {
+                    metrics.tls_handshake(Side::Origin, failure.name());
+                    tracing::warn!(name = self.name, to = %self.to, "{failure}");
+                }
+            }
+        }
+        connected
+    }
+}
+
+impl TlsDialler<'_> {
+    async fn connect(&self) -> Result<OriginStream<TcpStream>, Fault> {
+        let tcp = self.worker.dialer.dial(self.to).await.map_err(Fault::Connect)?;
+        let connector = self.worker.shared.origins.load_full();
+        let origin = connector.connect(tcp, self.name, self.alpn, HANDSHAKE_DEADLINE).await;
+        Ok(origin.map_err(Fault::Tls)?.stream)
+    }
+}
+
+/// Clear text.
+pub(super) struct PlainDialler<'a> {
+    pub worker: &'a Worker,
+    pub to: OriginalDst,
+}
+
+impl Dialler for PlainDialler<'_> {
+    type Stream = TcpStream;
+
+    async fn dial_once(&self) -> Result<TcpStream, Fault> {
+        self.worker.dialer.dial(self.to).await.map_err(|error| {
+            let fault = Fault::Connect(error);
+            self.worker.shared.recorder.metrics.upstream_failure(fault.name());
+            fault
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! HTTP in clear text: which app it is for, if any, each request says.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::buffer::Input;
+use super::enforce::Answer;
+use super::h1::{self, Exchanges};
+use super::inspect::{Inspected, count, log_end};
+use super::judge::{Judge, host_of};
+use super::origin::{Dialler, PlainDialler};
+use super::side::Side;
+use super::untouched::{abort, log_failure, relay_counted};
+use super::who::Early;
+use super::worker::{Accepted, Worker};
+use crate::http::h1::{Parsed, Peer, Refusal, RequestReader, Target};
+use crate::http::head::{RequestHead, ResponseHead, Version};
+use crate::policy::failure_mode::Failure;
+use crate::record::guard::ConnectionGuard;
+use crate::record::metrics::Path;
+
+/// HTTP in clear text at an address of a monitored app. The first request's host says which app it is, if any.
+pub(super) async fn plain(
+    worker: &Rc<Worker>,
+    accepted: Accepted,
+    bytes: Vec<u8>,
+    guard: &mut ConnectionGuard,
+) {
+    let shared = &worker.shared;
+    let early = Early::of(&accepted);
+    let unexplained = accepted.flow.is_unexplained();
+    let Accepted { stream, client: client_addr, original_dst, .. } = accepted;
+    let mut client = Side::new(stream);
+    client.input = Input::with_bytes(bytes);
+    let host = match first_host(&mut client, worker).await {
+        Ok(Some(host)) => host,
+        Ok(None) => return,
+        // What is no HTTP to us, at an address that belongs to nobody, is nobody's concern.
+        Err(_) if unexplained => String::new(),
+        Err(refusal) => {
+            log_failure(Failure::RequestFraming, client_addr.0, Some(original_dst));
+            let answer = Answer::failure(refusal.status(Peer::Client), &refusal.to_string());
+            let head = RequestHead::new("GET", "/", Version::Http11);
+            if answer.write(&head, false, client.out()).is_ok() {
+                let _ = client.shutdown().await;
+            }
+            return;
+        }
+    };
+    let dialler = PlainDialler { worker, to: original_dst };
+    let Ok(origin) = dialler.dial_once().await else {
+        log_failure(Failure::UpstreamConnect, client_addr.0, Some(original_dst));
+        return abort(client.stream);
+    };
+    let snapshot = shared.snapshot.load_full();
+    let app = snapshot.catalog.lookup(&host).filter(|app| snapshot.policies.selects(app)).cloned();
+    let ended = match app {
+        Some(app) => {
+            guard.set_app(&app.id);
+            guard.set_path(Path::Inspected);
+            let session = early.session(worker, &host, app, (client_addr, original_dst), &origin).await;
+            let exchanges = Inspected { judge: Judge::new(shared, &session, guard), dialler, guard };
+            h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await
+        }
+        None if unexplained => {
+            guard.set_path(Path::Spliced);
+            return relay_counted(client, Side::new(origin), guard).await;
+        }
+        None => {
+            guard.set_path(Path::Spliced);
+            let exchanges = Unmonitored { worker, dialler, guard };
+            h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await
+        }
+    };
+    log_end(&ended, &host);
+}
+
+/// The host of the first request, without consuming it. `None` when the client went away first.
+async fn first_host(client: &mut Side<TcpStream>, worker: &Worker) -> Result<Option<String>, Refusal> {
+    let shared = &worker.shared;
+    let mut reader = RequestReader::new(Target::Origin);
+    let read = async {
+        loop {
+            match reader.read(client.input.unread(), &shared.limits) {
+                Parsed::Complete(head, _) => return Ok(Some(host_of(&head))),
+                Parsed::Refused(refusal) => return Err(refusal),
+                Parsed::More => {}
+            }
+            if !matches!(client.fill().await, Ok(count) if count > 0) {
+                return Ok(None);
+            }
+        }
+    };
+    timeout(shared.deadlines.request_head, read).await.unwrap_or(Ok(None))
+}
+
+/// Clear text to a host that no policy selects, at an address that a monitored name shares: nothing is judged or
+/// recorded, but a later request for a monitored host is sent to a connection of its own.
+struct Unmonitored<'a> {
+    worker: &'a Worker,
+    dialler: PlainDialler<'a>,
+    guard: &'a ConnectionGuard,
+}
+
+impl Exchanges for Unmonitored<'_> {
+    type Origin = TcpStream;
+
+    async fn dial(&self) -> Result<TcpStream, &'static str> {
+        self.dialler.dial_once().await.map_err(|fault| fault.name())
+    }
+
+    fn request(&self, request: &RequestHead) -> Option<Answer> {
+        let host = host_of(request);
+        if !names_a_site(&host) {
+            // As a ClientHello without a name: which of the sites at this address it is for, only the origin knows.
+            tracing::info!(
+                failure = Failure::NoServerName.name(),
+                "refused: a request in clear text names no host"
+            );
+            return Some(Answer::failure(421, "at this address a request must name its host"));
+        }
+        let snapshot = self.worker.shared.snapshot.load();
+        let app = snapshot.catalog.lookup(&host)?;
+        snapshot.policies.selects(app).then(Judge::misdirected)
+    }
+
+    fn response(&self, _: &RequestHead, _: &ResponseHead) -> Option<Answer> {
+        None
+    }
+
+    fn moved(&self, to_origin: u64, to_client: u64) {
+        count(self.guard, to_origin, to_client);
+    }
+}
+
+/// Whether a host is a name; nothing and addresses are none.
+fn names_a_site(host: &str) -> bool {
+    !host.is_empty() && !host.starts_with('[') && host.parse::<IpAddr>().is_err()
+}

@@ -1,0 +1,49 @@
+//! What a worker has at hand for its connections, and a connection as it was accepted.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use agent_common::abi::Flow;
+use arc_swap::ArcSwap;
+use tokio::net::TcpStream;
+
+use super::deadline::Deadlines;
+use super::dial::Dialer;
+use super::share::Shares;
+use crate::addr::{ClientAddr, OriginalDst};
+use crate::http::h1::Limits;
+use crate::identity::Identity;
+use crate::posture;
+use crate::record::Recorder;
+use crate::reload;
+use crate::steering::Flows;
+use crate::tls::{ClientSide, OriginConnector, PeekDeadlines};
+
+/// What all workers share. Everything in it is read without a lock that another core holds.
+pub struct Shared {
+    pub snapshot: reload::Current,
+    pub device: posture::Current,
+    pub identity: Identity,
+    pub clients: ClientSide,
+    pub origins: ArcSwap<OriginConnector>,
+    pub recorder: Recorder,
+    pub limits: Limits,
+    pub deadlines: Deadlines,
+    pub peek: PeekDeadlines,
+}
+
+/// One worker thread's own things.
+pub struct Worker {
+    pub shared: Arc<Shared>,
+    pub flows: RefCell<Flows>,
+    pub dialer: Dialer,
+    pub shares: Shares,
+}
+
+/// A steered connection as it was accepted.
+pub struct Accepted {
+    pub stream: TcpStream,
+    pub client: ClientAddr,
+    pub original_dst: OriginalDst,
+    pub flow: Flow,
+}
