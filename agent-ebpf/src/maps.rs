@@ -43,9 +43,13 @@ static PC_OWN: SkStorage<u32> = SkStorage::new();
 static PC_ASKED: SkStorage<u32> = SkStorage::new();
 #[map]
 static PC_COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
-/// The DNS message being read: 4 KiB do not fit the 512-byte stack.
+/// Room for the DNS message being read, which does not fit the 512-byte stack.
+///
+/// Twice the longest message: LLVM drops the masks it can prove redundant from a comparison of two unknown numbers, and
+/// the verifier of 6.1 does not follow such proofs. It then sees an index of up to 4095 plus a few, which must fit, too.
+pub type MessageBuffer = [u8; 2 * limits::DNS_MESSAGE];
 #[map]
-static PC_MESSAGE: PerCpuArray<[u8; limits::DNS_MESSAGE]> = PerCpuArray::with_max_entries(1, 0);
+static PC_MESSAGE: PerCpuArray<MessageBuffer> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static PC_NAME: PerCpuArray<NameBuffer> = PerCpuArray::with_max_entries(1, 0);
 /// Where numbers are laundered so that the verifier forgets their history.
@@ -102,7 +106,7 @@ pub fn apps_of(key: &PatternKey) -> Option<u64> {
 
 /// The scratch memory of this CPU for reading one DNS message.
 pub struct Scratch {
-    pub message: &'static mut [u8; limits::DNS_MESSAGE],
+    pub message: &'static mut MessageBuffer,
     pub name: &'static mut NameBuffer,
     pub opaque: *mut [u64; Slot::COUNT],
 }

@@ -6,7 +6,7 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
 use aya_ebpf::programs::SkBuffContext;
 
-use crate::maps;
+use crate::maps::{self, MessageBuffer};
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
@@ -78,7 +78,7 @@ fn load<const N: usize>(skb: *mut __sk_buff, at: u32, into: &mut [u8; N]) -> Opt
 #[inline(always)]
 pub fn message<'a>(
     datagram: &Datagram,
-    buffer: &'a mut [u8; DNS_MESSAGE],
+    buffer: &'a mut MessageBuffer,
     opaque: *mut [u64; Slot::COUNT],
 ) -> Option<Message<'a>> {
     // SAFETY: plain field load.
@@ -98,7 +98,7 @@ pub fn message<'a>(
 
 /// A message in scratch memory as the shared parsers read it.
 pub struct Message<'a> {
-    buffer: &'a [u8; DNS_MESSAGE],
+    buffer: &'a MessageBuffer,
     length: usize,
     opaque: *mut [u64; Slot::COUNT],
 }
