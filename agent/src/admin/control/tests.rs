@@ -145,6 +145,8 @@ fn only_root_the_own_user_and_the_group_may_command() {
 #[test]
 fn another_user_is_refused_even_when_the_socket_is_open_to_all() {
     if !geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "this test takes root");
+        eprintln!("LEFT OUT: becoming another user takes root");
         return;
     }
     let daemon = Daemon::start();

@@ -91,29 +91,6 @@ fn each_sample_belongs_to_a_declared_family_in_either_form() {
     }
 }
 
-/// Asks Prometheus' own checker: `PROMTOOL=/path/to/promtool cargo test -- --ignored promtool`.
-#[test]
-#[ignore = "needs promtool"]
-fn promtool_accepts_the_text() {
-    use std::io::Write;
-    use std::process::{Command, Stdio};
-    let tool = std::env::var_os("PROMTOOL").unwrap_or_else(|| "promtool".into());
-    let child = Command::new(tool)
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = child.unwrap();
-    let metrics = loaded();
-    exercise(&metrics);
-    child.stdin.take().unwrap().write_all(metrics.encode(Format::Prometheus).as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let said =
-        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.trim().is_empty(), "{said}");
-}
-
 #[test]
 fn names_that_no_snapshot_holds_share_one_series() {
     let metrics = loaded();
