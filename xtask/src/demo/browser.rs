@@ -71,6 +71,8 @@ impl<'lab> Browser<'lab> {
         let mut command = self.lab.client().command("chromium", None)?;
         command
             .env("HOME", &self.home)
+            // Its singleton socket, which it leaves behind when it is killed.
+            .env("TMPDIR", &self.home)
             // In the lab everything runs as root, which Chromium's sandbox refuses.
             .args([
                 "--headless",
