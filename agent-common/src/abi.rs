@@ -9,9 +9,9 @@ use crate::domain::{DomainKey, KEY_SIZE};
 use crate::limits;
 
 /// Version of every layout in this file.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 /// Stands in the kernel object, where the loader looks for it. Ends in [`ABI_VERSION`].
-pub const ABI_TAG: &[u8; 16] = b"portcullis-abi-2";
+pub const ABI_TAG: &[u8; 16] = b"portcullis-abi-3";
 const _: () = assert!(ABI_TAG[15] == b'0' + ABI_VERSION as u8);
 
 /// `::ffff:0:0/96` as the third 32-bit word in memory.
@@ -196,6 +196,9 @@ pub struct Settings {
     pub refuse_quic: u32,
     /// One of the `GUARD_*` values.
     pub guard: u32,
+    /// Gateway: listeners of each family in the socket map; 0 when none is there yet.
+    pub gateway_listeners: u32,
+    pub gateway_reserved: u32,
 }
 
 /// Only learned addresses of selected apps are steered.
@@ -205,13 +208,31 @@ pub const GUARD_PEEK: u32 = 1;
 /// Every connection to the ports is steered.
 pub const GUARD_ALL: u32 = 2;
 
+/// Gateway: the bits of a packet's mark that are ours. Two of 32, which no program we know of uses in its rules.
+pub const GATEWAY_MARK_MASK: u32 = 0x0060_0000;
+/// The packet is for the agent's listener: a rule sends it to the table that calls every address local.
+pub const GATEWAY_MARK_STEER: u32 = 0x0020_0000;
+/// The packet is refused: a rule makes the kernel answer it with an ICMP error.
+pub const GATEWAY_MARK_REFUSE: u32 = 0x0040_0000;
+
+/// A question that a client behind the gateway sent to a DNS server: answers are believed to those who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(C)]
+pub struct Question {
+    pub client: Address,
+    pub server: Address,
+    pub client_port: u16,
+    pub reserved: u16,
+}
+
 const _: () = {
+    assert!(size_of::<Question>() == 36);
     assert!(size_of::<Address>() == 16);
     assert!(size_of::<Target>() == 16);
     assert!(size_of::<PatternKey>() == 4 + KEY_SIZE);
     assert!(size_of::<FlowKey>() == 20);
     assert!(size_of::<Flow>() == 16 + 4 + 12 + 24 + 16);
-    assert!(size_of::<Settings>() == 8 + 16 + 8 + 16 + 16 + 8);
+    assert!(size_of::<Settings>() == 8 + 16 + 8 + 16 + 16 + 8 + 8);
 };
 
 #[cfg(feature = "user")]

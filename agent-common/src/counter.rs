@@ -57,6 +57,16 @@ counters! {
     DnsUnasked = "dns-unasked",
     /// An answer gave a monitored name an address that no cloud app has: loopback, link-local, multicast.
     DnsAddressRefused = "dns-address-refused",
+    /// Gateway: a DNS answer that came from an inside interface; nothing is learned from it.
+    DnsFromInside = "dns-from-inside",
+    /// Gateway: a fragmented TCP segment, or one behind too many headers, to a steered address was dropped.
+    FragmentDropped = "fragment-dropped",
+    /// Gateway: a connection to the gateway itself, or to where it has no route.
+    NotForwarded = "not-forwarded",
+    /// Gateway: a packet of a VLAN whose own interface is not named.
+    VlanTagged = "vlan-tagged",
+    /// Gateway: the kernel did not give the packet to the agent's socket.
+    AssignFailed = "assign-failed",
 }
 
 /// Size of the counter array.

@@ -25,3 +25,13 @@ pub const TARGETS: u32 = 65_536;
 pub const PATTERNS: u32 = 65_536;
 /// Steered connections between connect() and accept().
 pub const FLOWS: u32 = 65_536;
+/// Gateway: inside interfaces. Each has two programs and four routing rules.
+pub const INSIDE_INTERFACES: u32 = 256;
+/// Gateway: listeners of both families. One a worker thread and family.
+pub const GATEWAY_LISTENERS: u32 = 1024;
+/// Gateway: questions to DNS servers that wait for their answer.
+pub const QUESTIONS: u32 = 16_384;
+/// Gateway: seconds within which an answer is believed. Resolvers give up after 5 to 30.
+pub const ANSWER_WITHIN_S: u64 = 30;
+/// Gateway: IPv6 extension headers that are followed to the transport header.
+pub const EXTENSION_HEADERS: usize = 6;

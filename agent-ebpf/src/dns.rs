@@ -7,10 +7,11 @@ use agent_common::limits::{LEARNED_GRACE_S, LEARNED_TTL_MAX_S};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::SkBuffContext;
 
-use crate::{maps, skb};
+use crate::maps;
+use crate::skb::{self, Message};
 
 pub const DNS_PORT: u16 = 53;
-const NS_PER_S: u64 = 1_000_000_000;
+pub const NS_PER_S: u64 = 1_000_000_000;
 
 #[inline(always)]
 pub fn ingress(ctx: &SkBuffContext) {
@@ -28,10 +29,16 @@ pub fn ingress(ctx: &SkBuffContext) {
         maps::count(Counter::DnsTooLong);
         return;
     };
+    learn(&message, scratch.name);
+}
+
+/// Takes the addresses of one whole message.
+#[inline(always)]
+pub fn learn(message: &Message<'_>, name: &mut NameBuffer) {
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let mut learner = Learner { apps: 0, now };
-    if let Err(Skip::Malformed) = dns::parse(&message, scratch.name, &mut learner) {
+    if let Err(Skip::Malformed) = dns::parse(message, name, &mut learner) {
         maps::count(Counter::DnsMalformed);
     }
 }

@@ -6,14 +6,17 @@
 
 mod connect;
 mod dns;
+mod gateway;
+mod gateway_dns;
+mod gateway_packet;
 mod maps;
 mod peer_name;
 mod skb;
 mod sock_ops;
 mod verdict;
 
-use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr, sock_ops};
-use aya_ebpf::programs::{SkBuffContext, SockAddrContext, SockOpsContext};
+use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr, classifier, sock_ops};
+use aya_ebpf::programs::{SkBuffContext, SockAddrContext, SockOpsContext, TcContext};
 
 #[cgroup_sock_addr(connect4)]
 pub fn pc_connect4(ctx: SockAddrContext) -> i32 {
@@ -58,6 +61,17 @@ pub fn pc_tcp_connect(ctx: SockOpsContext) -> u32 {
 pub fn pc_dns_in(ctx: SkBuffContext) -> i32 {
     dns::ingress(&ctx);
     verdict::PASS
+}
+
+#[classifier]
+pub fn pc_gateway_in(ctx: TcContext) -> i32 {
+    verdict::of_forwarded(gateway::ingress(&ctx))
+}
+
+#[classifier]
+pub fn pc_gateway_dns(ctx: TcContext) -> i32 {
+    gateway_dns::egress(&ctx);
+    verdict::NEXT
 }
 
 #[panic_handler]

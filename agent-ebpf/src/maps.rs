@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 use core::ptr::{addr_of, null_mut, read_volatile, write_volatile};
 
-use agent_common::abi::{Address, FLOW_FRESH, Flow, FlowKey, PatternKey, Settings, Target};
+use agent_common::abi::{Address, FLOW_FRESH, Flow, FlowKey, PatternKey, Question, Settings, Target};
 use agent_common::byte_source::Slot;
 use agent_common::counter::{self, Counter};
 use agent_common::dns::NameBuffer;
@@ -14,7 +14,7 @@ use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
 use aya_ebpf::helpers::{bpf_sk_storage_delete, bpf_sk_storage_get};
 use aya_ebpf::macros::{btf_map, map};
-use aya_ebpf::maps::{Array, LpmTrie, LruHashMap, PerCpuArray};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, SockMap};
 
 /// What userspace ordered: one entry.
 #[map]
@@ -41,6 +41,17 @@ static PC_OWN: SkStorage<u32> = SkStorage::new();
 /// can make a namespace of their own and answer themselves in it, from port 53, whatever they like.
 #[btf_map]
 static PC_ASKED: SkStorage<u32> = SkStorage::new();
+/// Gateway: the agent's transparent listeners, two for each worker thread (IPv4, IPv6). A socket leaves the map when it
+/// closes, so that nothing is steered to an agent that is gone.
+#[map]
+static PC_LISTENERS: SockMap = SockMap::with_max_entries(limits::GATEWAY_LISTENERS, 0);
+/// Gateway: indexes of the inside interfaces.
+#[map]
+static PC_INSIDE: HashMap<u32, u32> = HashMap::with_max_entries(limits::INSIDE_INTERFACES, 0);
+/// Gateway: questions to DNS servers with the time they passed. LRU: a flood of questions makes answers unlearned, which
+/// leaves their addresses unexplained; they are then peeked.
+#[map]
+static PC_QUESTIONS: LruHashMap<Question, u64> = LruHashMap::with_max_entries(limits::QUESTIONS, 0);
 #[map]
 static PC_COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
 /// Room for the DNS message being read, which does not fit the 512-byte stack.
@@ -82,6 +93,37 @@ pub fn target(address: &Address) -> Option<Target> {
 #[inline(always)]
 pub fn learn(address: &Address, target: &Target) -> bool {
     PC_TARGETS.insert(address, target, 0).is_ok()
+}
+
+/// The agent's transparent listener at this index of the socket map, with a reference that must be released.
+#[inline(always)]
+pub fn listener(index: u32) -> *mut c_void {
+    // SAFETY: the map is a socket map and the key a u32 on the stack.
+    unsafe {
+        bpf_map_lookup_elem(addr_of!(PC_LISTENERS) as *mut c_void, addr_of!(index) as *const c_void)
+            as *mut c_void
+    }
+}
+
+#[inline(always)]
+pub fn is_inside(interface: u32) -> bool {
+    // SAFETY: only whether the entry is there is of interest.
+    unsafe { PC_INSIDE.get(interface) }.is_some()
+}
+
+/// Remembers a question that passed the gateway.
+#[inline(always)]
+pub fn note_question(question: &Question, now: u64) {
+    if PC_QUESTIONS.insert(question, now, 0).is_err() {
+        count(Counter::StoreFailed);
+    }
+}
+
+/// When this question passed, by bpf_ktime_get_ns().
+#[inline(always)]
+pub fn asked_at(question: &Question) -> Option<u64> {
+    // SAFETY: the entry may be overwritten meanwhile; one word is read.
+    unsafe { PC_QUESTIONS.get(question) }.copied()
 }
 
 #[inline(always)]

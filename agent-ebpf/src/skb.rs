@@ -3,7 +3,9 @@
 use agent_common::byte_source::{ByteSource, Slot};
 use agent_common::limits::DNS_MESSAGE;
 use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::bindings::bpf_hdr_start_off::BPF_HDR_START_NET;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
+use aya_ebpf::helpers::generated::bpf_skb_load_bytes_relative;
 use aya_ebpf::programs::SkBuffContext;
 
 use crate::maps::{self, MessageBuffer};
@@ -94,6 +96,42 @@ pub fn message<'a>(
         bpf_skb_load_bytes(datagram.skb.cast(), datagram.payload, buffer.as_mut_ptr().cast(), length as u32)
     };
     (failed == 0).then_some(Message { buffer, length, opaque })
+}
+
+/// The same for a packet at TC: `length` bytes from `at`, counted from its network header.
+#[inline(always)]
+pub fn message_at<'a>(
+    skb: *mut __sk_buff,
+    at: u32,
+    length: usize,
+    buffer: &'a mut MessageBuffer,
+    opaque: *mut [u64; Slot::COUNT],
+) -> Option<Message<'a>> {
+    if length == 0 || length >= DNS_MESSAGE {
+        return None;
+    }
+    let length = ((maps::launder(opaque, Slot::Code, length) - 1) & (DNS_MESSAGE - 1)) + 1;
+    // SAFETY: `length` is at most the buffer's size; the helper checks the packet's bounds.
+    let failed = unsafe {
+        bpf_skb_load_bytes_relative(
+            skb.cast(),
+            at,
+            buffer.as_mut_ptr().cast(),
+            length as u32,
+            BPF_HDR_START_NET,
+        )
+    };
+    (failed == 0).then_some(Message { buffer, length, opaque })
+}
+
+/// Bytes of a packet at TC, counted from its network header: interfaces without a link layer have none before it.
+#[inline(always)]
+pub fn load_at<const N: usize>(skb: *mut __sk_buff, at: u32, into: &mut [u8; N]) -> Option<()> {
+    // SAFETY: N writable bytes; the helper checks the packet's bounds.
+    let failed = unsafe {
+        bpf_skb_load_bytes_relative(skb.cast(), at, into.as_mut_ptr().cast(), N as u32, BPF_HDR_START_NET)
+    };
+    (failed == 0).then_some(())
 }
 
 /// A message in scratch memory as the shared parsers read it.

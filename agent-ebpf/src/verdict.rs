@@ -9,6 +9,11 @@ pub const PASS: i32 = 1;
 /// The system call fails with EPERM.
 const REFUSE: i32 = 0;
 
+/// TC: the next program decides (TCX_NEXT, which is TC_ACT_UNSPEC below 6.6).
+pub const NEXT: i32 = -1;
+/// TC: the packet is dropped (TC_ACT_SHOT).
+const DROP: i32 = 2;
+
 /// What a connect or sendmsg hook found.
 #[derive(Clone, Copy)]
 pub enum Reason {
@@ -34,6 +39,30 @@ pub fn of_connect(reason: Reason) -> i32 {
         Reason::QuicRefused => {
             maps::count(Counter::QuicRefused);
             REFUSE
+        }
+    }
+}
+
+/// What was found of a packet that comes from the inside.
+#[derive(Clone, Copy)]
+pub enum Forwarded {
+    /// It goes its way; nothing is counted, this is every packet.
+    LeftAlone,
+    Counted(Counter),
+    Dropped(Counter),
+}
+
+#[inline(always)]
+pub fn of_forwarded(found: Forwarded) -> i32 {
+    match found {
+        Forwarded::LeftAlone => NEXT,
+        Forwarded::Counted(counter) => {
+            maps::count(counter);
+            NEXT
+        }
+        Forwarded::Dropped(counter) => {
+            maps::count(counter);
+            DROP
         }
     }
 }

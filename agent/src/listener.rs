@@ -54,8 +54,7 @@ impl Listeners {
         let wanted_v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), v4.port());
         let first_v6 = match bind(wanted_v6) {
             Ok(socket) => Some(socket),
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => None,
-            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => None,
+            Err(error) if is_without_v6(&error) => None,
             Err(error) => return Err(error),
         };
         let v6 = first_v6.is_some().then_some(wanted_v6);
@@ -66,6 +65,31 @@ impl Listeners {
         Ok(Self { v4, v6, per_worker })
     }
 
+    /// Transparent sockets for `workers`: they accept connections to any address, once the kernel is told which. Each has
+    /// a port of its own, because kernels before 6.6 assign no packet to a socket that shares its port.
+    pub fn bind_transparent(workers: usize) -> io::Result<Self> {
+        let any_port = |host: IpAddr| SocketAddr::new(host, 0);
+        let mut per_worker = Vec::new();
+        for _ in 0..workers.max(1) {
+            let v4 = bind_with(any_port(Ipv4Addr::LOCALHOST.into()), Port::Transparent)?;
+            let v6 = match bind_with(any_port(Ipv6Addr::LOCALHOST.into()), Port::Transparent) {
+                Ok(socket) => Some(socket),
+                Err(error) if is_without_v6(&error) => None,
+                Err(error) => return Err(error),
+            };
+            per_worker.push(Sockets { v4, v6 });
+        }
+        let first = per_worker.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let v4 = first.v4.local_addr()?;
+        let v6 = first.v6.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
+        Ok(Self { v4, v6, per_worker })
+    }
+
+    /// Each worker's sockets.
+    pub fn pairs(&self) -> impl Iterator<Item = (&std::net::TcpListener, Option<&std::net::TcpListener>)> {
+        self.per_worker.iter().map(|sockets| (&sockets.v4, sockets.v6.as_ref()))
+    }
+
     pub fn into_sockets(self) -> Vec<Sockets> {
         self.per_worker
     }
@@ -73,12 +97,33 @@ impl Listeners {
 
 /// SO_REUSEPORT spreads connections over the workers' sockets by a hash of the addresses.
 fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    bind_with(address, Port::Shared)
+}
+
+fn is_without_v6(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
+/// How a listener has its port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Port {
+    /// With the other workers' sockets.
+    Shared,
+    /// For itself, and accepting connections to any address (needs CAP_NET_ADMIN).
+    Transparent,
+}
+
+fn bind_with(address: SocketAddr, port: Port) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    match port {
+        Port::Shared => socket.set_reuse_port(true)?,
+        Port::Transparent if address.is_ipv6() => socket.set_ip_transparent_v6(true)?,
+        Port::Transparent => socket.set_ip_transparent_v4(true)?,
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

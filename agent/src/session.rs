@@ -25,6 +25,13 @@ pub struct Process {
     pub cgroup: Option<Arc<str>>,
 }
 
+impl Process {
+    /// Whether there is one on this host at all: behind a gateway the client's process is another host's.
+    pub const fn is_known(&self) -> bool {
+        self.pid.is_some()
+    }
+}
+
 /// A browser or any other program, as policies distinguish them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClientKind {
@@ -59,6 +66,7 @@ pub struct Session {
     pub app: Arc<App>,
     pub user: Arc<User>,
     pub process: Arc<Process>,
+    /// By the process. Where that is not known each request says it anew, and this is what a silent client is.
     pub kind: ClientKind,
     pub client: ClientAddr,
     pub location: LocationAddr,

@@ -137,6 +137,21 @@ impl Lab {
         Ok(side)
     }
 
+    /// What names of this lab's objects end in.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The namespace of clients and agent, and that of the origin's servers.
+    pub(crate) fn namespaces(&self) -> (&NetNs, &NetNs) {
+        (&self.host, &self.origin_side)
+    }
+
+    /// Where a client runs that lives in a namespace of its own.
+    pub(crate) fn client_in(&self, netns: PathBuf) -> Place {
+        self.place(netns, self.clients.clone())
+    }
+
     fn place(&self, netns: PathBuf, cgroup: PathBuf) -> Place {
         let mut files = vec![(self.files.path.join("resolv.conf"), resolved(Path::new("/etc/resolv.conf")))];
         // Names come from the lab's resolver alone, whatever this machine asks first (systemd-resolved, mDNS).

@@ -16,6 +16,7 @@ pub mod attachment;
 pub mod bpf;
 mod cgroup;
 pub mod client;
+pub mod gateway;
 pub mod interrupt;
 mod lab;
 mod netns;

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::{cgroup, netns};
 
 /// First parts of the names the lab gives; the id of the making process follows.
-pub(crate) const PREFIXES: [&str; 3] = ["pcHOST", "pcORIG", "pcSIDE"];
+pub(crate) const PREFIXES: [&str; 6] = ["pcHOST", "pcORIG", "pcSIDE", "pcINSA", "pcINSB", "pcINSC"];
 /// Where a lab's files are: readable for every user, unlike many a TMPDIR.
 pub(crate) const FILES: &str = "/tmp";
 

@@ -1,7 +1,6 @@
 //! The running agent as its admin side sees it: reload, look after the parts, answer the control socket.
 
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -14,16 +13,17 @@ use crate::admin::status::{
     AuthorityStatus, Constraints, DeviceStatus, PolicyStatus, ReloadStatus, Status, SteeringStatus,
 };
 use crate::catalog::HostPattern;
+use crate::config::Mode;
 use crate::diagnostic::Style;
 use crate::proxy::worker::Shared;
 use crate::record::metrics::Metrics;
 use crate::reload::{self, Fingerprint, Snapshot, Sources, Watch};
-use crate::steering::{self, KernelCounters, Steering};
+use crate::steering::{KernelCounters, Steering};
 
 pub(super) struct Live<'p> {
     shared: Arc<Shared>,
     steering: RefCell<Option<Steering>>,
-    cgroup: PathBuf,
+    mode: Mode,
     counters: Arc<KernelCounters>,
     health: Arc<Health>,
     sources: Sources,
@@ -37,7 +37,7 @@ pub(super) struct Live<'p> {
 impl<'p> Live<'p> {
     pub(super) fn new(
         shared: Arc<Shared>,
-        steering: Steering,
+        (steering, mode): (Steering, Mode),
         health: Arc<Health>,
         sources: Sources,
         seen: Fingerprint,
@@ -46,7 +46,7 @@ impl<'p> Live<'p> {
         let counters = Arc::new(steering.counters()?);
         Ok(Self {
             shared,
-            cgroup: steering.cgroup().to_owned(),
+            mode,
             steering: RefCell::new(Some(steering)),
             counters,
             health,
@@ -59,8 +59,9 @@ impl<'p> Live<'p> {
         })
     }
 
-    pub(super) fn cgroup(&self) -> &std::path::Path {
-        &self.cgroup
+    /// The attached programs and where they are.
+    pub(super) fn hooks(&self) -> Vec<String> {
+        self.steering.borrow().as_ref().map(Steering::hooks).unwrap_or_default()
     }
 
     /// Takes over the kernel's counters before a scrape.
@@ -73,11 +74,29 @@ impl<'p> Live<'p> {
         })
     }
 
-    /// Reloads when a file changed, once it no longer does.
+    /// Reloads when a file changed, once it no longer does; follows a gateway's interfaces.
     pub(super) fn look(&self) {
+        self.look_after_interfaces();
         let due = self.watch.borrow_mut().is_due(&self.sources.fingerprint());
         if due {
             self.reload("a changed file");
+        }
+    }
+
+    fn look_after_interfaces(&self) {
+        if self.mode != Mode::Gateway {
+            return;
+        }
+        if let Some(steering) = &mut *self.steering.borrow_mut() {
+            let missing = steering.look_after();
+            self.health.set(
+                Part::Steering,
+                if missing.is_empty() {
+                    Condition::Ok
+                } else {
+                    Condition::Degraded(format!("inside interfaces: {}", missing.join("; ")))
+                },
+            );
         }
     }
 
@@ -183,7 +202,13 @@ impl<'p> Live<'p> {
         }
     }
 
-    /// New connections go direct from here on.
+    /// New connections go direct from here on; running ones keep what they need.
+    pub(super) fn wind_down(&self) {
+        let steering = self.steering.borrow_mut().take();
+        *self.steering.borrow_mut() = steering.and_then(Steering::wind_down);
+    }
+
+    /// Takes away what is left.
     pub(super) fn detach(&self) {
         drop(self.steering.borrow_mut().take());
     }
@@ -191,17 +216,14 @@ impl<'p> Live<'p> {
     pub(super) fn status(&self) -> Status {
         let snapshot = self.shared.snapshot.load();
         let device = self.shared.device.load();
-        let attached = self.steering.borrow().is_some();
-        let hooks =
-            steering::PROGRAMS.iter().map(|program| format!("{program} on {}", self.cgroup.display()));
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             since: self.since,
-            mode: "host".into(),
+            mode: self.mode.name().into(),
             listener: self.pool.listening().into(),
             steering: SteeringStatus {
-                hooks: if attached { hooks.collect() } else { Vec::new() },
+                hooks: self.hooks(),
                 counters: self.counters.read().into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
             },
             policies: PolicyStatus {
@@ -264,9 +286,10 @@ pub(super) fn authority_condition(expires_soon: bool, outgrown: &[String]) -> Co
 fn warn_of_restart(before: &Snapshot, after: &Snapshot) {
     let (old, new) = (&before.config, &after.config);
     let changed = [
-        ("[steering] mode, guard, quic, cgroup or listen", {
+        ("[steering] mode, guard, quic, cgroup, interfaces, dial or listen", {
             let (a, b) = (&old.steering, &new.steering);
             (a.mode, a.guard, a.quic, &a.cgroup, a.listen) != (b.mode, b.guard, b.quic, &b.cgroup, b.listen)
+                || (&a.interfaces, a.dial) != (&b.interfaces, b.dial)
         }),
         ("[metrics] listen", old.metrics != new.metrics),
         ("[paths]", old.paths != new.paths),

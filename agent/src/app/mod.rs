@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin::health::{Condition, Health, Part};
 use crate::admin::{control, http};
 use crate::catalog::HostPattern;
-use crate::config::{Guard, Mode, Quic, UpstreamRoots};
+use crate::config::{self, Dial, Guard, Mode, Quic, UpstreamRoots};
 use crate::diagnostic::Diagnostic;
 use crate::http::h1::Limits;
 use crate::identity::Identity;
@@ -31,7 +31,7 @@ use crate::record::Recorder;
 use crate::record::activity_log::{ActivityLog, Opened};
 use crate::record::metrics::Metrics;
 use crate::reload::{self, Snapshot, Sources};
-use crate::steering::{self, Steering};
+use crate::steering::{self, GatewayOptions, Steering};
 use crate::tls::{self, Authority, AuthorityEvent, ClientSide, OriginConnector, RootsSource};
 use live::Live;
 
@@ -73,7 +73,8 @@ pub fn run(config: Option<PathBuf>, mode: Option<Mode>) -> Result<(), Fault> {
     let snapshot = reload::compile(&texts, 1).map_err(Fault::Configuration)?;
     check_available(&snapshot, mode)?;
     tls::install_provider();
-    let built = build(snapshot).map_err(Fault::Failed)?;
+    let mode = mode.unwrap_or(snapshot.config.steering.mode);
+    let built = build(snapshot, mode).map_err(Fault::Failed)?;
     serve(built, sources, fingerprint).map_err(Fault::Failed)
 }
 
@@ -81,7 +82,17 @@ pub fn run(config: Option<PathBuf>, mode: Option<Mode>) -> Result<(), Fault> {
 fn check_available(snapshot: &Snapshot, mode: Option<Mode>) -> Result<(), Fault> {
     let steering = &snapshot.config.steering;
     let mode = mode.unwrap_or(steering.mode);
-    if mode != Mode::Host {
+    if let Some(missing) = steering.missing_for(mode) {
+        return Err(Fault::Unavailable(format!(
+            "{missing}: name the inside interfaces of this gateway there"
+        )));
+    }
+    if mode == Mode::Gateway && steering.dial == Dial::Client {
+        return Err(Fault::Unavailable(
+            "[steering] dial = \"client\" is not in this version: set it to \"gateway\"".into(),
+        ));
+    }
+    if mode == Mode::Explicit {
         return Err(Fault::Unavailable(format!(
             "[steering] mode = \"{}\" is not in this version: set it to \"host\"",
             format!("{mode:?}").to_lowercase()
@@ -109,9 +120,10 @@ struct Built {
     health: Arc<Health>,
     host: posture::Host,
     workers: usize,
+    mode: Mode,
 }
 
-fn build(snapshot: Snapshot) -> Result<Built> {
+fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let config = snapshot.config.clone();
     let health = Arc::new(Health::default());
     private_directory(&config.paths.state, 0o700)?;
@@ -130,22 +142,8 @@ fn build(snapshot: Snapshot) -> Result<Built> {
     let device = host.unknown(&config.device, "the device state has not been read yet");
 
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let listeners = Listeners::bind(config.steering.listen, workers)
-        .with_context(|| format!("binding the listener {}", config.steering.listen))?;
+    let (listeners, mut steering) = steer(&config.steering, mode, workers)?;
     health.set(Part::Listener, Condition::Ok);
-
-    let mut steering = Steering::start(&steering::Options {
-        cgroup: config.steering.cgroup.clone(),
-        listener_v4: listeners.v4,
-        listener_v6: listeners.v6,
-        refuse_quic: config.steering.quic == Quic::Refuse,
-        guard: match config.steering.guard {
-            Guard::Off | Guard::Sni => steering::Guard::Off,
-            Guard::Peek => steering::Guard::Unexplained,
-            Guard::All => steering::Guard::All,
-        },
-    })
-    .context("starting steering")?;
     steering.apply(&orders::of(&snapshot)).context("telling the kernel what to steer")?;
     health.set(Part::Steering, Condition::Ok);
     health.set(Part::Policies, Condition::Ok);
@@ -162,12 +160,44 @@ fn build(snapshot: Snapshot) -> Result<Built> {
         peek: tls::PeekDeadlines::default(),
     });
     live::load_metrics(&shared);
-    Ok(Built { shared, steering, listeners, health, host, workers })
+    Ok(Built { shared, steering, listeners, health, host, workers, mode })
+}
+
+/// Listeners and programs of the mode.
+fn steer(settings: &config::Steering, mode: Mode, workers: usize) -> Result<(Listeners, Steering)> {
+    let refuse_quic = settings.quic == Quic::Refuse;
+    let guard = match settings.guard {
+        Guard::Off | Guard::Sni => steering::Guard::Off,
+        Guard::Peek => steering::Guard::Unexplained,
+        Guard::All => steering::Guard::All,
+    };
+    if mode == Mode::Gateway {
+        for fault in steering::gateway::forwarding_faults() {
+            tracing::warn!("{fault}");
+        }
+        let listeners = Listeners::bind_transparent(workers)
+            .context("binding transparent listeners (needs CAP_NET_ADMIN)")?;
+        let interfaces = settings.interfaces.clone();
+        let options = GatewayOptions { interfaces, refuse_quic, guard };
+        let steering = Steering::start_gateway(&options, listeners.pairs()).context("starting steering")?;
+        return Ok((listeners, steering));
+    }
+    let listeners = Listeners::bind(settings.listen, workers)
+        .with_context(|| format!("binding the listener {}", settings.listen))?;
+    let steering = Steering::start(&steering::Options {
+        cgroup: settings.cgroup.clone(),
+        listener_v4: listeners.v4,
+        listener_v6: listeners.v6,
+        refuse_quic,
+        guard,
+    })
+    .context("starting steering")?;
+    Ok((listeners, steering))
 }
 
 /// The admin side runs on the calling thread, apart from the workers, so that a scrape cannot slow traffic.
 fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Result<()> {
-    let Built { shared, steering, listeners, health, host, workers } = built;
+    let Built { shared, steering, listeners, health, host, workers, mode } = built;
     let pool = workers::start(&shared, &steering, listeners, DRAIN)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let config = shared.snapshot.load().config.clone();
@@ -175,7 +205,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let metrics_listener = tokio::net::TcpListener::bind(config.metrics.listen)
             .await
             .with_context(|| format!("binding [metrics] listen = \"{}\"", config.metrics.listen))?;
-        let live = Live::new(shared.clone(), steering, health.clone(), sources, fingerprint, &pool)?;
+        let live = Live::new(shared.clone(), (steering, mode), health.clone(), sources, fingerprint, &pool)?;
         let shown = http::Shown {
             metrics: shared.recorder.metrics.clone(),
             health: health.clone(),
@@ -197,7 +227,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let mut look = tokio::time::interval(reload::LOOK_EVERY);
         let mut tick = tokio::time::interval(TICK);
         sd_notify::notify(&[NotifyState::Ready]).context("telling the service manager")?;
-        tracing::info!(workers, cgroup = %live.cgroup().display(), "ready");
+        tracing::info!(workers, mode = mode.name(), hooks = ?live.hooks(), "ready");
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -214,8 +244,9 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         tracing::info!("stopping: new connections go direct");
         // Detached first: a connection made from here on never meets a listener that is about to close.
-        live.detach();
+        live.wind_down();
         pool.stop().await;
+        live.detach();
         scrapes.abort();
         for task in [control_task, posture_task] {
             task.abort();

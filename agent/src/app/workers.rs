@@ -43,7 +43,7 @@ pub(super) fn start(
     let most = listener::connections_each(descriptors()?, sockets.len());
     tracing::info!(most, "connections that each worker serves at a time");
     for (index, sockets) in sockets.into_iter().enumerate() {
-        let flows = steering.flows()?;
+        let arrivals = steering.arrivals()?;
         let own = steering.own_sockets()?;
         let shared = shared.clone();
         let mut stopped = stopped.clone();
@@ -51,7 +51,7 @@ pub(super) fn start(
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let dialer = Dialer::new(own, shared.deadlines.connect);
             let shares = Shares::new(most.div_ceil(SHARE));
-            let worker = Rc::new(Worker { shared, flows: RefCell::new(flows), dialer, shares });
+            let worker = Rc::new(Worker { shared, arrivals: RefCell::new(arrivals), dialer, shares });
             let stop = async move {
                 // A sender that is gone is a stop, too.
                 let _ = stopped.wait_for(|stop| *stop).await;

@@ -16,6 +16,8 @@ use crate::http::head::{RequestHead, ResponseHead};
 use crate::session::ClientKind;
 use content_type::Declared;
 
+pub use requester::claimed_kind;
+
 /// The kinds of activity that are recorded and that policies name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ActivityType {

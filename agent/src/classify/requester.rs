@@ -86,3 +86,12 @@ fn by_accept(request: &RequestHead) -> Requester {
         Requester::Fetch
     }
 }
+
+/// What the client says it is. Browsers say it twice, and recordings often keep only one of the two: in User-Agent, and
+/// with Fetch Metadata, which no other kind of program sends by itself.
+pub fn claimed_kind(request: &RequestHead) -> ClientKind {
+    let fields = request.fields();
+    let named = fields.get("user-agent").is_some_and(|agent| agent.starts_with(b"Mozilla/"));
+    let metadata = ["sec-fetch-mode", "sec-fetch-dest"].iter().any(|name| fields.get(name).is_some());
+    if named || metadata { ClientKind::Browser } else { ClientKind::Native }
+}

@@ -8,7 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Config, Device, Fail, Guard, Identity, MAX_PORTS, Mode, Posture, Quic, Steering, Tls, UpstreamRoots,
+    Config, Device, Dial, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS, Mode, Posture, Quic, Steering,
+    Tls, UpstreamRoots,
 };
 use crate::catalog::HostPattern;
 use crate::diagnostic::SourceFile;
@@ -17,7 +18,8 @@ use crate::policy::Networks;
 
 const FILE_KEYS: &[&str] =
     &["steering", "tls", "device", "identity", "networks", "activity", "metrics", "console", "paths"];
-const STEERING_KEYS: &[&str] = &["mode", "guard", "ports", "quic", "fail", "cgroup", "interfaces", "listen"];
+const STEERING_KEYS: &[&str] =
+    &["mode", "guard", "ports", "quic", "fail", "cgroup", "interfaces", "dial", "listen"];
 const TLS_KEYS: &[&str] = &["upstream_roots", "bypass"];
 const DEVICE_KEYS: &[&str] = &["posture", "file", "command", "every", "deadline", "tags"];
 const IDENTITY_KEYS: &[&str] = &["groups"];
@@ -31,6 +33,7 @@ const GUARDS: [(&str, Guard); 4] =
     [("peek", Guard::Peek), ("sni", Guard::Sni), ("all", Guard::All), ("off", Guard::Off)];
 const QUICS: [(&str, Quic); 2] = [("refuse", Quic::Refuse), ("pass", Quic::Pass)];
 const FAILS: [(&str, Fail); 2] = [("closed", Fail::Closed), ("open", Fail::Open)];
+const DIALS: [(&str, Dial); 2] = [("gateway", Dial::Gateway), ("client", Dial::Client)];
 const POSTURES: [(&str, Posture); 3] =
     [("checks", Posture::Checks), ("file", Posture::File), ("command", Posture::Command)];
 
@@ -70,7 +73,8 @@ fn steering(table: &Table<'_>, steering: &mut Steering) {
     table.set("quic", &mut steering.quic, |v| v.choice(&QUICS));
     table.set("fail", &mut steering.fail, |v| v.choice(&FAILS));
     table.set("cgroup", &mut steering.cgroup, |v| path(v).map(Some));
-    table.set("interfaces", &mut steering.interfaces, |v| Some(distinct(v, interface)));
+    table.set("interfaces", &mut steering.interfaces, interfaces);
+    table.set("dial", &mut steering.dial, |v| v.choice(&DIALS));
     table.set("listen", &mut steering.listen, listen);
     if let (Some(missing), Some(mode)) = (steering.missing_for(steering.mode), table.get("mode")) {
         // A list with a bad name in it has been complained about.
@@ -174,6 +178,15 @@ fn distinct<'a, T: PartialEq>(list: &Value<'a>, read: impl Fn(&Value<'a>) -> Opt
 
 fn word(value: &Value<'_>) -> Option<Arc<str>> {
     value.name().map(Arc::from)
+}
+
+fn interfaces(value: &Value<'_>) -> Option<Vec<Arc<str>>> {
+    let interfaces = distinct(value, interface);
+    if interfaces.len() > MAX_INTERFACES {
+        value.complain(Fault::new(format!("at most {MAX_INTERFACES} interfaces can be looked at")));
+        return None;
+    }
+    Some(interfaces)
 }
 
 fn interface(value: &Value<'_>) -> Option<Arc<str>> {

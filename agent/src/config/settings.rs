@@ -9,6 +9,8 @@ use std::time::Duration;
 use crate::catalog::HostPattern;
 use crate::policy::Networks;
 
+/// Most inside interfaces of a gateway: what the kernel's map of them holds.
+pub const MAX_INTERFACES: usize = agent_common::limits::INSIDE_INTERFACES as usize;
 /// Most ports that are looked at: the kernel compares them one by one.
 pub const MAX_PORTS: usize = 8;
 
@@ -37,8 +39,9 @@ pub struct Steering {
     pub fail: Fail,
     /// Where the hooks attach; `None`: found by the agent.
     pub cgroup: Option<PathBuf>,
-    /// The inside interfaces of a gateway.
+    /// The inside interfaces of a gateway: at most [`MAX_INTERFACES`].
     pub interfaces: Vec<Arc<str>>,
+    pub dial: Dial,
     /// The agent's listener; in explicit mode the proxy's address.
     pub listen: SocketAddr,
 }
@@ -53,6 +56,7 @@ impl Default for Steering {
             fail: Fail::Closed,
             cgroup: None,
             interfaces: Vec::new(),
+            dial: Dial::Gateway,
             listen: local(0),
         }
     }
@@ -77,6 +81,26 @@ pub enum Mode {
     Gateway,
     /// CONNECT proxy, no privileges.
     Explicit,
+}
+
+impl Mode {
+    /// As the settings write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Mode::Host => "host",
+            Mode::Gateway => "gateway",
+            Mode::Explicit => "explicit",
+        }
+    }
+}
+
+/// Whose address origins see of the connections that a gateway's agent makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dial {
+    /// The gateway's own.
+    Gateway,
+    /// The client's.
+    Client,
 }
 
 /// What happens with addresses that no DNS answer explains.

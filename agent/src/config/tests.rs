@@ -60,6 +60,7 @@ quic = "pass"
 fail = "open"
 cgroup = "/sys/fs/cgroup/unified"
 interfaces = ["lan0", "lan1"]
+dial = "client"
 listen = "[::1]:3128"
 [tls]
 upstream_roots = "/etc/roots.pem"
@@ -94,6 +95,7 @@ run = "/tmp/r"
     assert_eq!(steering.ports, [8443]);
     assert_eq!(steering.cgroup.as_deref().and_then(|p| p.to_str()), Some("/sys/fs/cgroup/unified"));
     assert_eq!(steering.interfaces, ["lan0".into(), "lan1".into()]);
+    assert_eq!(steering.dial, Dial::Client);
     assert_eq!(steering.listen.to_string(), "[::1]:3128");
     assert_eq!(config.tls.upstream_roots, UpstreamRoots::File("/etc/roots.pem".into()));
     assert_eq!(

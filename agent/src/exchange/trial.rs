@@ -6,13 +6,12 @@ use std::sync::Arc;
 use super::Record;
 use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
 use crate::catalog::Catalog;
-use crate::classify::Classification;
+use crate::classify::{self, Classification};
 use crate::diagnostic::{Diagnostic, SourceFile};
 use crate::http::h1::{Framing, response_body};
-use crate::http::head::RequestHead;
 use crate::policy::decision::Decision;
 use crate::policy::{PolicySet, References};
-use crate::session::{ClientKind, Device, Process, Session, User};
+use crate::session::{Device, Process, Session, User};
 
 /// Policies and the circumstances under which they are asked.
 #[derive(Debug, Clone)]
@@ -56,7 +55,7 @@ impl Trial {
             app: self.catalog.lookup(&record.host)?.clone(),
             user: self.user.clone(),
             process: Arc::new(Process::default()),
-            kind: claimed_kind(&record.request),
+            kind: classify::claimed_kind(&record.request),
             client: ClientAddr(address),
             location: LocationAddr(NOWHERE),
             original_dst: OriginalDst(address),
@@ -68,13 +67,4 @@ impl Trial {
         };
         Some(self.policies.evaluate(&session, &self.device, class, size))
     }
-}
-
-/// What the client says it is. Browsers say it twice, and recordings often keep only one of the two: in User-Agent, and
-/// with Fetch Metadata, which no other kind of program sends by itself.
-fn claimed_kind(request: &RequestHead) -> ClientKind {
-    let fields = request.fields();
-    let named = fields.get("user-agent").is_some_and(|agent| agent.starts_with(b"Mozilla/"));
-    let metadata = ["sec-fetch-mode", "sec-fetch-dest"].iter().any(|name| fields.get(name).is_some());
-    if named || metadata { ClientKind::Browser } else { ClientKind::Native }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
+use super::share::Holder;
 use super::untouched::{abort, log_failure, untouched};
 use super::worker::{Accepted, Worker};
 use super::{inspect, late, plain};
@@ -36,9 +37,13 @@ enum Wish {
 /// Serves one accepted connection to its end.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, listener_port: u16) {
     let mut guard = ConnectionGuard::begin(&worker.shared.recorder.metrics);
-    let taken = worker.flows.borrow_mut().take(client, listener_port);
-    let flow = match taken {
-        Ok(flow) => flow,
+    let taken = match stream.local_addr() {
+        Ok(local) => worker.arrivals.borrow_mut().take(client, local, listener_port),
+        // Reset before it was accepted.
+        Err(_) => return,
+    };
+    let arrival = match taken {
+        Ok(arrival) => arrival,
         Err(miss) => {
             // Nobody is dialled for a connection that the kernel did not steer.
             if let FlowMiss::Kernel(_) = miss {
@@ -49,14 +54,23 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, li
             return;
         }
     };
-    let Some(_share) = worker.shares.take(flow.uid) else {
+    let holder = match &arrival.owner {
+        Some(flow) => Holder::User(flow.uid),
+        None => Holder::of_host(client.ip()),
+    };
+    let Some(_share) = worker.shares.take(holder) else {
         // Counted as refused. Not logged: it comes in floods.
-        tracing::debug!(%client, uid = flow.uid, "refused: the user holds a full share of the connections");
+        tracing::debug!(%client, ?holder, "refused: the client holds a full share of the connections");
         abort(stream);
         return;
     };
-    let original_dst = OriginalDst(flow.original_dst());
-    let accepted = Accepted { stream, client: ClientAddr(client), original_dst, flow };
+    let accepted = Accepted {
+        stream,
+        client: ClientAddr(client),
+        original_dst: OriginalDst(arrival.original_dst),
+        unexplained: arrival.unexplained,
+        owner: arrival.owner,
+    };
     route(&worker, accepted, &mut guard).await;
 }
 
@@ -64,7 +78,7 @@ async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &mut Connecti
     // Heads and small bodies must not wait for each other's acknowledgements.
     let _ = accepted.stream.set_nodelay(true);
     let peeked = tls::peek(&mut accepted.stream, worker.shared.peek).await;
-    let unexplained = accepted.flow.is_unexplained();
+    let unexplained = accepted.unexplained;
     if unexplained && matches!(&peeked, Peeked::TimedOut { bytes } if bytes.is_empty()) {
         return late::serve(worker, accepted, guard).await;
     }

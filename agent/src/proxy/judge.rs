@@ -50,9 +50,16 @@ impl<'a> Judge<'a> {
         let snapshot = self.shared.snapshot.load();
         let device = self.shared.device.load();
         let begun = Instant::now();
-        let session = self.session;
+        let claiming;
+        let session = if self.session.process.is_known() {
+            self.session
+        } else {
+            // The process decides where it is known; here the client's own word is all there is.
+            claiming = Session { kind: classify::claimed_kind(request), ..self.session.clone() };
+            &claiming
+        };
         let mut exchange = Exchange::new(request, response, &session.server_name);
-        exchange.client = Some(session.kind);
+        exchange.client = session.process.is_known().then_some(session.kind);
         let class = classify::classify(&exchange);
         let size = match response_body(response, request.method()) {
             Ok(Framing::Length(size)) => Some(size),

@@ -31,7 +31,7 @@ pub(super) async fn plain(
 ) {
     let shared = &worker.shared;
     let early = Early::of(&accepted);
-    let unexplained = accepted.flow.is_unexplained();
+    let unexplained = accepted.unexplained;
     let Accepted { stream, client: client_addr, original_dst, .. } = accepted;
     let mut client = Side::new(stream);
     client.input = Input::with_bytes(bytes);

@@ -15,15 +15,20 @@ use crate::session::{Process, Session, User};
 /// What must be asked at once: a short-lived process takes it along.
 pub(super) struct Early {
     process: Process,
-    uid: u32,
+    /// `None` where the client is another host.
+    uid: Option<u32>,
 }
 
 impl Early {
     pub(super) fn of(accepted: &Accepted) -> Self {
-        Self { process: owner::process_of(&accepted.flow), uid: accepted.flow.uid }
+        match &accepted.owner {
+            Some(flow) => Self { process: owner::process_of(flow), uid: Some(flow.uid) },
+            None => Self { process: Process::default(), uid: None },
+        }
     }
 
-    /// The whole session, once the origin is connected: named locations go by the local address that reaches it.
+    /// The whole session, once the origin is connected: named locations go by the local address that reaches it, and on a
+    /// gateway by the client's.
     pub(super) async fn session(
         self,
         worker: &Rc<Worker>,
@@ -32,9 +37,15 @@ impl Early {
         (client, original_dst): (ClientAddr, OriginalDst),
         origin: &TcpStream,
     ) -> Session {
-        let user = worker.shared.identity.user(self.uid).await;
+        let user = match self.uid {
+            Some(uid) => worker.shared.identity.user(uid).await,
+            None => Arc::default(),
+        };
         let snapshot = worker.shared.snapshot.load();
-        let location = origin.local_addr().map_or(client.0.ip(), |local| local.ip());
+        let location = match self.uid {
+            Some(_) => origin.local_addr().map_or(client.0.ip(), |local| local.ip()),
+            None => client.0.ip(),
+        };
         Session {
             app,
             user: with_extra_groups(user, &snapshot.config),

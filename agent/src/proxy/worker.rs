@@ -16,7 +16,7 @@ use crate::identity::Identity;
 use crate::posture;
 use crate::record::Recorder;
 use crate::reload;
-use crate::steering::Flows;
+use crate::steering::Arrivals;
 use crate::tls::{ClientSide, OriginConnector, PeekDeadlines};
 
 /// What all workers share. Everything in it is read without a lock that another core holds.
@@ -35,7 +35,7 @@ pub struct Shared {
 /// One worker thread's own things.
 pub struct Worker {
     pub shared: Arc<Shared>,
-    pub flows: RefCell<Flows>,
+    pub arrivals: RefCell<Arrivals>,
     pub dialer: Dialer,
     pub shares: Shares,
 }
@@ -45,5 +45,8 @@ pub struct Accepted {
     pub stream: TcpStream,
     pub client: ClientAddr,
     pub original_dst: OriginalDst,
-    pub flow: Flow,
+    /// No DNS answer explains the address: it was steered to be looked at.
+    pub unexplained: bool,
+    /// Who made it, where the kernel knows: a gateway sees other hosts' connections.
+    pub owner: Option<Flow>,
 }

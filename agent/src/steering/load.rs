@@ -34,7 +34,7 @@ const ATTACH_ORDER: [(&str, Hook); 8] = [
 ];
 
 /// Names of the attached programs, for `status`.
-pub const PROGRAMS: [&str; 8] = {
+pub(super) const PROGRAMS: [&str; 8] = {
     let mut names = [""; 8];
     let mut i = 0;
     while i < names.len() {
@@ -44,7 +44,8 @@ pub const PROGRAMS: [&str; 8] = {
     names
 };
 
-pub(super) fn load() -> Result<Ebpf> {
+/// Makes the maps; those that host mode has no use for take no memory there.
+pub(super) fn load(gateway: bool) -> Result<Ebpf> {
     if EMBEDDED.is_empty() {
         bail!(
             "this build has no kernel programs, so it cannot steer: build with `cargo xtask build`, or set \
@@ -58,9 +59,13 @@ pub(super) fn load() -> Result<Ebpf> {
             String::from_utf8_lossy(ABI_TAG)
         );
     }
-    EbpfLoader::new()
-        .load(EMBEDDED)
-        .context("loading the kernel object (needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)")
+    let mut loader = EbpfLoader::new();
+    if !gateway {
+        for map in ["PC_LISTENERS", "PC_INSIDE", "PC_QUESTIONS"] {
+            loader.map_max_entries(map, 1);
+        }
+    }
+    loader.load(EMBEDDED).context("loading the kernel object (needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)")
 }
 
 pub(super) fn attach(ebpf: &mut Ebpf, cgroup: &Path) -> Result<()> {

@@ -1,15 +1,19 @@
 //! The kernel side from userspace: load and attach the programs, tell them what to steer, learn where a steered
 //! connection was going. The only place that knows aya.
 
+mod arrival;
+mod clock;
 mod counters;
 mod flow;
+pub mod gateway;
 mod load;
 mod namespace;
 mod patterns;
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use agent_common::abi::{ABI_VERSION, Address, GUARD_ALL, GUARD_OFF, GUARD_PEEK, Settings};
 use agent_common::limits::STEERED_PORTS;
@@ -19,9 +23,10 @@ use aya::maps::{Array, MapData};
 
 use crate::catalog::HostPattern;
 
+pub use arrival::{Arrival, Arrivals};
 pub use counters::KernelCounters;
 pub use flow::{FlowMiss, Flows, OwnSockets};
-pub use load::PROGRAMS;
+pub use gateway::GatewayOptions;
 
 /// What steering needs to know to start.
 #[derive(Debug, Clone)]
@@ -44,6 +49,16 @@ pub enum Guard {
     All,
 }
 
+impl Guard {
+    const fn word(self) -> u32 {
+        match self {
+            Guard::Off => GUARD_OFF,
+            Guard::Unexplained => GUARD_PEEK,
+            Guard::All => GUARD_ALL,
+        }
+    }
+}
+
 /// What the kernel is to steer, from one snapshot of catalog and policies.
 #[derive(Debug, Default)]
 pub struct Orders {
@@ -61,8 +76,17 @@ pub struct Steering {
     settings_map: Array<MapData, Settings>,
     patterns: patterns::Patterns,
     app_bits: patterns::AppBits,
-    cgroup: PathBuf,
+    /// What the workers of a gateway take a selected app by.
+    steer_apps: Arc<AtomicU64>,
+    // Before the object: its programs are detached first.
+    place: Place,
     ebpf: Ebpf,
+}
+
+/// Where the programs are attached.
+enum Place {
+    Cgroup(PathBuf),
+    Gateway(gateway::Gateway),
 }
 
 impl Steering {
@@ -74,7 +98,7 @@ impl Steering {
             Some(path) => path.clone(),
             None => cgroup2_root().context("looking for the cgroup v2 hierarchy")?,
         };
-        let mut ebpf = load::load()?;
+        let mut ebpf = load::load(false)?;
         let settings_map = Array::try_from(load::take_map(&mut ebpf, "PC_SETTINGS")?)?;
         let patterns = patterns::Patterns::new(load::take_map(&mut ebpf, "PC_PATTERNS")?)?;
         let settings = Settings {
@@ -85,19 +109,81 @@ impl Steering {
             listener_v6: options.listener_v6.map(|a| Address::from_ip(a.ip()).words()).unwrap_or_default(),
             listener_port_v6: options.listener_v6.map(|a| a.port()).unwrap_or_default(),
             refuse_quic: options.refuse_quic.into(),
-            guard: match options.guard {
-                Guard::Off => GUARD_OFF,
-                Guard::Unexplained => GUARD_PEEK,
-                Guard::All => GUARD_ALL,
-            },
+            guard: options.guard.word(),
             ..Settings::default()
         };
-        let mut steering =
-            Self { settings, settings_map, patterns, app_bits: patterns::AppBits::default(), cgroup, ebpf };
+        let mut steering = Self {
+            settings,
+            settings_map,
+            patterns,
+            app_bits: patterns::AppBits::default(),
+            steer_apps: Arc::default(),
+            place: Place::Cgroup(cgroup.clone()),
+            ebpf,
+        };
         // Disabled until the orders are in: the programs are attached one after the other and must not half-work.
         steering.write_settings()?;
-        load::attach(&mut steering.ebpf, &steering.cgroup)?;
+        load::attach(&mut steering.ebpf, &cgroup)?;
         Ok(steering)
+    }
+
+    /// The same for a gateway: programs on its inside interfaces, and routing rules. `listeners` are transparent ones, a
+    /// pair for each worker.
+    ///
+    /// Fails when the kernel refuses a program or a rule, or when no inside interface is there; nothing stays behind then.
+    pub fn start_gateway<'a>(
+        options: &GatewayOptions,
+        listeners: impl Iterator<Item = (&'a TcpListener, Option<&'a TcpListener>)>,
+    ) -> Result<Self> {
+        let mut ebpf = load::load(true)?;
+        let mut settings_map = Array::try_from(load::take_map(&mut ebpf, "PC_SETTINGS")?)?;
+        let patterns = patterns::Patterns::new(load::take_map(&mut ebpf, "PC_PATTERNS")?)?;
+        let mut settings = Settings {
+            abi_version: ABI_VERSION,
+            refuse_quic: options.refuse_quic.into(),
+            guard: options.guard.word(),
+            ..Settings::default()
+        };
+        // Disabled until the orders are in, as on a host.
+        settings_map.set(0, settings, 0).context("writing the settings map")?;
+        let (gateway, pairs) = gateway::Gateway::start(&mut ebpf, &options.interfaces, listeners)?;
+        settings.gateway_listeners = pairs;
+        Ok(Self {
+            settings,
+            settings_map,
+            patterns,
+            app_bits: patterns::AppBits::default(),
+            steer_apps: Arc::default(),
+            place: Place::Gateway(gateway),
+            ebpf,
+        })
+    }
+
+    /// Attaches to interfaces of a gateway that came or came back; says which are missing, and why.
+    pub fn look_after(&mut self) -> Vec<String> {
+        match &mut self.place {
+            Place::Cgroup(_) => Vec::new(),
+            Place::Gateway(gateway) => {
+                gateway.look_after(&mut self.ebpf);
+                gateway.missing()
+            }
+        }
+    }
+
+    /// New connections go direct from here on. `Some`: what running connections still need, to be dropped after them. On
+    /// a host that is nothing; on a gateway their packets reach the agent only as long as the programs are attached.
+    pub fn wind_down(mut self) -> Option<Self> {
+        if let Place::Cgroup(_) = self.place {
+            return None;
+        }
+        self.settings.steer_apps = 0;
+        match self.write_settings() {
+            Ok(()) => Some(self),
+            Err(error) => {
+                tracing::warn!("steering could not be wound down: {error:#}");
+                None
+            }
+        }
     }
 
     /// Makes the kernel steer what one snapshot of catalog and policies asks for.
@@ -105,6 +191,7 @@ impl Steering {
         self.patterns.replace(&orders.patterns, &mut self.app_bits)?;
         self.settings.steer_apps =
             orders.selected.iter().fold(0, |bits, app| bits | self.app_bits.bit_of(app));
+        self.steer_apps.store(self.settings.steer_apps, Ordering::Relaxed);
         self.settings.ports = [0; STEERED_PORTS];
         for (to, port) in self.settings.ports.iter_mut().zip(&orders.ports) {
             *to = *port;
@@ -117,9 +204,15 @@ impl Steering {
         self.settings_map.set(0, self.settings, 0).context("writing the settings map")
     }
 
-    /// A handle for one worker thread: records of steered connections.
-    pub fn flows(&self) -> Result<Flows> {
-        Flows::new(load::map_data(&self.ebpf, "PC_FLOWS")?)
+    /// A handle for one worker thread: where accepted connections were going.
+    pub fn arrivals(&self) -> Result<Arrivals> {
+        Ok(match self.place {
+            Place::Cgroup(_) => Arrivals::Host(Flows::new(load::map_data(&self.ebpf, "PC_FLOWS")?)?),
+            Place::Gateway(_) => Arrivals::Gateway(gateway::Destinations::new(
+                load::map_data(&self.ebpf, "PC_TARGETS")?,
+                self.steer_apps.clone(),
+            )?),
+        })
     }
 
     /// A handle for one worker thread: marks the agent's own sockets.
@@ -132,9 +225,14 @@ impl Steering {
         KernelCounters::new(load::map_data(&self.ebpf, "PC_COUNTERS")?)
     }
 
-    /// Where the programs are attached.
-    pub fn cgroup(&self) -> &Path {
-        &self.cgroup
+    /// The attached programs and where they are, for people.
+    pub fn hooks(&self) -> Vec<String> {
+        match &self.place {
+            Place::Cgroup(cgroup) => {
+                load::PROGRAMS.iter().map(|program| format!("{program} on {}", cgroup.display())).collect()
+            }
+            Place::Gateway(gateway) => gateway.hooks(),
+        }
     }
 }
 

@@ -1,0 +1,317 @@
+//! Packets that come from the inside: TCP to steered addresses goes to the agent's transparent listener, QUIC to the
+//! addresses of selected apps is refused.
+//!
+//! A packet for the agent is given its socket (bpf_sk_assign, Linux 5.7) and a mark; a routing rule for the mark sends it
+//! to local delivery, so that the accepted socket's own address is the original destination. A refused packet gets
+//! another mark, and a rule that makes the kernel answer with an ICMP error: a client is told at once.
+
+use core::mem::zeroed;
+
+use agent_common::abi::{
+    Address, GATEWAY_MARK_MASK, GATEWAY_MARK_REFUSE, GATEWAY_MARK_STEER, GUARD_ALL, GUARD_OFF, Settings,
+};
+use agent_common::counter::Counter;
+use agent_common::limits::GATEWAY_LISTENERS;
+use aya_ebpf::bindings::{
+    __sk_buff, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
+    bpf_fib_lookup as FibLookup, bpf_sock_tuple,
+};
+use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_sk_assign, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie};
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_sk_release};
+use aya_ebpf::programs::TcContext;
+
+use crate::dns::DNS_PORT;
+use crate::gateway_packet::{self as packet, Packet, TCP, UDP};
+use crate::skb::load_at;
+use crate::verdict::Forwarded;
+use crate::{gateway_dns, maps};
+
+const QUIC_PORT: u16 = 443;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+/// enum bpf_tcp_state
+const TIME_WAIT: u32 = 6;
+const LISTEN: u32 = 10;
+const FIN_RST_SYN_ACK: u8 = 0x17;
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+/// Bits of a VLAN's number in its tag; 0 is a priority alone.
+const VLAN_ID: u32 = 0x0fff;
+/// The network namespace the interface is in.
+const CURRENT_NETNS: u64 = u64::MAX;
+
+#[inline(always)]
+pub fn ingress(ctx: &TcContext) -> Forwarded {
+    let skb = ctx.skb.skb;
+    let Some(settings) = maps::settings() else { return Forwarded::LeftAlone };
+    // The network header and two ports are all that is read of most packets.
+    let Some(packet) = packet::read(skb) else { return Forwarded::LeftAlone };
+    if packet.obscure {
+        return unfollowed(settings, &packet);
+    }
+    if packet.protocol != TCP && packet.protocol != UDP {
+        return Forwarded::LeftAlone;
+    }
+    let mut ports = [0u8; 4];
+    if load_at(skb, packet.transport, &mut ports).is_none() {
+        return if packet.fragmented { unfollowed(settings, &packet) } else { Forwarded::LeftAlone };
+    }
+    let port = u16::from_be_bytes([ports[2], ports[3]]);
+    if packet.protocol == UDP {
+        return datagram(skb, settings, &packet, &ports, port);
+    }
+    if !settings.ports.contains(&port) || port == 0 {
+        return Forwarded::LeftAlone;
+    }
+    // SAFETY: plain field loads.
+    let (tagged, tag) = unsafe { ((*skb).vlan_present, (*skb).vlan_tci) };
+    if tagged != 0 && tag & VLAN_ID != 0 {
+        return Forwarded::Counted(Counter::VlanTagged);
+    }
+    if packet.fragmented {
+        return unfollowed(settings, &packet);
+    }
+    segment(skb, settings, &packet, &ports)
+}
+
+/// A fragment or a chain of headers that hides what is in it. TCP never needs that (path MTU discovery); who does it wants
+/// to be read differently by two readers.
+#[inline(always)]
+fn unfollowed(settings: &Settings, packet: &Packet) -> Forwarded {
+    if packet.protocol == UDP {
+        return Forwarded::LeftAlone;
+    }
+    match interest(settings, &packet.destination) {
+        Interest::App | Interest::Unexplained => Forwarded::Dropped(Counter::FragmentDropped),
+        Interest::None | Interest::NotSelected | Interest::Expired => Forwarded::LeftAlone,
+    }
+}
+
+#[inline(always)]
+fn datagram(
+    skb: *mut __sk_buff,
+    settings: &Settings,
+    packet: &Packet,
+    ports: &[u8; 4],
+    port: u16,
+) -> Forwarded {
+    if port == DNS_PORT {
+        gateway_dns::note_question(packet, u16::from_be_bytes([ports[0], ports[1]]));
+        return Forwarded::LeftAlone;
+    }
+    if port != QUIC_PORT || settings.refuse_quic == 0 {
+        return Forwarded::LeftAlone;
+    }
+    if let Interest::App = interest(settings, &packet.destination) {
+        mark(skb, GATEWAY_MARK_REFUSE);
+        return Forwarded::Counted(Counter::QuicRefused);
+    }
+    Forwarded::LeftAlone
+}
+
+/// A TCP segment to a steered port.
+#[inline(always)]
+fn segment(skb: *mut __sk_buff, settings: &Settings, packet: &Packet, ports: &[u8; 4]) -> Forwarded {
+    let mut header = [0u8; 20];
+    if load_at(skb, packet.transport, &mut header).is_none() {
+        return Forwarded::LeftAlone;
+    }
+    let flags = header[13] & FIN_RST_SYN_ACK;
+    // A connection that the agent has stays the agent's, whatever policies and answers say meanwhile.
+    match assign_established(skb, packet, ports, flags == SYN) {
+        Found::Assigned => {
+            mark(skb, GATEWAY_MARK_STEER);
+            return Forwarded::LeftAlone;
+        }
+        Found::Failed => return Forwarded::Dropped(Counter::AssignFailed),
+        Found::Absent => {}
+    }
+    // Others began before they were of interest and are left alone. The third packet of a handshake may be without a
+    // socket, too: under a flood of SYNs the kernel answers with cookies.
+    if flags != SYN && flags != ACK {
+        return Forwarded::LeftAlone;
+    }
+    let counter = match interest(settings, &packet.destination) {
+        Interest::None => return Forwarded::LeftAlone,
+        Interest::NotSelected => return left_alone(flags, Counter::NotSelected),
+        Interest::Expired => return left_alone(flags, Counter::Expired),
+        Interest::App => Counter::Steered,
+        Interest::Unexplained => Counter::Peeked,
+    };
+    if flags == SYN && !is_forwarded(skb, packet) {
+        return Forwarded::Counted(Counter::NotForwarded);
+    }
+    let mut ip = [0u8; 40];
+    if packet.v4 {
+        let mut short = [0u8; 20];
+        if load_at(skb, 0, &mut short).is_none() {
+            return Forwarded::LeftAlone;
+        }
+        ip[..20].copy_from_slice(&short);
+    } else if load_at(skb, 0, &mut ip).is_none() {
+        return Forwarded::LeftAlone;
+    }
+    match assign_listener(skb, settings, packet, &mut ip, &mut header, flags == ACK) {
+        Found::Assigned => {
+            mark(skb, GATEWAY_MARK_STEER);
+            if flags == SYN { Forwarded::Counted(counter) } else { Forwarded::LeftAlone }
+        }
+        Found::Absent if flags == ACK => Forwarded::LeftAlone,
+        Found::Absent => Forwarded::Counted(Counter::NoListener),
+        Found::Failed => Forwarded::Dropped(Counter::AssignFailed),
+    }
+}
+
+/// One count a connection, not one a packet.
+#[inline(always)]
+fn left_alone(flags: u8, counter: Counter) -> Forwarded {
+    if flags == SYN { Forwarded::Counted(counter) } else { Forwarded::LeftAlone }
+}
+
+enum Interest {
+    None,
+    NotSelected,
+    Expired,
+    /// It is an address of a selected app.
+    App,
+    /// Nothing is known about it, or everything is to be looked at.
+    Unexplained,
+}
+
+#[inline(always)]
+fn interest(settings: &Settings, to: &Address) -> Interest {
+    if settings.steer_apps == 0 || !to.is_reachable_from_afar() {
+        return Interest::None;
+    }
+    let Some(target) = maps::target(to) else {
+        return if settings.guard == GUARD_OFF { Interest::None } else { Interest::Unexplained };
+    };
+    // SAFETY: no arguments.
+    let fresh = target.expires_ns >= unsafe { bpf_ktime_get_ns() };
+    if !fresh {
+        return if settings.guard == GUARD_OFF { Interest::Expired } else { Interest::Unexplained };
+    }
+    if target.apps & settings.steer_apps != 0 {
+        return Interest::App;
+    }
+    if settings.guard == GUARD_ALL {
+        return Interest::Unexplained;
+    }
+    if target.apps == 0 { Interest::None } else { Interest::NotSelected }
+}
+
+enum Found {
+    Assigned,
+    Absent,
+    Failed,
+}
+
+/// Gives the packet to the connection it belongs to, when the agent has it.
+#[inline(always)]
+fn assign_established(skb: *mut __sk_buff, packet: &Packet, ports: &[u8; 4], syn: bool) -> Found {
+    let (source, destination) = (packet.source.words(), packet.destination.words());
+    let from = u16::from_ne_bytes([ports[0], ports[1]]);
+    let to = u16::from_ne_bytes([ports[2], ports[3]]);
+    // SAFETY: integers only.
+    let mut tuple: bpf_sock_tuple = unsafe { zeroed() };
+    // SAFETY: the tuple is whole and as long as said; the reference is released on every path.
+    unsafe {
+        let size = if packet.v4 {
+            let v4 = &mut tuple.__bindgen_anon_1.ipv4;
+            (v4.saddr, v4.daddr, v4.sport, v4.dport) = (source[3], destination[3], from, to);
+            size_of_val(v4)
+        } else {
+            let v6 = &mut tuple.__bindgen_anon_1.ipv6;
+            (v6.saddr, v6.daddr, v6.sport, v6.dport) = (source, destination, from, to);
+            size_of_val(v6)
+        };
+        let socket = bpf_skc_lookup_tcp(skb.cast(), &mut tuple, size as u32, CURRENT_NETNS, 0);
+        if socket.is_null() {
+            return Found::Absent;
+        }
+        let state = (*socket).state;
+        // A listener here is a service of the gateway's own. A client that takes up a port again opens a new connection.
+        if state == LISTEN || (state == TIME_WAIT && syn) {
+            bpf_sk_release(socket.cast());
+            return Found::Absent;
+        }
+        let failed = bpf_sk_assign(skb.cast(), socket.cast(), 0);
+        bpf_sk_release(socket.cast());
+        if failed == 0 { Found::Assigned } else { Found::Failed }
+    }
+}
+
+/// Gives the packet to one of the agent's listeners, always the same for one client socket: a SYN cookie is known only to
+/// the listener that made it.
+#[inline(always)]
+fn assign_listener(
+    skb: *mut __sk_buff,
+    settings: &Settings,
+    packet: &Packet,
+    ip: &mut [u8; 40],
+    header: &mut [u8; 20],
+    cookie: bool,
+) -> Found {
+    let listeners = settings.gateway_listeners;
+    if listeners == 0 {
+        return Found::Absent;
+    }
+    let words = packet.source.words();
+    let from = u16::from_be_bytes([header[0], header[1]]) as u32;
+    let mixed = (words[0] ^ words[1] ^ words[2] ^ words[3] ^ (from << 16 | from)).wrapping_mul(0x9e37_79b1);
+    let index = ((mixed >> 16) % listeners) * 2 + !packet.v4 as u32;
+    if index >= GATEWAY_LISTENERS {
+        return Found::Absent;
+    }
+    let listener = maps::listener(index);
+    if listener.is_null() {
+        return Found::Absent;
+    }
+    // SAFETY: both headers are whole; the reference is released on every path.
+    unsafe {
+        if cookie {
+            let length = if packet.v4 { 20 } else { 40 };
+            let known =
+                bpf_tcp_check_syncookie(listener, ip.as_mut_ptr().cast(), length, header.as_mut_ptr().cast(), 20);
+            if known != 0 {
+                bpf_sk_release(listener);
+                return Found::Absent;
+            }
+        }
+        let failed = bpf_sk_assign(skb.cast(), listener, 0);
+        bpf_sk_release(listener);
+        if failed == 0 { Found::Assigned } else { Found::Failed }
+    }
+}
+
+/// Whether the gateway would forward the packet: what is for itself, or for nowhere, is none of ours.
+#[inline(always)]
+fn is_forwarded(skb: *mut __sk_buff, packet: &Packet) -> bool {
+    let (source, destination) = (packet.source.words(), packet.destination.words());
+    // SAFETY: integers only.
+    let mut question: FibLookup = unsafe { zeroed() };
+    question.l4_protocol = TCP;
+    // SAFETY: plain field load.
+    question.ifindex = unsafe { (*skb).ifindex };
+    if packet.v4 {
+        question.family = AF_INET;
+        question.__bindgen_anon_3.ipv4_src = source[3];
+        question.__bindgen_anon_4.ipv4_dst = destination[3];
+    } else {
+        question.family = AF_INET6;
+        question.__bindgen_anon_3.ipv6_src = source;
+        question.__bindgen_anon_4.ipv6_dst = destination;
+    }
+    // SAFETY: the question is whole and as long as said.
+    let found = unsafe { bpf_fib_lookup(skb.cast(), &mut question, size_of::<FibLookup>() as i32, 0) };
+    found == BPF_FIB_LKUP_RET_SUCCESS as i64
+        || found == BPF_FIB_LKUP_RET_NO_NEIGH as i64
+        || found == BPF_FIB_LKUP_RET_FRAG_NEEDED as i64
+}
+
+/// Sets our bits of the packet's mark; the others are somebody else's.
+#[inline(always)]
+fn mark(skb: *mut __sk_buff, bits: u32) {
+    // SAFETY: the field is readable and writable at TC.
+    unsafe { (*skb).mark = (*skb).mark & !GATEWAY_MARK_MASK | bits };
+}

@@ -1,0 +1,80 @@
+//! Learns addresses from the DNS answers that leave the gateway to the inside, before the client can see them.
+//!
+//! Only from answers that an inside client asked for through the gateway and that did not themselves come from the
+//! inside: a client can send itself, or a neighbour, whatever it likes from port 53.
+
+use agent_common::abi::Question;
+use agent_common::counter::Counter;
+use agent_common::dns::is_answer;
+use agent_common::limits::ANSWER_WITHIN_S;
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::programs::TcContext;
+
+use crate::dns::{self, DNS_PORT, NS_PER_S};
+use crate::gateway_packet::{self as packet, Packet, UDP};
+use crate::{maps, skb};
+
+const UDP_HEADER: u32 = 8;
+
+#[inline(always)]
+pub fn egress(ctx: &TcContext) {
+    let skb = ctx.skb.skb;
+    // SAFETY: plain field load. Zero for what the gateway itself sends.
+    let came_from = unsafe { (*skb).ingress_ifindex };
+    let Some(packet) = packet::read(skb) else { return };
+    if packet.protocol != UDP || packet.fragmented {
+        return;
+    }
+    let mut bytes = [0u8; UDP_HEADER as usize + 12];
+    if skb::load_at(skb, packet.transport, &mut bytes).is_none() {
+        return;
+    }
+    let port = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+    let mut head = [0u8; 12];
+    head.copy_from_slice(&bytes[UDP_HEADER as usize..]);
+    if port(0) != DNS_PORT || !is_answer(&head) {
+        return;
+    }
+    if came_from != 0 && maps::is_inside(came_from) {
+        maps::count(Counter::DnsFromInside);
+        return;
+    }
+    let question = Question {
+        client: packet.destination,
+        server: packet.source,
+        client_port: port(2),
+        reserved: 0,
+    };
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    match maps::asked_at(&question) {
+        Some(asked) if now.wrapping_sub(asked) < ANSWER_WITHIN_S * NS_PER_S => {}
+        _ => {
+            maps::count(Counter::DnsUnasked);
+            return;
+        }
+    }
+    maps::count(Counter::DnsAnswer);
+    // The datagram's own length, not the packet's: short frames are padded.
+    let length = (port(4) as usize).wrapping_sub(UDP_HEADER as usize);
+    let Some(scratch) = maps::scratch() else { return };
+    let at = packet.transport + UDP_HEADER;
+    let Some(message) = skb::message_at(skb, at, length, scratch.message, scratch.opaque) else {
+        maps::count(Counter::DnsTooLong);
+        return;
+    };
+    dns::learn(&message, scratch.name);
+}
+
+/// Remembers a question on its way out.
+#[inline(always)]
+pub fn note_question(packet: &Packet, client_port: u16) {
+    let question = Question {
+        client: packet.source,
+        server: packet.destination,
+        client_port,
+        reserved: 0,
+    };
+    // SAFETY: no arguments.
+    maps::note_question(&question, unsafe { bpf_ktime_get_ns() });
+}

@@ -1,0 +1,133 @@
+//! Gateway mode from userspace: programs on the inside interfaces, listeners in the socket map, routing rules, and where a
+//! steered connection was going.
+
+mod links;
+mod netlink;
+mod routing;
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use agent_common::abi::{Address, Target};
+use agent_common::limits::GATEWAY_LISTENERS;
+use anyhow::{Context, Result, bail};
+use aya::Ebpf;
+use aya::maps::{HashMap, Map, MapData, SockMap};
+
+use super::clock::monotonic_ns;
+use super::flow::FlowMiss;
+use super::load;
+use links::Links;
+use routing::Routing;
+
+/// What gateway mode needs to know to start.
+#[derive(Debug, Clone)]
+pub struct GatewayOptions {
+    /// Names of the inside interfaces. At least one must be there; the others may come later.
+    pub interfaces: Vec<Arc<str>>,
+    pub refuse_quic: bool,
+    pub guard: super::Guard,
+}
+
+/// What stands in the way of forwarding, which is the administrator's to change.
+pub fn forwarding_faults() -> Vec<String> {
+    [("net.ipv4.ip_forward", "ipv4/ip_forward"), ("net.ipv6.conf.all.forwarding", "ipv6/conf/all/forwarding")]
+        .into_iter()
+        .filter(|(_, file)| {
+            std::fs::read_to_string(format!("/proc/sys/net/{file}")).is_ok_and(|value| value.trim() == "0")
+        })
+        .map(|(name, _)| {
+            format!("{name} is 0: this host forwards nothing of that family; `sysctl -w {name}=1` changes it")
+        })
+        .collect()
+}
+
+/// Everything of gateway mode that must be taken down again. Dropping it does.
+pub(super) struct Gateway {
+    // Dropped in this order: programs go before the rules that their marks rely on.
+    links: Links,
+    _routing: Routing,
+    _listeners: SockMap<MapData>,
+}
+
+impl Gateway {
+    /// Puts the listeners into the socket map, makes the rules, attaches to the interfaces that are there.
+    pub(super) fn start<'a>(
+        ebpf: &mut Ebpf,
+        interfaces: &[Arc<str>],
+        listeners: impl Iterator<Item = (&'a TcpListener, Option<&'a TcpListener>)>,
+    ) -> Result<(Self, u32)> {
+        let mut map: SockMap<MapData> = SockMap::try_from(load::take_map(ebpf, "PC_LISTENERS")?)?;
+        let mut pairs = 0;
+        for (v4, v6) in listeners {
+            if pairs * 2 + 1 >= GATEWAY_LISTENERS {
+                bail!("the kernel takes {GATEWAY_LISTENERS} listeners, this host has more cores");
+            }
+            map.set(pairs * 2, &v4.as_raw_fd(), 0).context("handing a listener to the kernel")?;
+            if let Some(v6) = v6 {
+                map.set(pairs * 2 + 1, &v6.as_raw_fd(), 0)
+                    .context("handing an IPv6 listener to the kernel")?;
+            }
+            pairs += 1;
+        }
+        let inside = HashMap::try_from(load::take_map(ebpf, "PC_INSIDE")?)?;
+        let routing = Routing::install(interfaces)?;
+        let mut links = Links::new(ebpf, interfaces, inside)?;
+        links.look_after(ebpf);
+        if !links.any() {
+            bail!(
+                "[steering] interfaces: none of the inside interfaces can be attached to: {}",
+                links.missing().join("; ")
+            );
+        }
+        Ok((Self { links, _routing: routing, _listeners: map }, pairs))
+    }
+
+    pub(super) fn look_after(&mut self, ebpf: &mut Ebpf) {
+        self.links.look_after(ebpf);
+    }
+
+    pub(super) fn missing(&self) -> Vec<String> {
+        self.links.missing()
+    }
+
+    pub(super) fn hooks(&self) -> Vec<String> {
+        self.links.hooks()
+    }
+}
+
+/// Removes the routing rules that a killed agent left in this network namespace.
+pub fn remove_leftovers() -> std::io::Result<()> {
+    routing::remove()
+}
+
+/// Per worker: where a connection that the transparent listener accepted was going, and whether the address is an app's.
+pub struct Destinations {
+    targets: HashMap<MapData, Address, Target>,
+    steer_apps: Arc<AtomicU64>,
+}
+
+impl Destinations {
+    pub(super) fn new(targets: MapData, steer_apps: Arc<AtomicU64>) -> Result<Self> {
+        Ok(Self { targets: HashMap::try_from(Map::LruHashMap(targets))?, steer_apps })
+    }
+
+    /// The original destination is the accepted socket's own address, and whether nothing explains it. The listener's own
+    /// address means that somebody connected to it by hand.
+    pub(super) fn of(&self, local: SocketAddr) -> Result<(SocketAddr, bool), FlowMiss> {
+        let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+        let address = Address::from_ip(local.ip());
+        if !address.is_reachable_from_afar() {
+            return Err(FlowMiss::NotSteered);
+        }
+        let selected = self.steer_apps.load(Ordering::Relaxed);
+        let now = monotonic_ns();
+        let is_apps = self
+            .targets
+            .get(&address, 0)
+            .is_ok_and(|target| target.apps & selected != 0 && target.expires_ns >= now);
+        Ok((local, !is_apps))
+    }
+}

@@ -1,0 +1,298 @@
+//! Gateway mode: hosts behind a bridge that know nothing of the agent, in both families.
+
+use std::time::{Duration, Instant};
+
+use lab::agent::{Agent, Settings};
+use lab::attachment::{DOCX, PAGE};
+use lab::bpf::Objects;
+use lab::client::{Curl, issuer_at};
+use lab::gateway::{BRIDGE, GATEWAY, GatewayLab, Inside, LAN};
+use lab::{ORIGIN_CA_NAME, address_of, wait};
+
+use super::{MONITORED, SHARED, UNMONITORED, check_blocked, check_passed, url};
+
+const FAMILIES: [&str; 2] = ["-4", "-6"];
+
+fn steering(guard: &str, interfaces: &[&str]) -> Settings {
+    Settings {
+        steering: Some(format!("mode = \"gateway\"\nguard = \"{guard}\"\ninterfaces = {interfaces:?}\n")),
+        ..Settings::default()
+    }
+}
+
+fn kernel(agent: &Agent<'_>, event: &str) -> f64 {
+    agent.metric("portcullis_kernel_events_total", &[("event", event)]).unwrap()
+}
+
+/// A32: as containers on the host's bridge. No answer was missed: with the guard off a miss would be a download.
+#[test]
+fn hosts_behind_a_bridge_are_blocked_by_name_in_both_families() {
+    let gateway = GatewayLab::start().unwrap();
+    let agent = Agent::start(&gateway.lab, &steering("off", &[BRIDGE])).unwrap();
+    for (host, family) in [(Inside::A, "-4"), (Inside::B, "-6"), (Inside::B, "-4"), (Inside::A, "-6")] {
+        let place = gateway.host(host);
+        for name in [MONITORED, "docs.corp.test", "api.corp.test"] {
+            let reply = Curl::get(url(name, DOCX)).at(&place).arguments(&[family]).send(&gateway.lab);
+            let reply = reply.unwrap_or_else(|error| panic!("{name} {family}: {error:#}\n{}", agent.log()));
+            check_blocked(&reply, DOCX);
+        }
+        let page =
+            Curl::get(url(MONITORED, PAGE)).at(&place).arguments(&[family]).send(&gateway.lab).unwrap();
+        check_passed(&page, MONITORED, PAGE);
+        // In clear text, too.
+        let plain = format!("http://{MONITORED}{}", DOCX.path);
+        check_blocked(&Curl::get(plain).at(&place).arguments(&[family]).send(&gateway.lab).unwrap(), DOCX);
+    }
+    assert!(kernel(&agent, "dns-matched") > 0.0);
+    assert_eq!(kernel(&agent, "assign-failed"), 0.0);
+}
+
+/// A33: what the gateway cannot know of another host is not in the record.
+#[test]
+fn the_record_names_the_clients_address_and_invents_no_process() {
+    let gateway = GatewayLab::start().unwrap();
+    let agent = Agent::start(&gateway.lab, &steering("peek", &[BRIDGE])).unwrap();
+    let place = gateway.host(Inside::A);
+    check_blocked(
+        &Curl::get(url(MONITORED, DOCX)).at(&place).arguments(&["-4"]).send(&gateway.lab).unwrap(),
+        DOCX,
+    );
+    let record = agent.wait_for_activity("the download", |record| record["type"] == "download").unwrap();
+    assert!(record["client"].to_string().contains("10.77.0.2"), "{record}");
+    for (part, fields) in [("user", &["name", "uid"][..]), ("process", &["pid", "exe", "name"])] {
+        for field in fields {
+            assert!(record[part][field].is_null(), "{part}.{field}: {record}");
+        }
+    }
+}
+
+/// A12: with no process to go by, the client's word decides.
+#[test]
+fn the_user_agent_tells_browsers_where_the_process_is_unknown() {
+    let gateway = GatewayLab::start().unwrap();
+    let mut settings = steering("peek", &[BRIDGE]);
+    for (_, policy) in &mut settings.policies {
+        *policy =
+            policy.replace("[policy.conditions]\n", "[policy.conditions]\nclient_apps = [\"browser\"]\n");
+    }
+    let _agent = Agent::start(&gateway.lab, &settings).unwrap();
+    let place = gateway.host(Inside::A);
+    let get = || Curl::get(url(MONITORED, DOCX)).at(&place);
+    check_passed(&get().send(&gateway.lab).unwrap(), MONITORED, DOCX);
+    let browser =
+        get().arguments(&["--user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0"]);
+    check_blocked(&browser.send(&gateway.lab).unwrap(), DOCX);
+}
+
+/// A5: what no policy selects keeps the origin's certificate; by name it never meets the agent.
+#[test]
+fn unmonitored_names_are_forwarded() {
+    let gateway = GatewayLab::start().unwrap();
+    let agent = Agent::start(&gateway.lab, &steering("peek", &[BRIDGE])).unwrap();
+    let place = gateway.host(Inside::A);
+    for family in FAMILIES {
+        let reply =
+            Curl::get(url(UNMONITORED, DOCX)).at(&place).arguments(&[family]).send(&gateway.lab).unwrap();
+        check_passed(&reply, UNMONITORED, DOCX);
+    }
+    assert_eq!(agent.metric("portcullis_connections_total", &[]).unwrap(), 0.0);
+    // At a monitored address: relayed untouched.
+    check_blocked(&Curl::get(url(MONITORED, DOCX)).at(&place).send(&gateway.lab).unwrap(), DOCX);
+    assert!(issuer_at(&gateway.lab, &place, SHARED).unwrap().contains(ORIGIN_CA_NAME));
+    // A host behind an interface that is not named.
+    let other = gateway.host(Inside::C);
+    check_passed(&Curl::get(url(MONITORED, DOCX)).at(&other).send(&gateway.lab).unwrap(), MONITORED, DOCX);
+}
+
+/// A30: no answer explains a hard-coded address.
+#[test]
+fn unexplained_addresses_are_peeked() {
+    let gateway = GatewayLab::start().unwrap();
+    let agent = Agent::start(&gateway.lab, &steering("peek", &[BRIDGE])).unwrap();
+    let place = gateway.host(Inside::A);
+    for (name, v6) in [(MONITORED, false), (MONITORED, true), (UNMONITORED, false), (UNMONITORED, true)] {
+        let address = address_of(name, v6).unwrap();
+        let at = if v6 { format!("{name}:443:[{address}]") } else { format!("{name}:443:{address}") };
+        let reply =
+            Curl::get(url(name, DOCX)).at(&place).arguments(&["--resolve", &at]).send(&gateway.lab).unwrap();
+        match name {
+            MONITORED => check_blocked(&reply, DOCX),
+            _ => check_passed(&reply, name, DOCX),
+        }
+    }
+    assert_eq!(kernel(&agent, "peeked"), 4.0);
+    assert_eq!(kernel(&agent, "steered"), 0.0);
+}
+
+/// A31: the client is told at once, by an ICMP error that is not the origin's.
+#[test]
+fn quic_to_monitored_apps_is_refused_at_once() {
+    const PROGRAM: &str = r#"
+import errno, socket, sys
+family = socket.AF_INET if sys.argv[2] == "-4" else socket.AF_INET6
+to = socket.getaddrinfo(sys.argv[1], 443, family, socket.SOCK_DGRAM)[0][4]
+s = socket.socket(family, socket.SOCK_DGRAM)
+s.settimeout(5)
+s.connect(to)
+s.send(b"\xc0" + bytes(1199))
+try:
+    s.recv(2000)
+except OSError as error:
+    print(errno.errorcode.get(error.errno, "timeout"))
+"#;
+    let gateway = GatewayLab::start().unwrap();
+    let agent = Agent::start(&gateway.lab, &steering("peek", &[BRIDGE])).unwrap();
+    let place = gateway.host(Inside::A);
+    for family in FAMILIES {
+        for (name, expected) in [
+            (MONITORED, if family == "-4" { "EHOSTUNREACH" } else { "EACCES" }),
+            (UNMONITORED, "ECONNREFUSED"),
+        ] {
+            let begun = Instant::now();
+            let said = gateway.python(&place, PROGRAM, &[name, family]).unwrap().succeeded().unwrap().text();
+            assert_eq!(said.trim(), expected, "{name} {family}");
+            assert!(begun.elapsed() < Duration::from_secs(4), "{name} {family}: {:?}", begun.elapsed());
+        }
+    }
+    assert_eq!(kernel(&agent, "quic-refused"), 2.0);
+}
+
+/// Answers are believed only when they were asked for and come from the outside.
+#[test]
+fn forged_answers_explain_nothing() {
+    const SEND: &str = r#"
+import socket, sys
+# A response: one question, evil.test A, one answer.
+name = b"\x04evil\x04test\x00"
+answer = b"\x12\x34\x81\x80\0\1\0\1\0\0\0\0" + name + b"\0\1\0\1" + b"\xc0\x0c\0\1\0\1\0\0\1\0\0\4" + socket.inet_aton(sys.argv[3])
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("0.0.0.0", 53))
+s.sendto(answer, (sys.argv[1], int(sys.argv[2])))
+"#;
+    const ASK: &str = r#"
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", 5353))
+s.sendto(b"\x12\x34\1\0\0\1\0\0\0\0\0\0\x04evil\x04test\0\0\1\0\1", (sys.argv[1], 53))
+"#;
+    let gateway = GatewayLab::start().unwrap();
+    let agent = Agent::start(&gateway.lab, &steering("peek", &[BRIDGE, LAN])).unwrap();
+    let (a, c) = (gateway.host(Inside::A), gateway.host(Inside::C));
+    let target = address_of(MONITORED, false).unwrap();
+    let run = |place, program: &str, arguments: &[&str]| {
+        gateway.python(place, program, arguments).unwrap().succeeded().unwrap();
+    };
+    // From outside, to a host that asked nobody.
+    let outside = gateway.outside();
+    run(&outside, SEND, &[Inside::A.address()[0], "5353", target]);
+    wait::until("the unasked answer", wait::PATIENCE, || {
+        Ok((kernel(&agent, "dns-unasked") == 1.0).then_some(()))
+    })
+    .unwrap();
+    // From another inside network, to a host that asked there.
+    run(&a, ASK, &[Inside::C.address()[0]]);
+    run(&c, SEND, &[Inside::A.address()[0], "5353", target]);
+    wait::until("the answer from the inside", wait::PATIENCE, || {
+        Ok((kernel(&agent, "dns-from-inside") == 1.0).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(kernel(&agent, "dns-address"), 0.0);
+    // The same answer from outside, asked for, is believed: so the two above were well-formed.
+    run(&a, ASK, &["198.18.0.20"]);
+    run(
+        &gateway.outside(),
+        &SEND.replace("\"0.0.0.0\"", "\"198.18.0.20\""),
+        &[Inside::A.address()[0], "5353", target],
+    );
+    wait::until("the answer that was asked for", wait::PATIENCE, || {
+        Ok((kernel(&agent, "dns-address") == 1.0).then_some(()))
+    })
+    .unwrap();
+}
+
+/// The gateway's own services are not the agent's business.
+#[test]
+fn connections_to_the_gateway_itself_are_left_alone() {
+    const PROGRAM: &str = r#"
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 443), timeout=5)
+    print("connected")
+except OSError as error:
+    print(type(error).__name__)
+"#;
+    let gateway = GatewayLab::start().unwrap();
+    let agent = Agent::start(&gateway.lab, &steering("all", &[BRIDGE])).unwrap();
+    for address in GATEWAY {
+        let said =
+            gateway.python(&gateway.host(Inside::A), PROGRAM, &[address]).unwrap().succeeded().unwrap();
+        assert_eq!(said.text().trim(), "ConnectionRefusedError", "{address}");
+    }
+    assert_eq!(kernel(&agent, "not-forwarded"), 2.0);
+}
+
+#[test]
+fn an_interface_that_comes_back_is_steered_again() {
+    let gateway = GatewayLab::start().unwrap();
+    let agent = Agent::start(&gateway.lab, &steering("peek", &[BRIDGE, "later0"])).unwrap();
+    let place = gateway.host(Inside::A);
+    let status = || agent.command(&["status"]).unwrap();
+    assert!(status().text().contains("later0 is not there"), "{}", status().text());
+    check_blocked(&Curl::get(url(MONITORED, DOCX)).at(&place).send(&gateway.lab).unwrap(), DOCX);
+    gateway.remove_bridge().unwrap();
+    wait::until("the agent to notice", wait::PATIENCE, || {
+        Ok(status().text().contains(&format!("{BRIDGE} is not there")).then_some(()))
+    })
+    .unwrap();
+    gateway.make_bridge().unwrap();
+    gateway.ip(&["link", "add", "later0", "type", "bridge"]).unwrap();
+    wait::until("the agent to attach again", wait::PATIENCE, || Ok((status().code == Some(0)).then_some(())))
+        .unwrap();
+    for family in FAMILIES {
+        let reply =
+            Curl::get(url(MONITORED, DOCX)).at(&place).arguments(&[family]).send(&gateway.lab).unwrap();
+        check_blocked(&reply, DOCX);
+    }
+}
+
+#[test]
+fn unknown_interfaces_are_an_error_that_names_the_setting() {
+    let gateway = GatewayLab::start().unwrap();
+    let error = Agent::start(&gateway.lab, &steering("peek", &["nowhere0"])).err().expect("it cannot start");
+    let said = format!("{error:#}");
+    assert!(said.contains("[steering] interfaces") && said.contains("nowhere0 is not there"), "{said}");
+    assert_eq!(gateway.marked_routing().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_stays_behind_an_orderly_end_nor_a_start_after_a_kill() {
+    let gateway = GatewayLab::start().unwrap();
+    // A rule of somebody else's, with a mark of its own.
+    gateway.ip(&["rule", "add", "fwmark", "0x200000", "priority", "90", "lookup", "main"]).unwrap();
+    let before = gateway.marked_routing().unwrap();
+    let mut agent = Agent::start(&gateway.lab, &steering("peek", &[BRIDGE])).unwrap();
+    let place = gateway.host(Inside::A);
+    let held = agent.kernel_objects();
+    let routing = gateway.marked_routing().unwrap();
+    // In each family: two rules and a route.
+    assert_eq!(routing.len(), before.len() + 6, "{routing:?}");
+    assert_eq!(gateway.attached(BRIDGE).unwrap().len(), 2);
+
+    agent.kill().unwrap();
+    // Fail-open: nobody is steered to an agent that is gone.
+    check_passed(&Curl::get(url(MONITORED, DOCX)).at(&place).send(&gateway.lab).unwrap(), MONITORED, DOCX);
+    agent.start_again().unwrap();
+    assert_eq!(gateway.marked_routing().unwrap().len(), before.len() + 6);
+    check_blocked(&Curl::get(url(MONITORED, DOCX)).at(&place).send(&gateway.lab).unwrap(), DOCX);
+
+    let status = agent.stop().unwrap();
+    assert!(status.success(), "{status}\n{}", agent.log());
+    assert_eq!(gateway.marked_routing().unwrap(), before);
+    assert_eq!(gateway.attached(BRIDGE).unwrap(), Vec::<String>::new());
+    wait::until("the kernel to free the agent's objects", wait::PATIENCE, || {
+        Ok(Objects::existing()?.also_in(&held).is_empty().then_some(()))
+    })
+    .unwrap();
+    check_passed(&Curl::get(url(MONITORED, DOCX)).at(&place).send(&gateway.lab).unwrap(), MONITORED, DOCX);
+}
