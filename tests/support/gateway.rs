@@ -138,18 +138,10 @@ impl GatewayLab {
         Ok(found)
     }
 
-    /// Programs and queueing disciplines of one of the gateway's interfaces.
-    pub fn attached(&self, interface: &str) -> Result<Vec<String>> {
-        let gateway = self.lab.namespaces().0.path();
-        let program = must(
-            tool("nsenter")
-                .arg(format!("--net={}", gateway.display()))
-                .args(["bpftool", "net", "show", "dev", interface]),
-        )?;
-        let disciplines =
-            must(tool("tc").args(["-n", self.lab.namespace(), "qdisc", "show", "dev", interface]))?;
-        let found = program.lines().chain(disciplines.lines());
-        Ok(found.filter(|line| line.contains("pc_") || line.contains("clsact")).map(str::to_owned).collect())
+    /// Queueing disciplines that filters were put into, on one of the gateway's interfaces.
+    pub fn disciplines(&self, interface: &str) -> Result<Vec<String>> {
+        let shown = must(tool("tc").args(["-n", self.lab.namespace(), "qdisc", "show", "dev", interface]))?;
+        Ok(shown.lines().filter(|line| line.contains("clsact")).map(str::to_owned).collect())
     }
 
     /// `ip` on the gateway.
