@@ -86,7 +86,7 @@ pub struct Steering {
 /// Where the programs are attached.
 enum Place {
     Cgroup(PathBuf),
-    Gateway(gateway::Gateway),
+    Gateway(Box<gateway::Gateway>),
 }
 
 impl Steering {
@@ -154,7 +154,7 @@ impl Steering {
             patterns,
             app_bits: patterns::AppBits::default(),
             steer_apps: Arc::default(),
-            place: Place::Gateway(gateway),
+            place: Place::Gateway(Box::new(gateway)),
             ebpf,
         })
     }

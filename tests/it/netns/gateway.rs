@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lab::agent::{Agent, Settings};
-use lab::attachment::{DOCX, PAGE};
+use lab::attachment::{DOCX, PAGE, SLOW};
 use lab::bpf::Objects;
 use lab::client::{Curl, issuer_at};
 use lab::gateway::{BRIDGE, GATEWAY, GatewayLab, Inside, LAN};
@@ -209,6 +209,70 @@ s.sendto(b"\x12\x34\1\0\0\1\0\0\0\0\0\0\x04evil\x04test\0\0\1\0\1", (sys.argv[1]
         Ok((kernel(&agent, "dns-address") == 1.0).then_some(()))
     })
     .unwrap();
+}
+
+/// What hides the ports of a steered connection does not get past; what can be followed is steered.
+#[test]
+fn fragments_and_long_chains_of_headers_are_no_way_round() {
+    const PROGRAM: &str = r#"
+import socket, struct, sys
+def tcp(port):
+    return struct.pack("!HHIIBBHHH", port, 443, 1, 0, 0x50, 2, 1024, 0, 0)
+v4, v6 = sys.argv[1], sys.argv[2]
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+raw6 = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+def send6(first, payload):
+    head = struct.pack("!IHBB", 6 << 28, len(payload), first, 64)
+    addresses = socket.inet_pton(socket.AF_INET6, "fd77::2") + socket.inet_pton(socket.AF_INET6, v6)
+    raw6.sendto(head + addresses + payload, (v6, 0))
+options = lambda following: bytes([following, 0, 1, 4, 0, 0, 0, 0])
+# Fragments: with both ports, with half a port; then the same behind IPv6.
+head = struct.pack("!BBHHHBBH", 0x45, 0, 0, 7, 0x2000, 64, 6, 0)
+for payload in (tcp(5001), tcp(5002)[:2]):
+    raw.sendto(head + socket.inet_aton("10.77.0.2") + socket.inet_aton(v4) + payload, (v4, 0))
+send6(44, struct.pack("!BBHI", 6, 0, 1, 9) + tcp(5003))
+# Seven headers hide what follows them; a chain that is cut in a fragment does, too.
+send6(60, options(60) * 6 + options(6) + tcp(5004))
+send6(44, struct.pack("!BBHI", 60, 0, 1, 10) + b"\x06")
+# Two headers and an atomic fragment (RFC 6946) are followed.
+send6(60, options(60) + options(44) + struct.pack("!BBHI", 6, 0, 0, 11) + tcp(5005))
+"#;
+    let gateway = GatewayLab::start().unwrap();
+    let agent = Agent::start(&gateway.lab, &steering("peek", &[BRIDGE])).unwrap();
+    let place = gateway.host(Inside::A);
+    let [v4, v6] = [false, true].map(|v6| address_of(MONITORED, v6).unwrap());
+    gateway.python(&place, PROGRAM, &[v4, v6]).unwrap().succeeded().unwrap();
+    wait::until("the counters", wait::PATIENCE, || {
+        Ok((kernel(&agent, "fragment-dropped") == 5.0 && kernel(&agent, "peeked") == 1.0).then_some(()))
+    })
+    .unwrap_or_else(|error| {
+        panic!("{error}: {} {}", kernel(&agent, "fragment-dropped"), kernel(&agent, "peeked"))
+    });
+}
+
+/// A40: what runs when the agent is told to stop runs to its end, while new connections go direct.
+#[test]
+fn a_running_transfer_survives_the_end_of_steering() {
+    let gateway = GatewayLab::start().unwrap();
+    let mut agent = Agent::start(&gateway.lab, &steering("peek", &[BRIDGE])).unwrap();
+    let (a, b) = (gateway.host(Inside::A), gateway.host(Inside::B));
+    const NOTES: &str = "notes.memo.test";
+    let (slow, during, status) = std::thread::scope(|scope| {
+        let slow = scope.spawn(|| Curl::get(url(NOTES, SLOW)).at(&a).send(&gateway.lab));
+        wait::until("the transfer", wait::PATIENCE, || {
+            Ok((agent.metric("portcullis_connections_total", &[("path", "inspected")])? == 1.0).then_some(()))
+        })
+        .unwrap();
+        let during = scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(300));
+            Curl::get(url(MONITORED, DOCX)).at(&b).send(&gateway.lab)
+        });
+        let status = agent.stop();
+        (slow.join().unwrap(), during.join().unwrap(), status)
+    });
+    check_passed(&slow.unwrap(), NOTES, SLOW);
+    check_passed(&during.unwrap(), MONITORED, DOCX);
+    assert!(status.unwrap().success());
 }
 
 /// The gateway's own services are not the agent's business.

@@ -158,7 +158,7 @@ mod tests {
         expected.extend([8, 0, 3, 0, b'b', b'r', b'0', 0]);
         expected.extend([8, 0, 6, 0, 9, 0, 0, 0]);
         expected.extend([5, 0, 21, 0, 80, 0, 0, 0]);
-        assert_eq!(body.0, expected.iter().map(|&octet: &u8| octet).collect::<Vec<_>>());
+        assert_eq!(body.0, expected);
     }
 
     #[test]
