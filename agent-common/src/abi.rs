@@ -196,10 +196,18 @@ pub struct Settings {
     pub refuse_quic: u32,
     /// One of the `GUARD_*` values.
     pub guard: u32,
+    /// [`FAIL_OPEN`] or [`FAIL_CLOSED`].
+    pub fail: u32,
+    pub reserved: u32,
     /// Gateway: listeners of each family in the socket map; 0 when none is there yet.
     pub gateway_listeners: u32,
     pub gateway_reserved: u32,
 }
+
+/// While the agent does not live, everything goes direct.
+pub const FAIL_OPEN: u32 = 0;
+/// Then connections to selected apps are refused, and only those.
+pub const FAIL_CLOSED: u32 = 1;
 
 /// Only learned addresses of selected apps are steered.
 pub const GUARD_OFF: u32 = 0;
@@ -232,7 +240,7 @@ const _: () = {
     assert!(size_of::<PatternKey>() == 4 + KEY_SIZE);
     assert!(size_of::<FlowKey>() == 20);
     assert!(size_of::<Flow>() == 16 + 4 + 12 + 24 + 16);
-    assert!(size_of::<Settings>() == 8 + 16 + 8 + 16 + 16 + 8 + 8);
+    assert!(size_of::<Settings>() == 8 + 16 + 8 + 16 + 16 + 8 + 8 + 8);
 };
 
 #[cfg(feature = "user")]

@@ -8,7 +8,7 @@
 use core::mem::zeroed;
 
 use agent_common::abi::{
-    Address, GATEWAY_MARK_MASK, GATEWAY_MARK_REFUSE, GATEWAY_MARK_STEER, GUARD_ALL, GUARD_OFF, Settings,
+    Address, FAIL_CLOSED, GATEWAY_MARK_MASK, GATEWAY_MARK_REFUSE, GATEWAY_MARK_STEER, GUARD_ALL, GUARD_OFF, Settings,
 };
 use agent_common::counter::Counter;
 use agent_common::limits::GATEWAY_LISTENERS;
@@ -102,6 +102,10 @@ fn datagram(
     if port != QUIC_PORT || settings.refuse_quic == 0 {
         return Forwarded::LeftAlone;
     }
+    // Without an agent there is nobody to fall back to, unless that is wanted.
+    if settings.fail != FAIL_CLOSED && !is_served(packet.v4) {
+        return Forwarded::LeftAlone;
+    }
     if let Interest::App = interest(settings, &packet.destination) {
         mark(skb, GATEWAY_MARK_REFUSE);
         return Forwarded::Counted(Counter::QuicRefused);
@@ -157,7 +161,12 @@ fn segment(skb: *mut __sk_buff, settings: &Settings, packet: &Packet, ports: &[u
             if flags == SYN { Forwarded::Counted(counter) } else { Forwarded::LeftAlone }
         }
         Found::Absent if flags == ACK => Forwarded::LeftAlone,
-        Found::Absent => Forwarded::Counted(Counter::NoListener),
+        // The listener goes with the agent's process, at once.
+        Found::Absent if counter as u32 == Counter::Steered as u32 && settings.fail == FAIL_CLOSED => {
+            mark(skb, GATEWAY_MARK_REFUSE);
+            Forwarded::Counted(Counter::RefusedWithoutAgent)
+        }
+        Found::Absent => Forwarded::Counted(Counter::PassedWithoutAgent),
         Found::Failed => Forwarded::Dropped(Counter::AssignFailed),
     }
 }
@@ -282,6 +291,18 @@ fn assign_listener(
         bpf_sk_release(listener);
         if failed == 0 { Found::Assigned } else { Found::Failed }
     }
+}
+
+/// Whether an agent listens: its sockets leave the map when they close.
+#[inline(always)]
+fn is_served(v4: bool) -> bool {
+    let listener = maps::listener(!v4 as u32);
+    if listener.is_null() {
+        return false;
+    }
+    // SAFETY: not null, and referenced by the look-up; not used afterwards.
+    unsafe { bpf_sk_release(listener) };
+    true
 }
 
 /// Whether the gateway would forward the packet: what is for itself, or for nowhere, is none of ours.

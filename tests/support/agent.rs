@@ -250,8 +250,9 @@ fn configure(lab: &Lab, directory: &Path, settings: &Settings) -> Result<()> {
              [identity]\ngroups = {{ breakglass = [\"nobody\"] }}\n\
              [networks]\nlab = [\"198.18.0.0/15\", \"fd18::/16\"]\n\
              [metrics]\nlisten = \"127.0.0.1:{METRICS_PORT}\"\n\
-             [paths]\nstate = \"{shown}/state\"\nrun = \"{shown}/run\"\n",
+             [paths]\nstate = \"{shown}/state\"\nrun = \"{shown}/run\"\npins = \"{}\"\n",
             lab.origin_ca().display(),
+            lab.pins().display(),
         ),
     )?;
     Ok(())

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin::health::{Condition, Health, Part};
 use crate::admin::{control, http};
 use crate::catalog::HostPattern;
-use crate::config::{self, Dial, Guard, Mode, Quic, UpstreamRoots};
+use crate::config::{self, Dial, Fail, Guard, Mode, Quic, UpstreamRoots};
 use crate::diagnostic::Diagnostic;
 use crate::http::h1::Limits;
 use crate::identity::Identity;
@@ -104,7 +104,7 @@ fn check_available(snapshot: &Snapshot, mode: Option<Mode>) -> Result<(), Fault>
                 .into(),
         ));
     }
-    if steering.fail == crate::config::Fail::Closed {
+    if steering.fail == Fail::Closed && mode == Mode::Host {
         tracing::warn!(
             "[steering] fail = \"closed\" has no effect in this version: while the agent is down, connections go direct"
         );
@@ -142,7 +142,7 @@ fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let device = host.unknown(&config.device, "the device state has not been read yet");
 
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let (listeners, mut steering) = steer(&config.steering, mode, workers)?;
+    let (listeners, mut steering) = steer(&config.steering, &config.paths.pins, mode, workers)?;
     health.set(Part::Listener, Condition::Ok);
     steering.apply(&orders::of(&snapshot)).context("telling the kernel what to steer")?;
     health.set(Part::Steering, Condition::Ok);
@@ -164,7 +164,12 @@ fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
 }
 
 /// Listeners and programs of the mode.
-fn steer(settings: &config::Steering, mode: Mode, workers: usize) -> Result<(Listeners, Steering)> {
+fn steer(
+    settings: &config::Steering,
+    pins: &Path,
+    mode: Mode,
+    workers: usize,
+) -> Result<(Listeners, Steering)> {
     let refuse_quic = settings.quic == Quic::Refuse;
     let guard = match settings.guard {
         Guard::Off | Guard::Sni => steering::Guard::Off,
@@ -178,7 +183,8 @@ fn steer(settings: &config::Steering, mode: Mode, workers: usize) -> Result<(Lis
         let listeners = Listeners::bind_transparent(workers)
             .context("binding transparent listeners (needs CAP_NET_ADMIN)")?;
         let interfaces = settings.interfaces.clone();
-        let options = GatewayOptions { interfaces, refuse_quic, guard };
+        let pins = (settings.fail == Fail::Closed).then(|| pins.to_owned());
+        let options = GatewayOptions { interfaces, refuse_quic, guard, pins };
         let steering = Steering::start_gateway(&options, listeners.pairs()).context("starting steering")?;
         return Ok((listeners, steering));
     }

@@ -3,10 +3,12 @@
 
 mod links;
 mod netlink;
+mod pins;
 mod routing;
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,6 +22,7 @@ use super::clock::monotonic_ns;
 use super::flow::FlowMiss;
 use super::load;
 use links::Links;
+use pins::Pins;
 use routing::Routing;
 
 /// What gateway mode needs to know to start.
@@ -29,6 +32,8 @@ pub struct GatewayOptions {
     pub interfaces: Vec<Arc<str>>,
     pub refuse_quic: bool,
     pub guard: super::Guard,
+    /// For `fail = "closed"`: a directory on a BPF file system, where the programs stay when the agent is killed.
+    pub pins: Option<PathBuf>,
 }
 
 /// What stands in the way of forwarding, which is the administrator's to change.
@@ -48,7 +53,8 @@ pub fn forwarding_faults() -> Vec<String> {
 pub(super) struct Gateway {
     // Dropped in this order: programs go before the rules that their marks rely on.
     links: Links,
-    _routing: Routing,
+    pins: Option<Pins>,
+    routing: Routing,
     _listeners: SockMap<MapData>,
 }
 
@@ -56,7 +62,7 @@ impl Gateway {
     /// Puts the listeners into the socket map, makes the rules, attaches to the interfaces that are there.
     pub(super) fn start<'a>(
         ebpf: &mut Ebpf,
-        interfaces: &[Arc<str>],
+        options: &GatewayOptions,
         listeners: impl Iterator<Item = (&'a TcpListener, Option<&'a TcpListener>)>,
     ) -> Result<(Self, u32)> {
         let mut map: SockMap<MapData> = SockMap::try_from(load::take_map(ebpf, "PC_LISTENERS")?)?;
@@ -73,20 +79,32 @@ impl Gateway {
             pairs += 1;
         }
         let inside = HashMap::try_from(load::take_map(ebpf, "PC_INSIDE")?)?;
-        let routing = Routing::install(interfaces)?;
+        let interfaces = &options.interfaces;
+        let pins = options.pins.as_deref().map(Pins::claim).transpose();
+        let pins = pins.context("[steering] fail = \"closed\" needs [paths] pins")?;
+        let routing = Routing::install(interfaces, pins.as_ref().is_some_and(Pins::has_earlier))?;
         let mut links = Links::new(ebpf, interfaces, inside)?;
-        links.look_after(ebpf);
+        links.look_after(ebpf, pins.as_ref());
         if !links.any() {
             bail!(
                 "[steering] interfaces: none of the inside interfaces can be attached to: {}",
                 links.missing().join("; ")
             );
         }
-        Ok((Self { links, _routing: routing, _listeners: map }, pairs))
+        Ok((Self { links, pins, routing, _listeners: map }, pairs))
     }
 
     pub(super) fn look_after(&mut self, ebpf: &mut Ebpf) {
-        self.links.look_after(ebpf);
+        self.links.look_after(ebpf, self.pins.as_ref());
+    }
+
+    /// This agent serves: an earlier one's programs may go.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        if let Some(pins) = &mut self.pins {
+            pins.remove_earlier()?;
+        }
+        self.routing.settle();
+        Ok(())
     }
 
     pub(super) fn missing(&self) -> Vec<String> {
@@ -98,8 +116,9 @@ impl Gateway {
     }
 }
 
-/// Removes the routing rules that a killed agent left in this network namespace.
-pub fn remove_leftovers() -> std::io::Result<()> {
+/// Removes what a killed agent left in this network namespace: pinned programs below `pins`, routing rules.
+pub fn remove_leftovers(pins: &Path) -> std::io::Result<()> {
+    pins::remove(pins)?;
     routing::remove()
 }
 

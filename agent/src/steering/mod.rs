@@ -15,7 +15,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use agent_common::abi::{ABI_VERSION, Address, GUARD_ALL, GUARD_OFF, GUARD_PEEK, Settings};
+use agent_common::abi::{
+    ABI_VERSION, Address, FAIL_CLOSED, FAIL_OPEN, GUARD_ALL, GUARD_OFF, GUARD_PEEK, Settings,
+};
 use agent_common::limits::STEERED_PORTS;
 use anyhow::{Context, Result};
 use aya::Ebpf;
@@ -142,11 +144,12 @@ impl Steering {
             abi_version: ABI_VERSION,
             refuse_quic: options.refuse_quic.into(),
             guard: options.guard.word(),
+            fail: if options.pins.is_some() { FAIL_CLOSED } else { FAIL_OPEN },
             ..Settings::default()
         };
         // Disabled until the orders are in, as on a host.
         settings_map.set(0, settings, 0).context("writing the settings map")?;
-        let (gateway, pairs) = gateway::Gateway::start(&mut ebpf, &options.interfaces, listeners)?;
+        let (gateway, pairs) = gateway::Gateway::start(&mut ebpf, options, listeners)?;
         settings.gateway_listeners = pairs;
         Ok(Self {
             settings,
@@ -196,8 +199,13 @@ impl Steering {
         for (to, port) in self.settings.ports.iter_mut().zip(&orders.ports) {
             *to = *port;
         }
+        let first = self.settings.enabled == 0;
         self.settings.enabled = 1;
-        self.write_settings()
+        self.write_settings()?;
+        if first && let Place::Gateway(gateway) = &mut self.place {
+            gateway.settle()?;
+        }
+        Ok(())
     }
 
     fn write_settings(&mut self) -> Result<()> {

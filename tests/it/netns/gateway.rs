@@ -15,7 +15,9 @@ const FAMILIES: [&str; 2] = ["-4", "-6"];
 
 fn steering(guard: &str, interfaces: &[&str]) -> Settings {
     Settings {
-        steering: Some(format!("mode = \"gateway\"\nguard = \"{guard}\"\ninterfaces = {interfaces:?}\n")),
+        steering: Some(format!(
+            "mode = \"gateway\"\nguard = \"{guard}\"\ninterfaces = {interfaces:?}\nfail = \"open\"\n"
+        )),
         ..Settings::default()
     }
 }
@@ -361,4 +363,42 @@ fn nothing_stays_behind_an_orderly_end_nor_a_start_after_a_kill() {
     })
     .unwrap();
     check_passed(&Curl::get(url(MONITORED, DOCX)).at(&place).send(&gateway.lab).unwrap(), MONITORED, DOCX);
+}
+
+/// A39: killed, monitored apps are refused at once and the rest goes on; the next agent takes over.
+#[test]
+fn a_killed_agent_that_fails_closed_leaves_monitored_apps_refused() {
+    let gateway = GatewayLab::start().unwrap();
+    let mut settings = steering("peek", &[BRIDGE]);
+    settings.steering = settings.steering.map(|text| text.replace("open", "closed"));
+    let mut agent = Agent::start(&gateway.lab, &settings).unwrap();
+    let place = gateway.host(Inside::A);
+    let get = |name, family| Curl::get(url(name, DOCX)).at(&place).arguments(&[family]);
+    for family in FAMILIES {
+        check_blocked(&get(MONITORED, family).send(&gateway.lab).unwrap(), DOCX);
+    }
+    let held = agent.kernel_objects();
+    agent.kill().unwrap();
+    for family in FAMILIES {
+        let begun = Instant::now();
+        let finished = get(MONITORED, family).run(&gateway.lab).unwrap();
+        // "Failed to connect to host": neither an answer nor a timeout.
+        assert_eq!(finished.code, Some(7), "{family}: {}", finished.stderr);
+        assert!(begun.elapsed() < Duration::from_secs(5), "{family}: {:?}", begun.elapsed());
+        check_passed(&get(UNMONITORED, family).send(&gateway.lab).unwrap(), UNMONITORED, DOCX);
+    }
+
+    agent.start_again().unwrap();
+    for family in FAMILIES {
+        check_blocked(&get(MONITORED, family).send(&gateway.lab).unwrap(), DOCX);
+    }
+    wait::until("the killed agent's programs to go", wait::PATIENCE, || {
+        Ok(Objects::existing()?.also_in(&held).is_empty().then_some(()))
+    })
+    .unwrap();
+    // An orderly end takes everything away.
+    assert!(agent.stop().unwrap().success());
+    assert_eq!(gateway.marked_routing().unwrap(), Vec::<String>::new());
+    assert_eq!(lab::pins::pinned(&gateway.lab.pins()), Vec::<std::path::PathBuf>::new());
+    check_passed(&get(MONITORED, "-4").send(&gateway.lab).unwrap(), MONITORED, DOCX);
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData};
+use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{
     NlOptions, SchedClassifierLink, TcAttachOptions, qdisc_add_clsact, qdisc_detach_program,
 };
@@ -14,6 +15,7 @@ use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 use aya::util::KernelVersion;
 
 use super::netlink::{Body, DUMP, Netlink, number};
+use super::pins::Pins;
 
 /// Both programs with their direction, what learns before what steers.
 pub(super) const PROGRAMS: [(&str, TcAttachType); 2] =
@@ -52,9 +54,18 @@ struct Interface {
 #[derive(Debug)]
 struct Attached {
     index: u32,
-    links: Vec<SchedClassifierLink>,
+    links: Vec<Held>,
     /// Whether the queueing discipline was not there before.
     added_clsact: bool,
+}
+
+/// A program's hold on an interface.
+#[derive(Debug)]
+enum Held {
+    /// Goes with this process.
+    Link(#[expect(dead_code, reason = "held for its drop")] SchedClassifierLink),
+    /// Stays when this process is killed.
+    Pinned(PinnedLink),
 }
 
 impl Links {
@@ -79,7 +90,7 @@ impl Links {
     }
 
     /// Attaches to interfaces that are new or were made anew, and forgets those that are gone.
-    pub(super) fn look_after(&mut self, ebpf: &mut Ebpf) {
+    pub(super) fn look_after(&mut self, ebpf: &mut Ebpf, pins: Option<&Pins>) {
         let Self { interfaces, inside, netlink, tcx } = self;
         for interface in interfaces {
             let now = match index_of(netlink, &interface.name) {
@@ -101,7 +112,7 @@ impl Links {
                 interface.say("is not there".into());
                 continue;
             };
-            match attach(ebpf, inside, &interface.name, index, *tcx) {
+            match attach(ebpf, inside, &interface.name, index, *tcx, pins) {
                 Ok(attached) => {
                     tracing::info!(interface = %interface.name, index, tcx, "attached");
                     interface.attached = Some(attached);
@@ -158,7 +169,12 @@ impl Drop for Links {
 impl Attached {
     fn detach(self, netlink: &mut Netlink, inside: &mut HashMap<MapData, u32, u32>) {
         // An interface that is gone took its programs along.
-        drop(self.links);
+        for held in self.links {
+            match held {
+                Held::Link(_) => {}
+                Held::Pinned(link) => drop(link.unpin()),
+            }
+        }
         let _ = inside.remove(&self.index);
         if self.added_clsact
             && let Err(error) = remove_clsact(netlink, self.index)
@@ -174,6 +190,7 @@ fn attach(
     name: &str,
     index: u32,
     tcx: bool,
+    pins: Option<&Pins>,
 ) -> Result<Attached> {
     inside.insert(index, 1, 0).context("noting the interface")?;
     let mut attached = Attached { index, links: Vec::new(), added_clsact: false };
@@ -195,7 +212,15 @@ fn attach(
             .and_then(|id| program.take_link(id))
             .map_err(|error| explained(error, name))
             .with_context(|| format!("attaching {program_name}"))?;
-        attached.links.push(link);
+        attached.links.push(match pins {
+            // Filters of a queueing discipline stay by themselves.
+            Some(pins) if tcx => {
+                let path = pins.path(index, program_name);
+                let pinned = FdLink::try_from(link)?.pin(&path);
+                Held::Pinned(pinned.with_context(|| format!("pinning {}", path.display()))?)
+            }
+            _ => Held::Link(link),
+        });
     }
     Ok(attached)
 }

@@ -45,18 +45,23 @@ const FAMILIES: [u8; 2] = [libc::AF_INET as u8, libc::AF_INET6 as u8];
 /// Rules of a crashed agent that are looked for: as many as one can have made, and the one that is not there.
 const LEFTOVERS: u32 = 2 * INSIDE_INTERFACES + 1;
 
-/// The rules and routes in force. Dropping it removes them.
+/// The rules and routes in force. Dropping it removes them, unless they still serve an earlier agent's programs.
 #[derive(Debug)]
-pub(super) struct Routing(());
+pub(super) struct Routing {
+    shared: bool,
+}
 
 impl Routing {
-    /// Removes what an earlier agent left, then makes rules and routes in both families, as far as the kernel has them.
-    pub(super) fn install(interfaces: &[Arc<str>]) -> Result<Self> {
-        remove().context("removing an earlier agent's routing rules")?;
-        let routing = Self(());
+    /// Makes rules and routes in both families, as far as the kernel has them. What an earlier agent left is removed
+    /// before, but where its programs still rely on it (`shared`): then it is taken over.
+    pub(super) fn install(interfaces: &[Arc<str>], shared: bool) -> Result<Self> {
+        if !shared {
+            remove().context("removing an earlier agent's routing rules")?;
+        }
+        let routing = Self { shared };
         let mut netlink = Netlink::open().context("opening a netlink socket")?;
         for family in FAMILIES {
-            match netlink.ask(NEW_ROUTE, CREATE | EXCLUSIVE, &route(family), |_| ()) {
+            match existing(netlink.ask(NEW_ROUTE, CREATE | EXCLUSIVE, &route(family), |_| ())) {
                 Err(error) if family == libc::AF_INET6 as u8 && has_no_ipv6(&error) => {
                     tracing::warn!("this kernel has no IPv6: only IPv4 is steered");
                     continue;
@@ -65,18 +70,25 @@ impl Routing {
             }
             for interface in interfaces {
                 for body in [steer(family, interface), refuse(family, interface)] {
-                    netlink
-                        .ask(NEW_RULE, CREATE | EXCLUSIVE, &body, |_| ())
+                    existing(netlink.ask(NEW_RULE, CREATE | EXCLUSIVE, &body, |_| ()))
                         .with_context(|| format!("making a routing rule for {interface}"))?;
                 }
             }
         }
         Ok(routing)
     }
+
+    /// From here on nobody else relies on them.
+    pub(super) fn settle(&mut self) {
+        self.shared = false;
+    }
 }
 
 impl Drop for Routing {
     fn drop(&mut self) {
+        if self.shared {
+            return;
+        }
         if let Err(error) = remove() {
             tracing::warn!("routing rules could not be removed: {error}");
         }
@@ -99,6 +111,14 @@ pub(super) fn remove() -> io::Result<()> {
         removed(netlink.ask(DELETE_ROUTE, 0, &route(family), |_| ()))?;
     }
     Ok(())
+}
+
+/// What is there already is as good as made.
+fn existing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
 }
 
 /// Whether there was something to remove.
