@@ -197,8 +197,8 @@ fn attach(
     if !tcx {
         attached.added_clsact = qdisc_add_clsact(name).is_ok();
         for (program, direction) in PROGRAMS {
-            // What a killed agent left; nothing is the rule.
-            let _ = qdisc_detach_program(name, direction, program);
+            // What a killed agent left, its queueing discipline included; nothing is the rule.
+            attached.added_clsact |= qdisc_detach_program(name, direction, program).is_ok();
         }
     }
     for (program_name, direction) in PROGRAMS {
