@@ -230,7 +230,8 @@ pub struct Question {
     pub client: Address,
     pub server: Address,
     pub client_port: u16,
-    pub reserved: u16,
+    /// The question's number, in host order (RFC 1035 section 4.1.1).
+    pub id: u16,
 }
 
 const _: () = {

@@ -96,7 +96,7 @@ fn datagram(
     port: u16,
 ) -> Forwarded {
     if port == DNS_PORT {
-        gateway_dns::note_question(packet, u16::from_be_bytes([ports[0], ports[1]]));
+        gateway_dns::note_question(skb, packet, u16::from_be_bytes([ports[0], ports[1]]));
         return Forwarded::LeftAlone;
     }
     if port != QUIC_PORT || settings.refuse_quic == 0 {

@@ -7,6 +7,7 @@ use agent_common::abi::Question;
 use agent_common::counter::Counter;
 use agent_common::dns::is_answer;
 use agent_common::limits::ANSWER_WITHIN_S;
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::TcContext;
 
@@ -43,7 +44,7 @@ pub fn egress(ctx: &TcContext) {
         client: packet.destination,
         server: packet.source,
         client_port: port(2),
-        reserved: 0,
+        id: u16::from_be_bytes([head[0], head[1]]),
     };
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
@@ -68,12 +69,16 @@ pub fn egress(ctx: &TcContext) {
 
 /// Remembers a question on its way out.
 #[inline(always)]
-pub fn note_question(packet: &Packet, client_port: u16) {
+pub fn note_question(skb: *mut __sk_buff, packet: &Packet, client_port: u16) {
+    let mut id = [0u8; 2];
+    if skb::load_at(skb, packet.transport + UDP_HEADER, &mut id).is_none() {
+        return;
+    }
     let question = Question {
         client: packet.source,
         server: packet.destination,
         client_port,
-        reserved: 0,
+        id: u16::from_be_bytes(id),
     };
     // SAFETY: no arguments.
     maps::note_question(&question, unsafe { bpf_ktime_get_ns() });

@@ -1,6 +1,6 @@
 //! Gateway mode: hosts behind a bridge that know nothing of the agent, in both families.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lab::agent::{Agent, Settings};
 use lab::attachment::{DOCX, PAGE, SLOW};
@@ -150,10 +150,8 @@ except OSError as error:
             (MONITORED, if family == "-4" { "EHOSTUNREACH" } else { "EACCES" }),
             (UNMONITORED, "ECONNREFUSED"),
         ] {
-            let begun = Instant::now();
             let said = gateway.python(&place, PROGRAM, &[name, family]).unwrap().succeeded().unwrap().text();
             assert_eq!(said.trim(), expected, "{name} {family}");
-            assert!(begun.elapsed() < Duration::from_secs(4), "{name} {family}: {:?}", begun.elapsed());
         }
     }
     assert_eq!(kernel(&agent, "quic-refused"), 2.0);
@@ -166,7 +164,7 @@ fn forged_answers_explain_nothing() {
 import socket, sys
 # A response: one question, evil.test A, one answer.
 name = b"\x04evil\x04test\x00"
-answer = b"\x12\x34\x81\x80\0\1\0\1\0\0\0\0" + name + b"\0\1\0\1" + b"\xc0\x0c\0\1\0\1\0\0\1\0\0\4" + socket.inet_aton(sys.argv[3])
+answer = bytes.fromhex(sys.argv[4]) + b"\x81\x80\0\1\0\1\0\0\0\0" + name + b"\0\1\0\1" + b"\xc0\x0c\0\1\0\1\0\0\1\0\0\4" + socket.inet_aton(sys.argv[3])
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 s.bind(("0.0.0.0", 53))
@@ -187,26 +185,30 @@ s.sendto(b"\x12\x34\1\0\0\1\0\0\0\0\0\0\x04evil\x04test\0\0\1\0\1", (sys.argv[1]
     };
     // From outside, to a host that asked nobody.
     let outside = gateway.outside();
-    run(&outside, SEND, &[Inside::A.address()[0], "5353", target]);
+    run(&outside, SEND, &[Inside::A.address()[0], "5353", target, "1234"]);
     wait::until("the unasked answer", wait::PATIENCE, || {
         Ok((kernel(&agent, "dns-unasked") == 1.0).then_some(()))
     })
     .unwrap();
     // From another inside network, to a host that asked there.
     run(&a, ASK, &[Inside::C.address()[0]]);
-    run(&c, SEND, &[Inside::A.address()[0], "5353", target]);
+    run(&c, SEND, &[Inside::A.address()[0], "5353", target, "1234"]);
     wait::until("the answer from the inside", wait::PATIENCE, || {
         Ok((kernel(&agent, "dns-from-inside") == 1.0).then_some(()))
     })
     .unwrap();
     assert_eq!(kernel(&agent, "dns-address"), 0.0);
-    // The same answer from outside, asked for, is believed: so the two above were well-formed.
+    // From where it was asked for, but to another question.
     run(&a, ASK, &["198.18.0.20"]);
-    run(
-        &gateway.outside(),
-        &SEND.replace("\"0.0.0.0\"", "\"198.18.0.20\""),
-        &[Inside::A.address()[0], "5353", target],
-    );
+    let answer = SEND.replace("\"0.0.0.0\"", "\"198.18.0.20\"");
+    run(&outside, &answer, &[Inside::A.address()[0], "5353", target, "1235"]);
+    wait::until("the answer to another question", wait::PATIENCE, || {
+        Ok((kernel(&agent, "dns-unasked") == 2.0).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(kernel(&agent, "dns-address"), 0.0);
+    // The same to the question is believed: so those above were well-formed.
+    run(&outside, &answer, &[Inside::A.address()[0], "5353", target, "1234"]);
     wait::until("the answer that was asked for", wait::PATIENCE, || {
         Ok((kernel(&agent, "dns-address") == 1.0).then_some(()))
     })
@@ -380,11 +382,10 @@ fn a_killed_agent_that_fails_closed_leaves_monitored_apps_refused() {
     let held = agent.kernel_objects();
     agent.kill().unwrap();
     for family in FAMILIES {
-        let begun = Instant::now();
-        let finished = get(MONITORED, family).run(&gateway.lab).unwrap();
-        // "Failed to connect to host": neither an answer nor a timeout.
+        let finished =
+            get(MONITORED, family).arguments(&["--connect-timeout", "10"]).run(&gateway.lab).unwrap();
+        // "Failed to connect to host": neither an answer nor a timeout (28).
         assert_eq!(finished.code, Some(7), "{family}: {}", finished.stderr);
-        assert!(begun.elapsed() < Duration::from_secs(5), "{family}: {:?}", begun.elapsed());
         check_passed(&get(UNMONITORED, family).send(&gateway.lab).unwrap(), UNMONITORED, DOCX);
     }
 
