@@ -8,7 +8,8 @@
 use core::mem::zeroed;
 
 use agent_common::abi::{
-    Address, FAIL_CLOSED, GATEWAY_MARK_MASK, GATEWAY_MARK_REFUSE, GATEWAY_MARK_STEER, GUARD_ALL, GUARD_OFF, Settings,
+    Address, FAIL_CLOSED, GATEWAY_MARK_MASK, GATEWAY_MARK_REFUSE, GATEWAY_MARK_STEER, GUARD_ALL, GUARD_OFF,
+    Settings,
 };
 use agent_common::counter::Counter;
 use agent_common::limits::GATEWAY_LISTENERS;
@@ -16,7 +17,9 @@ use aya_ebpf::bindings::{
     __sk_buff, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
     bpf_fib_lookup as FibLookup, bpf_sock_tuple,
 };
-use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_sk_assign, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie};
+use aya_ebpf::helpers::generated::{
+    bpf_fib_lookup, bpf_sk_assign, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie,
+};
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_sk_release};
 use aya_ebpf::programs::TcContext;
 
@@ -280,8 +283,13 @@ fn assign_listener(
     unsafe {
         if cookie {
             let length = if packet.v4 { 20 } else { 40 };
-            let known =
-                bpf_tcp_check_syncookie(listener, ip.as_mut_ptr().cast(), length, header.as_mut_ptr().cast(), 20);
+            let known = bpf_tcp_check_syncookie(
+                listener,
+                ip.as_mut_ptr().cast(),
+                length,
+                header.as_mut_ptr().cast(),
+                20,
+            );
             if known != 0 {
                 bpf_sk_release(listener);
                 return Found::Absent;

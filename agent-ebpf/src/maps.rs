@@ -99,10 +99,7 @@ pub fn learn(address: &Address, target: &Target) -> bool {
 #[inline(always)]
 pub fn listener(index: u32) -> *mut c_void {
     // SAFETY: the map is a socket map and the key a u32 on the stack.
-    unsafe {
-        bpf_map_lookup_elem(addr_of!(PC_LISTENERS) as *mut c_void, addr_of!(index) as *const c_void)
-            as *mut c_void
-    }
+    unsafe { bpf_map_lookup_elem(addr_of!(PC_LISTENERS) as *mut c_void, addr_of!(index) as *const c_void) }
 }
 
 #[inline(always)]
