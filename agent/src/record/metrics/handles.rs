@@ -83,7 +83,7 @@ impl<const N: usize> Lazy<N> {
 pub struct AppMetrics {
     connections: [Lazy<2>; 4],
     requests: [Lazy<2>; 3],
-    activities: [[Lazy<3>; 3]; 9],
+    activities: [[Lazy<3>; 3]; 10],
     bytes: [Lazy<2>; 2],
 }
 

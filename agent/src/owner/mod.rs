@@ -1,5 +1,7 @@
 //! The process behind a connection, from /proc: read at once, because short-lived programs are gone in milliseconds.
 
+mod place;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,6 +9,8 @@ use std::sync::Arc;
 use agent_common::abi::Flow;
 
 use crate::session::{ClientKind, Process};
+
+pub use place::Place;
 
 /// Where only an administrator puts programs. A file name alone proves nothing: anyone can copy a program under another.
 const INSTALLED: [&str; 8] = [
@@ -65,7 +69,15 @@ pub fn process_of(flow: &Flow) -> Process {
     let cgroup = fs::read_to_string(directory.join("cgroup"))
         .ok()
         .and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::").map(Arc::from)));
-    Process { pid: Some(flow.pid), exe, name: Some(name.into()), cgroup }
+    let place = cgroup.as_deref().map(Place::of).unwrap_or_default();
+    Process {
+        pid: Some(flow.pid),
+        exe,
+        name: Some(name.into()),
+        cgroup,
+        unit: place.unit,
+        container: place.container,
+    }
 }
 
 /// Browser or native by the executable. One that is not known is native: a process that is gone reads no response, so
