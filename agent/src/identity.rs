@@ -9,6 +9,7 @@ use nix::unistd::{Group, Uid, User as Account, getgrouplist};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::config::Config;
 use crate::session::User;
 
 /// How long an answer of NSS is believed.
@@ -64,6 +65,23 @@ impl Identity {
             user
         })
     }
+}
+
+/// Adds the groups of `[identity] groups` that name the user.
+pub fn with_extra_groups(user: Arc<User>, config: &Config) -> Arc<User> {
+    let Some(name) = user.name.clone() else { return user };
+    let extra = config
+        .identity
+        .groups
+        .iter()
+        .filter(|(group, members)| members.contains(&name) && !user.groups.contains(group));
+    let extra: Vec<Arc<str>> = extra.map(|(group, _)| group.clone()).collect();
+    if extra.is_empty() {
+        return user;
+    }
+    let mut user = User::clone(&user);
+    user.groups.extend(extra);
+    Arc::new(user)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

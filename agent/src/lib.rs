@@ -39,6 +39,8 @@ pub mod record;
 #[cfg(feature = "daemon")]
 pub mod reload;
 #[cfg(feature = "daemon")]
+pub mod resolver;
+#[cfg(feature = "daemon")]
 pub mod steering;
 #[cfg(feature = "daemon")]
 pub mod telemetry;

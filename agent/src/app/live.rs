@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::{orders, origin_connector, workers::Pool};
+use super::{ahead::Ahead, orders, origin_connector, workers::Pool};
 use crate::admin::control::{Answer, Command};
 use crate::admin::health::{Condition, Health, Part};
 use crate::admin::status::{
@@ -25,6 +25,7 @@ pub(super) struct Live<'p> {
     steering: RefCell<Option<Steering>>,
     cgroup: PathBuf,
     counters: Arc<KernelCounters>,
+    ahead: Ahead,
     health: Arc<Health>,
     sources: Sources,
     watch: RefCell<Watch>,
@@ -45,6 +46,7 @@ impl<'p> Live<'p> {
     ) -> Result<Self> {
         let counters = Arc::new(steering.counters()?);
         Ok(Self {
+            ahead: Ahead::new(shared.clone(), steering.learned()?),
             shared,
             cgroup: steering.cgroup().to_owned(),
             steering: RefCell::new(Some(steering)),
@@ -61,6 +63,10 @@ impl<'p> Live<'p> {
 
     pub(super) fn cgroup(&self) -> &std::path::Path {
         &self.cgroup
+    }
+
+    pub(super) fn ahead(&self) -> &Ahead {
+        &self.ahead
     }
 
     /// Takes over the kernel's counters before a scrape.
@@ -126,7 +132,11 @@ impl<'p> Live<'p> {
         load_metrics(&self.shared);
         self.check_authority();
         let applied = match &mut *self.steering.borrow_mut() {
-            Some(steering) => steering.apply(&orders).map_err(|error| format!("{error:#}")),
+            Some(steering) => steering
+                .apply(&orders)
+                .and_then(|()| steering.learned())
+                .map(|learned| self.ahead.orders_changed(learned))
+                .map_err(|error| format!("{error:#}")),
             None => Ok(()),
         };
         if applied.is_err() {

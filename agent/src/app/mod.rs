@@ -1,5 +1,7 @@
 //! The composition root: builds every part in order, runs the workers and the admin side, takes all of it down again.
 
+mod ahead;
+mod existing;
 mod live;
 mod orders;
 mod workers;
@@ -198,8 +200,11 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let mut tick = tokio::time::interval(TICK);
         sd_notify::notify(&[NotifyState::Ready]).context("telling the service manager")?;
         tracing::info!(workers, cgroup = %live.cgroup().display(), "ready");
+        let ahead = live.ahead().run();
+        tokio::pin!(ahead);
         loop {
             tokio::select! {
+                () = &mut ahead => {}
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => drop(live.reload("SIGHUP")),

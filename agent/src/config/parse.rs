@@ -8,7 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Config, Device, Fail, Guard, Identity, MAX_PORTS, Mode, Posture, Quic, Steering, Tls, UpstreamRoots,
+    Config, Device, Existing, Fail, Guard, Identity, MAX_PORTS, Mode, Posture, Quic, Steering, Tls,
+    UpstreamRoots,
 };
 use crate::catalog::HostPattern;
 use crate::diagnostic::SourceFile;
@@ -17,7 +18,8 @@ use crate::policy::Networks;
 
 const FILE_KEYS: &[&str] =
     &["steering", "tls", "device", "identity", "networks", "activity", "metrics", "console", "paths"];
-const STEERING_KEYS: &[&str] = &["mode", "guard", "ports", "quic", "fail", "cgroup", "interfaces", "listen"];
+const STEERING_KEYS: &[&str] =
+    &["mode", "guard", "ports", "quic", "fail", "cgroup", "interfaces", "listen", "existing", "resolve"];
 const TLS_KEYS: &[&str] = &["upstream_roots", "bypass"];
 const DEVICE_KEYS: &[&str] = &["posture", "file", "command", "every", "deadline", "tags"];
 const IDENTITY_KEYS: &[&str] = &["groups"];
@@ -31,6 +33,8 @@ const GUARDS: [(&str, Guard); 4] =
     [("peek", Guard::Peek), ("sni", Guard::Sni), ("all", Guard::All), ("off", Guard::Off)];
 const QUICS: [(&str, Quic); 2] = [("refuse", Quic::Refuse), ("pass", Quic::Pass)];
 const FAILS: [(&str, Fail); 2] = [("closed", Fail::Closed), ("open", Fail::Open)];
+const EXISTING: [(&str, Existing); 3] =
+    [("close", Existing::Close), ("report", Existing::Report), ("leave", Existing::Leave)];
 const POSTURES: [(&str, Posture); 3] =
     [("checks", Posture::Checks), ("file", Posture::File), ("command", Posture::Command)];
 
@@ -72,6 +76,8 @@ fn steering(table: &Table<'_>, steering: &mut Steering) {
     table.set("cgroup", &mut steering.cgroup, |v| path(v).map(Some));
     table.set("interfaces", &mut steering.interfaces, |v| Some(distinct(v, interface)));
     table.set("listen", &mut steering.listen, listen);
+    table.set("existing", &mut steering.existing, |v| v.choice(&EXISTING));
+    table.set("resolve", &mut steering.resolve, Value::boolean);
     if let (Some(missing), Some(mode)) = (steering.missing_for(steering.mode), table.get("mode")) {
         // A list with a bad name in it has been complained about.
         if table.get("interfaces").is_none_or(|list| list.is_empty_list()) {

@@ -41,6 +41,9 @@ pub struct Steering {
     pub interfaces: Vec<Arc<str>>,
     /// The agent's listener; in explicit mode the proxy's address.
     pub listen: SocketAddr,
+    pub existing: Existing,
+    /// Whether exact host names of selected apps are looked up ahead of any client.
+    pub resolve: bool,
 }
 
 impl Default for Steering {
@@ -54,6 +57,8 @@ impl Default for Steering {
             cgroup: None,
             interfaces: Vec::new(),
             listen: local(0),
+            existing: Existing::Close,
+            resolve: true,
         }
     }
 }
@@ -103,6 +108,15 @@ pub enum Quic {
 pub enum Fail {
     Closed,
     Open,
+}
+
+/// Connections to monitored apps from before they could be steered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Existing {
+    Close,
+    /// Recorded, and left to go on.
+    Report,
+    Leave,
 }
 
 /// `[tls]`

@@ -1,5 +1,6 @@
 //! The process behind a connection, from /proc: read at once, because short-lived programs are gone in milliseconds.
 
+mod holder;
 mod place;
 
 use std::fs;
@@ -10,6 +11,7 @@ use agent_common::abi::Flow;
 
 use crate::session::{ClientKind, Process};
 
+pub use holder::{holders, own_sockets};
 pub use place::Place;
 
 /// Where only an administrator puts programs. A file name alone proves nothing: anyone can copy a program under another.
@@ -57,27 +59,25 @@ const BROWSERS: [&str; 26] = [
 /// Everything known about the process that connected. What the process took with it when it ended is absent.
 pub fn process_of(flow: &Flow) -> Process {
     let comm = flow.comm.split(|byte| *byte == 0).next().unwrap_or_default();
-    let directory = Path::new("/proc").join(flow.pid.to_string());
+    let mut process = process(flow.pid);
+    process.name = process.name.or_else(|| Some(String::from_utf8_lossy(comm).into()));
+    process
+}
+
+/// Everything /proc says about a process; nothing but its id when it has ended.
+pub fn process(pid: u32) -> Process {
+    let directory = Path::new("/proc").join(pid.to_string());
     let exe = fs::read_link(directory.join("exe")).ok().map(|path| {
         let path = path.to_string_lossy();
         // The kernel adds this to the name of a replaced file, as after an upgrade of a running program.
         Arc::from(path.strip_suffix(" (deleted)").unwrap_or(&path))
     });
-    let name = fs::read_to_string(directory.join("comm"))
-        .map(|name| name.trim_end().to_owned())
-        .unwrap_or_else(|_| String::from_utf8_lossy(comm).into_owned());
+    let name = fs::read_to_string(directory.join("comm")).ok().map(|name| name.trim_end().into());
     let cgroup = fs::read_to_string(directory.join("cgroup"))
         .ok()
         .and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::").map(Arc::from)));
     let place = cgroup.as_deref().map(Place::of).unwrap_or_default();
-    Process {
-        pid: Some(flow.pid),
-        exe,
-        name: Some(name.into()),
-        cgroup,
-        unit: place.unit,
-        container: place.container,
-    }
+    Process { pid: Some(pid), exe, name, cgroup, unit: place.unit, container: place.container }
 }
 
 /// Browser or native by the executable. One that is not known is native: a process that is gone reads no response, so

@@ -8,9 +8,9 @@ use tokio::net::TcpStream;
 use super::worker::{Accepted, Worker};
 use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
 use crate::catalog::App;
-use crate::config::Config;
+use crate::identity::with_extra_groups;
 use crate::owner;
-use crate::session::{Process, Session, User};
+use crate::session::{Process, Session};
 
 /// What must be asked at once: a short-lived process takes it along.
 pub(super) struct Early {
@@ -46,21 +46,4 @@ impl Early {
             server_name: server_name.into(),
         }
     }
-}
-
-/// Adds the groups of `[identity] groups` that name the user.
-fn with_extra_groups(user: Arc<User>, config: &Config) -> Arc<User> {
-    let Some(name) = user.name.clone() else { return user };
-    let extra = config
-        .identity
-        .groups
-        .iter()
-        .filter(|(group, members)| members.contains(&name) && !user.groups.contains(group));
-    let extra: Vec<Arc<str>> = extra.map(|(group, _)| group.clone()).collect();
-    if extra.is_empty() {
-        return user;
-    }
-    let mut user = User::clone(&user);
-    user.groups.extend(extra);
-    Arc::new(user)
 }

@@ -92,6 +92,11 @@ impl Metrics {
         r.register("kernel_events", "What the kernel programs did, by event", families.kernel_events.clone());
         r.register("activity_log_lost", "Activity records that could not be stored", log_lost.clone());
         r.register("policy_reloads", "Attempts to load policies and apps", families.reloads.clone());
+        r.register(
+            "existing_connections",
+            "Connections to selected apps from before they could be steered, by what became of them",
+            families.existing.clone(),
+        );
         r.register("device_compliant", "1 while the device is compliant", device_compliant.clone());
         r.register("build_info", "The version that runs", build_info);
 
@@ -192,6 +197,11 @@ impl Metrics {
     /// `reason` names a cause in the program's own words: `connect`, `certificate`, …
     pub fn upstream_failure(&self, reason: &'static str) {
         self.families.upstream_failures.get_or_create(&[("reason", reason.into())]).inc();
+    }
+
+    /// A connection from before it could be steered; `result` is `closed`, `reported` or `failed`.
+    pub fn existing_connection(&self, app: &Arc<str>, result: &'static str) {
+        self.families.existing.get_or_create(&[("app", app.clone()), ("result", result.into())]).inc();
     }
 
     pub fn policies_reloaded(&self, ok: bool) {

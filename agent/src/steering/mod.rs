@@ -3,6 +3,7 @@
 
 mod counters;
 mod flow;
+mod learned;
 mod load;
 mod namespace;
 mod patterns;
@@ -22,6 +23,7 @@ use crate::catalog::HostPattern;
 
 pub use counters::KernelCounters;
 pub use flow::{FlowMiss, Flows, OwnSockets};
+pub use learned::Learned;
 pub use load::PROGRAMS;
 
 /// What steering needs to know to start.
@@ -62,6 +64,8 @@ pub struct Steering {
     settings_map: Array<MapData, Settings>,
     patterns: patterns::Patterns,
     app_bits: patterns::AppBits,
+    /// The selected apps with their bits.
+    selected: Vec<(Arc<str>, u64)>,
     cgroup: PathBuf,
     ebpf: Ebpf,
 }
@@ -93,8 +97,15 @@ impl Steering {
             },
             ..Settings::default()
         };
-        let mut steering =
-            Self { settings, settings_map, patterns, app_bits: patterns::AppBits::default(), cgroup, ebpf };
+        let mut steering = Self {
+            settings,
+            settings_map,
+            patterns,
+            app_bits: patterns::AppBits::default(),
+            selected: Vec::new(),
+            cgroup,
+            ebpf,
+        };
         // Disabled until the orders are in: the programs are attached one after the other and must not half-work.
         steering.write_settings()?;
         load::attach(&mut steering.ebpf, &steering.cgroup)?;
@@ -104,8 +115,8 @@ impl Steering {
     /// Makes the kernel steer what one snapshot of catalog and policies asks for.
     pub fn apply(&mut self, orders: &Orders) -> Result<()> {
         self.patterns.replace(&orders.patterns, &mut self.app_bits)?;
-        self.settings.steer_apps =
-            orders.selected.iter().fold(0, |bits, app| bits | self.app_bits.bit_of(app));
+        self.selected = orders.selected.iter().map(|app| (app.clone(), self.app_bits.bit_of(app))).collect();
+        self.settings.steer_apps = self.selected.iter().fold(0, |bits, (_, bit)| bits | bit);
         self.settings.ports = [0; STEERED_PORTS];
         for (to, port) in self.settings.ports.iter_mut().zip(&orders.ports) {
             *to = *port;
@@ -126,6 +137,12 @@ impl Steering {
     /// A handle for one worker thread: marks the agent's own sockets.
     pub fn own_sockets(&self) -> Result<OwnSockets> {
         OwnSockets::new(load::map_data(&self.ebpf, "PC_OWN")?)
+    }
+
+    /// Learned addresses with the apps selected now; to be asked for anew after [`Steering::apply`].
+    pub fn learned(&self) -> Result<Learned> {
+        let ports = self.settings.ports.iter().copied().filter(|port| *port != 0).collect();
+        Learned::new(load::map_data(&self.ebpf, "PC_TARGETS")?, self.selected.clone(), ports)
     }
 
     /// A handle for the metrics.

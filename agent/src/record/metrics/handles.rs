@@ -24,6 +24,7 @@ pub(super) struct Families {
     pub(super) upstream_failures: Counters<1>,
     pub(super) kernel_events: Counters<1>,
     pub(super) reloads: Counters<1>,
+    pub(super) existing: Counters<2>,
 }
 
 /// How a connection went through the agent.

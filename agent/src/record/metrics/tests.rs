@@ -22,6 +22,7 @@ fn exercise(metrics: &Metrics) {
     metrics.tls_handshake(Side::Client, "ok");
     metrics.certificate_minted();
     metrics.upstream_failure("connect");
+    metrics.existing_connection(&Arc::from("slack"), "closed");
     metrics.policies_reloaded(true);
     metrics.set_device_compliant(true);
     assert!(metrics.set_kernel_event("steered", 17));
@@ -56,6 +57,7 @@ fn every_metric_of_the_contract_is_exposed_under_its_name() {
         "portcullis_upstream_failures_total{reason=\"connect\"} 1",
         "portcullis_kernel_events_total{event=\"steered\"} 17",
         "portcullis_activity_log_lost_total 3",
+        "portcullis_existing_connections_total{app=\"slack\",result=\"closed\"} 1",
         "portcullis_policy_reloads_total{result=\"ok\"} 1",
         "portcullis_policy_reloads_total{result=\"failed\"} 0",
         "portcullis_device_compliant 1",
