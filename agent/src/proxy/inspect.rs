@@ -123,6 +123,10 @@ impl<D: Dialler> Exchanges for Inspected<'_, D> {
         self.judge.response(request, response)
     }
 
+    fn adapt_response(&self, response: &mut ResponseHead) {
+        self.judge.adapt(response);
+    }
+
     fn moved(&self, to_origin: u64, to_client: u64) {
         count(self.guard, to_origin, to_client);
     }
