@@ -11,7 +11,7 @@ use super::dial::Ready;
 use super::untouched::{abort, log_failure, untouched};
 use super::who::Early;
 use super::worker::{Accepted, Worker};
-use super::{inspect, late, plain, refused};
+use super::{ech, inspect, late, plain, refused};
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::catalog::App;
 use crate::policy::failure_mode::{self, Failure, Outcome};
@@ -92,6 +92,11 @@ async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &mut Connecti
                 let app: Arc<App> = app.clone();
                 guard.set_app(&app.id);
                 inspect::tls(worker, accepted, bytes, &hello, &name, app, guard).await;
+            }
+            _ if ech::hides_its_name(&hello, &name, &snapshot.config.tls.ech_public_names) => {
+                log_failure(Failure::ServerNameHidden, accepted.client.0, Some(accepted.original_dst));
+                record(worker, &accepted, (Failure::ServerNameHidden, &name), guard).await;
+                ech::switch_off(worker, accepted, bytes, &name).await;
             }
             _ => {
                 guard.set_path(Path::Spliced);

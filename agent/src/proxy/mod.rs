@@ -5,6 +5,7 @@ mod buffer;
 pub mod connection;
 pub mod deadline;
 pub mod dial;
+mod ech;
 pub mod enforce;
 pub mod h1;
 mod inspect;
