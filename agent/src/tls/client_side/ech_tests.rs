@@ -2,7 +2,7 @@
 
 use rustls::client::{EchConfig, EchGreaseConfig, EchMode};
 use rustls::crypto::aws_lc_rs::hpke::{ALL_SUPPORTED_SUITES, DH_KEM_X25519_HKDF_SHA256_AES_128};
-use rustls::crypto::hpke::HpkePublicKey;
+use rustls::crypto::hpke::{Hpke, HpkePublicKey};
 use rustls::{ClientConfig, PeerIncompatible, RootCertStore};
 use rustls_pki_types::{EchConfigListBytes, ServerName};
 use tokio::io::{AsyncWriteExt, duplex};
