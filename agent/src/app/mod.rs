@@ -120,7 +120,8 @@ fn build(snapshot: Snapshot) -> Result<Built> {
     private_directory(&config.paths.run, 0o755)?;
 
     let patterns: Vec<HostPattern> = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
-    let authority = open_authority(&config.paths.state.join("ca"), &patterns, &health)?;
+    let ech_names: Vec<HostPattern> = config.tls.ech_patterns().collect();
+    let authority = open_authority(&config.paths.state.join("ca"), &patterns, &ech_names, &health)?;
     let origins = origin_connector(&config.tls.upstream_roots, &authority)?;
 
     let log_path = config.paths.state.join(ACTIVITY_LOG);
@@ -255,8 +256,13 @@ fn private_directory(path: &Path, mode: u32) -> Result<()> {
         .with_context(|| format!("making the directory {}", path.display()))
 }
 
-fn open_authority(directory: &Path, patterns: &[HostPattern], health: &Health) -> Result<Arc<Authority>> {
-    let (authority, event) = Authority::open_or_create(directory, patterns)
+fn open_authority(
+    directory: &Path,
+    patterns: &[HostPattern],
+    ech_names: &[HostPattern],
+    health: &Health,
+) -> Result<Arc<Authority>> {
+    let (authority, event) = Authority::open_or_create(directory, &[patterns, ech_names].concat())
         .with_context(|| format!("the certificate authority in {}", directory.display()))?;
     let condition = match event {
         AuthorityEvent::Created => {
@@ -266,8 +272,16 @@ fn open_authority(directory: &Path, patterns: &[HostPattern], health: &Health) -
             );
             Condition::Ok
         }
-        AuthorityEvent::Opened { expires_soon, outgrown } => {
-            live::authority_condition(expires_soon, &outgrown)
+        AuthorityEvent::Opened { expires_soon, .. } => {
+            let uncovered = authority.outgrown(ech_names);
+            if !uncovered.is_empty() {
+                tracing::info!(
+                    ?uncovered,
+                    "encrypted ClientHellos are refused, not switched off: the certificate authority is older than \
+                     these public names"
+                );
+            }
+            live::authority_condition(expires_soon, &authority.outgrown(patterns))
         }
     };
     health.set(Part::CertificateAuthority, condition);

@@ -85,7 +85,8 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Classify(classify) => classify::run(&classify),
         Command::Ca(command) => {
             let Some(snapshot) = load(config) else { return Ok(ExitCode::from(USAGE)) };
-            let patterns: Vec<_> = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
+            let catalog = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone());
+            let patterns: Vec<_> = catalog.chain(snapshot.config.tls.ech_patterns()).collect();
             ca::run(&command, &snapshot.config.paths.state.join("ca"), &patterns).context("ca")?;
             Ok(ExitCode::SUCCESS)
         }

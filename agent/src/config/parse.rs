@@ -20,7 +20,7 @@ const FILE_KEYS: &[&str] =
     &["steering", "tls", "device", "identity", "networks", "activity", "metrics", "console", "paths"];
 const STEERING_KEYS: &[&str] =
     &["mode", "guard", "ports", "quic", "fail", "cgroup", "interfaces", "listen", "existing", "resolve"];
-const TLS_KEYS: &[&str] = &["upstream_roots", "bypass"];
+const TLS_KEYS: &[&str] = &["upstream_roots", "bypass", "ech_public_names"];
 const DEVICE_KEYS: &[&str] = &["posture", "file", "command", "every", "deadline", "tags"];
 const IDENTITY_KEYS: &[&str] = &["groups"];
 const ACTIVITY_KEYS: &[&str] = &["retention"];
@@ -99,6 +99,7 @@ fn tls(table: &Table<'_>, tls: &mut Tls) {
         }
     });
     table.set("bypass", &mut tls.bypass, |v| Some(distinct(v, host_pattern)));
+    table.set("ech_public_names", &mut tls.ech_public_names, |v| Some(distinct(v, host_name)));
 }
 
 fn device(table: &Table<'_>, device: &mut Device) {
@@ -191,6 +192,16 @@ fn interface(value: &Value<'_>) -> Option<Arc<str>> {
 
 fn host_pattern(value: &Value<'_>) -> Option<HostPattern> {
     value.parse(|text| HostPattern::parse(text).map_err(|error| Fault::new(error.to_string())))
+}
+
+fn host_name(value: &Value<'_>) -> Option<String> {
+    match host_pattern(value)? {
+        HostPattern::Exact(name) => Some(name.to_string()),
+        HostPattern::Below(_) => {
+            value.complain(Fault::new("a public name is one name, without `*`"));
+            None
+        }
+    }
 }
 
 fn command(value: &Value<'_>) -> Option<Vec<Arc<str>>> {

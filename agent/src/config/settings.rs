@@ -120,11 +120,34 @@ pub enum Existing {
 }
 
 /// `[tls]`
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     pub upstream_roots: UpstreamRoots,
     /// Never decrypted. [`HostMap`](crate::catalog::HostMap) collects them for look-ups.
     pub bypass: Vec<HostPattern>,
+    /// Names that stand outside an encrypted ClientHello and say only who the provider is: lower case, without
+    /// duplicates.
+    pub ech_public_names: Vec<String>,
+}
+
+/// The public names of providers that are known to publish ECH configurations.
+const ECH_PUBLIC_NAMES: [&str; 1] = ["cloudflare-ech.com"];
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            upstream_roots: UpstreamRoots::default(),
+            bypass: Vec::new(),
+            ech_public_names: ECH_PUBLIC_NAMES.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+impl Tls {
+    /// The public names as patterns: an authority has to vouch for them too.
+    pub fn ech_patterns(&self) -> impl Iterator<Item = HostPattern> {
+        self.ech_public_names.iter().map(|name| HostPattern::Exact(name.as_str().into()))
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -39,7 +39,14 @@ fn an_empty_file_is_the_defaults_of_the_contract() {
     assert_eq!((&steering.ports[..], steering.cgroup.as_ref()), (&[443, 80][..], None));
     assert_eq!(steering.listen.to_string(), "127.0.0.1:0");
     assert_eq!((steering.existing, steering.resolve), (Existing::Close, true));
-    assert_eq!(config.tls, Tls { upstream_roots: UpstreamRoots::System, bypass: vec![] });
+    assert_eq!(
+        config.tls,
+        Tls {
+            upstream_roots: UpstreamRoots::System,
+            bypass: vec![],
+            ech_public_names: vec!["cloudflare-ech.com".into()],
+        }
+    );
     assert_eq!((config.device.posture, config.device.every), (Posture::Checks, Duration::from_secs(60)));
     assert_eq!(config.activity.retention, Duration::from_secs(90 * 24 * 3600));
     assert_eq!(config.metrics.listen.to_string(), "127.0.0.1:9464");
@@ -67,6 +74,7 @@ resolve = false
 [tls]
 upstream_roots = "/etc/roots.pem"
 bypass = ["pinned.test", "*.Bank.test"]
+ech_public_names = ["Edge.Provider.test"]
 [device]
 posture = "command"
 file = "/run/x.json"
@@ -100,6 +108,7 @@ run = "/tmp/r"
     assert_eq!(steering.listen.to_string(), "[::1]:3128");
     assert_eq!((steering.existing, steering.resolve), (Existing::Report, false));
     assert_eq!(config.tls.upstream_roots, UpstreamRoots::File("/etc/roots.pem".into()));
+    assert_eq!(config.tls.ech_public_names, ["edge.provider.test"]);
     assert_eq!(
         config.tls.bypass,
         [HostPattern::Exact("pinned.test".into()), HostPattern::Below("bank.test".into())]

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
+use super::refused::Refused;
 use super::worker::{Accepted, Worker};
 use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
 use crate::catalog::App;
 use crate::identity::with_extra_groups;
 use crate::owner;
+use crate::policy::failure_mode::Failure;
 use crate::session::{Process, Session};
 
 /// What must be asked at once: a short-lived process takes it along.
@@ -21,6 +23,18 @@ pub(super) struct Early {
 impl Early {
     pub(super) fn of(accepted: &Accepted) -> Self {
         Self { process: owner::process_of(&accepted.flow), uid: accepted.flow.uid }
+    }
+
+    /// What is recorded when this connection is refused.
+    pub(super) fn refused(
+        self,
+        failure: Failure,
+        app: Arc<App>,
+        (client, original_dst): (ClientAddr, OriginalDst),
+        server_name: &str,
+    ) -> Refused<'static> {
+        let (uid, process, server_name) = (Some(self.uid), self.process, server_name.into());
+        Refused { failure, app, uid, process, client, original_dst, server_name, request: None }
     }
 
     /// The whole session, once the origin is connected: named locations go by the local address that reaches it.

@@ -89,6 +89,7 @@ impl Metrics {
         r.register("tls_handshakes", "TLS handshakes, by side and result", families.handshakes.clone());
         r.register("certificates_minted", "Leaf certificates made", certificates_minted.clone());
         r.register("upstream_failures", "Origins not reached, by reason", families.upstream_failures.clone());
+        r.register("refusals", "Connections and requests refused, by failure", families.refusals.clone());
         r.register("kernel_events", "What the kernel programs did, by event", families.kernel_events.clone());
         r.register("activity_log_lost", "Activity records that could not be stored", log_lost.clone());
         r.register("policy_reloads", "Attempts to load policies and apps", families.reloads.clone());
@@ -202,6 +203,11 @@ impl Metrics {
     /// A connection from before it could be steered; `result` is `closed`, `reported` or `failed`.
     pub fn existing_connection(&self, app: &Arc<str>, result: &'static str) {
         self.families.existing.get_or_create(&[("app", app.clone()), ("result", result.into())]).inc();
+    }
+
+    /// `failure` is a name of the failure table.
+    pub fn refused(&self, failure: &'static str) {
+        self.families.refusals.get_or_create(&[("failure", failure.into())]).inc();
     }
 
     pub fn policies_reloaded(&self, ok: bool) {

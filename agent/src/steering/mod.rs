@@ -8,6 +8,7 @@ mod load;
 mod namespace;
 mod patterns;
 pub mod sock_diag;
+mod targets;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use agent_common::abi::{ABI_VERSION, Address, GUARD_ALL, GUARD_OFF, GUARD_PEEK, Settings};
 use agent_common::limits::STEERED_PORTS;
 use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
 
@@ -25,6 +27,7 @@ pub use counters::KernelCounters;
 pub use flow::{FlowMiss, Flows, OwnSockets};
 pub use learned::Learned;
 pub use load::PROGRAMS;
+pub use targets::Targets;
 
 /// What steering needs to know to start.
 #[derive(Debug, Clone)]
@@ -66,6 +69,8 @@ pub struct Steering {
     app_bits: patterns::AppBits,
     /// The selected apps with their bits.
     selected: Vec<(Arc<str>, u64)>,
+    /// The same, for the workers.
+    shown_bits: Arc<ArcSwap<patterns::AppBits>>,
     cgroup: PathBuf,
     ebpf: Ebpf,
 }
@@ -103,6 +108,7 @@ impl Steering {
             patterns,
             app_bits: patterns::AppBits::default(),
             selected: Vec::new(),
+            shown_bits: Arc::default(),
             cgroup,
             ebpf,
         };
@@ -117,6 +123,7 @@ impl Steering {
         self.patterns.replace(&orders.patterns, &mut self.app_bits)?;
         self.selected = orders.selected.iter().map(|app| (app.clone(), self.app_bits.bit_of(app))).collect();
         self.settings.steer_apps = self.selected.iter().fold(0, |bits, (_, bit)| bits | bit);
+        self.shown_bits.store(Arc::new(self.app_bits.clone()));
         self.settings.ports = [0; STEERED_PORTS];
         for (to, port) in self.settings.ports.iter_mut().zip(&orders.ports) {
             *to = *port;
@@ -143,6 +150,11 @@ impl Steering {
     pub fn learned(&self) -> Result<Learned> {
         let ports = self.settings.ports.iter().copied().filter(|port| *port != 0).collect();
         Learned::new(load::map_data(&self.ebpf, "PC_TARGETS")?, self.selected.clone(), ports)
+    }
+
+    /// A handle for one worker thread: which apps an address was learned for.
+    pub fn targets(&self) -> Result<Targets> {
+        Targets::new(load::map_data(&self.ebpf, "PC_TARGETS")?, self.shown_bits.clone())
     }
 
     /// A handle for the metrics.

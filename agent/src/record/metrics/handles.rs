@@ -22,6 +22,7 @@ pub(super) struct Families {
     pub(super) bytes: Counters<2>,
     pub(super) handshakes: Counters<2>,
     pub(super) upstream_failures: Counters<1>,
+    pub(super) refusals: Counters<1>,
     pub(super) kernel_events: Counters<1>,
     pub(super) reloads: Counters<1>,
     pub(super) existing: Counters<2>,
