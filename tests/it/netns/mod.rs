@@ -3,6 +3,7 @@
 mod enforcement;
 mod existing;
 mod hostile;
+mod kinds_of_connect;
 mod lifecycle;
 mod policies;
 mod records;
