@@ -4,10 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use lab::agent::{Agent, BLOCK_UNMANAGED, MONITOR_MEMO, Settings};
-use lab::client::python_daemon;
+use lab::attachment::DOCX;
+use lab::client::{Curl, python_daemon};
 use lab::{Daemon, Lab, ORIGIN_CA_NAME, address_of, wait};
 
-use super::{MONITORED, UNMONITORED};
+use super::{MONITORED, UNMONITORED, check_blocked, url};
 
 /// Holds a connection and, once it broke or the file `go` is there, says what it can still do; then connects anew to the
 /// same address. Names are never looked up.
@@ -99,6 +100,26 @@ fn an_address_known_before_the_start_is_steered_on_its_first_connect() {
             "guard {guard}: the address was known"
         );
     }
+}
+
+/// A30: a name in the hosts file, for which no answer is ever seen: the agent looks it up as its clients do.
+#[test]
+fn a_name_from_the_hosts_file_is_known_without_any_answer() {
+    let lab = Lab::start().unwrap();
+    let [v4, v6] = [false, true].map(|v6| address_of(MONITORED, v6).unwrap());
+    fs::write(lab.hosts(), format!("{v4} {MONITORED}\n{v6} {MONITORED}\n127.0.0.1 notes.memo.test\n"))
+        .unwrap();
+    let agent = Agent::start(&lab, &Settings { guard: "off".to_owned(), ..Settings::default() }).unwrap();
+    wait::until("names to be looked up ahead", wait::PATIENCE, || {
+        Ok(agent.log().contains("looked names up ahead").then_some(()))
+    })
+    .unwrap();
+    for family in ["-4", "-6"] {
+        let reply = Curl::get(url(MONITORED, DOCX)).arguments(&[family]).send(&lab).unwrap();
+        check_blocked(&reply, DOCX);
+    }
+    assert_eq!(agent.metric("portcullis_kernel_events_total", &[("event", "dns-answer")]).unwrap(), 0.0);
+    assert_eq!(agent.metric("portcullis_kernel_events_total", &[("event", "steered")]).unwrap(), 2.0);
 }
 
 /// With `resolve = false` and no guard, nothing tells: this is what the look-ups are for.
