@@ -69,6 +69,10 @@ pub struct Settings {
     /// File name in policies.d and its text.
     pub policies: Vec<(String, String)>,
     pub compliant: bool,
+    /// `[steering] guard`
+    pub guard: String,
+    /// Further lines of `[steering]`.
+    pub steering: String,
     /// The agent's binary; when left out [`BINARY_VARIABLE`] names it, else the newest build is taken.
     pub binary: Option<PathBuf>,
 }
@@ -83,6 +87,8 @@ impl Default for Settings {
                 ("20-memo.toml".to_owned(), MONITOR_MEMO.to_owned()),
             ],
             compliant: false,
+            guard: "peek".to_owned(),
+            steering: String::new(),
             binary: None,
         }
     }
@@ -234,15 +240,17 @@ fn configure(lab: &Lab, directory: &Path, settings: &Settings) -> Result<()> {
     fs::write(
         directory.join("portcullis.toml"),
         format!(
-            "[steering]\nmode = \"host\"\nguard = \"peek\"\nports = [443, 80]\nquic = \"refuse\"\nfail = \"closed\"\n\
-             cgroup = \"{}\"\nlisten = \"127.0.0.1:0\"\n\
+            "[steering]\nmode = \"host\"\nguard = \"{}\"\nports = [443, 80]\nquic = \"refuse\"\nfail = \"closed\"\n\
+             cgroup = \"{}\"\nlisten = \"127.0.0.1:0\"\n{}\n\
              [tls]\nupstream_roots = \"{}\"\n\
              [device]\nposture = \"file\"\nfile = \"{shown}/compliance.json\"\n\
              [identity]\ngroups = {{ breakglass = [\"nobody\"] }}\n\
              [networks]\nlab = [\"198.18.0.0/15\", \"fd18::/16\"]\n\
              [metrics]\nlisten = \"127.0.0.1:{METRICS_PORT}\"\n\
              [paths]\nstate = \"{shown}/state\"\nrun = \"{shown}/run\"\n",
+            settings.guard,
             lab.cgroup().display(),
+            settings.steering,
             lab.origin_ca().display(),
         ),
     )?;

@@ -98,7 +98,7 @@ impl Ahead {
                 }
             }
         }
-        tracing::debug!(names = names.len(), resolved, addresses = taught, "looked names up ahead");
+        tracing::info!(names = names.len(), resolved, addresses = taught, "looked names up ahead");
     }
 
     async fn watch_existing(&self) {

@@ -89,7 +89,7 @@ async fn list(ports: Vec<u16>) -> io::Result<Vec<Connection>> {
             if connections.len() < MOST { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         // Asked after the list: what the agent opened since is not in it.
-        let own = owner::own_sockets();
+        let own = owner::own_sockets()?;
         connections.retain(|connection| !own.contains(&connection.inode));
         Ok(connections)
     });

@@ -1,7 +1,9 @@
 //! The whole agent between real programs: root, network namespaces, a cgroup of its own. Each test has its own lab.
 
 mod enforcement;
+mod existing;
 mod hostile;
+mod kinds_of_connect;
 mod lifecycle;
 mod policies;
 mod records;
