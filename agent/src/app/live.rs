@@ -23,8 +23,9 @@ use crate::steering::{self, KernelCounters, Steering};
 pub(super) struct Live<'p> {
     shared: Arc<Shared>,
     steering: RefCell<Option<Steering>>,
-    cgroup: PathBuf,
-    counters: Arc<KernelCounters>,
+    /// Where the programs are attached; absent when there are none.
+    cgroup: Option<PathBuf>,
+    counters: Option<Arc<KernelCounters>>,
     health: Arc<Health>,
     sources: Sources,
     watch: RefCell<Watch>,
@@ -37,17 +38,17 @@ pub(super) struct Live<'p> {
 impl<'p> Live<'p> {
     pub(super) fn new(
         shared: Arc<Shared>,
-        steering: Steering,
+        steering: Option<Steering>,
         health: Arc<Health>,
         sources: Sources,
         seen: Fingerprint,
         pool: &'p Pool,
     ) -> Result<Self> {
-        let counters = Arc::new(steering.counters()?);
+        let counters = steering.as_ref().map(Steering::counters).transpose()?.map(Arc::new);
         Ok(Self {
             shared,
-            cgroup: steering.cgroup().to_owned(),
-            steering: RefCell::new(Some(steering)),
+            cgroup: steering.as_ref().map(|steering| steering.cgroup().to_owned()),
+            steering: RefCell::new(steering),
             counters,
             health,
             sources,
@@ -59,15 +60,19 @@ impl<'p> Live<'p> {
         })
     }
 
-    pub(super) fn cgroup(&self) -> &std::path::Path {
-        &self.cgroup
+    /// How connections come here, in words.
+    pub(super) fn how(&self) -> String {
+        match &self.cgroup {
+            Some(cgroup) => format!("programs on {}", cgroup.display()),
+            None => "none: clients are told to use the proxy".to_owned(),
+        }
     }
 
     /// Takes over the kernel's counters before a scrape.
     pub(super) fn before_scrape(&self) -> Arc<dyn Fn(&Metrics) + Send + Sync> {
         let counters = self.counters.clone();
         Arc::new(move |metrics| {
-            for (event, total) in counters.read() {
+            for (event, total) in counters.iter().flat_map(|counters| counters.read()) {
                 metrics.set_kernel_event(event, total);
             }
         })
@@ -192,17 +197,19 @@ impl<'p> Live<'p> {
         let snapshot = self.shared.snapshot.load();
         let device = self.shared.device.load();
         let attached = self.steering.borrow().is_some();
-        let hooks =
-            steering::PROGRAMS.iter().map(|program| format!("{program} on {}", self.cgroup.display()));
+        let hooks = self.cgroup.iter().flat_map(|cgroup| {
+            steering::PROGRAMS.iter().map(move |program| format!("{program} on {}", cgroup.display()))
+        });
+        let counters = self.counters.iter().flat_map(|counters| counters.read());
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             since: self.since,
-            mode: "host".into(),
+            mode: if self.cgroup.is_some() { "host" } else { "explicit" }.into(),
             listener: self.pool.listening().into(),
             steering: SteeringStatus {
                 hooks: if attached { hooks.collect() } else { Vec::new() },
-                counters: self.counters.read().into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
+                counters: counters.map(|(name, n)| (name.to_owned(), n)).collect(),
             },
             policies: PolicyStatus {
                 revision: snapshot.revision,

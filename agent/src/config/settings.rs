@@ -1,10 +1,12 @@
 //! The settings of portcullis.toml as types that cannot be wrong, with their defaults.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::catalog::HostPattern;
 use crate::policy::Networks;
@@ -41,6 +43,8 @@ pub struct Steering {
     pub interfaces: Vec<Arc<str>>,
     /// The agent's listener; in explicit mode the proxy's address.
     pub listen: SocketAddr,
+    /// Who may use the proxy of explicit mode, by address.
+    pub clients: Vec<IpNet>,
 }
 
 impl Default for Steering {
@@ -54,6 +58,10 @@ impl Default for Steering {
             cgroup: None,
             interfaces: Vec::new(),
             listen: local(0),
+            clients: vec![
+                IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+                IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+            ],
         }
     }
 }
