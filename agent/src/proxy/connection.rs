@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 
 use super::dial::Ready;
+use super::share::Holder;
 use super::untouched::{abort, log_failure, untouched};
 use super::who::Early;
 use super::worker::{Accepted, Worker};
@@ -55,15 +56,17 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, li
             return;
         }
     };
-    let Some(_share) = worker.shares.take(flow.uid) else {
+    let holder = Holder::User(flow.uid);
+    let Some(_share) = worker.shares.take(holder) else {
         // Counted as refused. Not logged: it comes in floods.
-        tracing::debug!(%client, uid = flow.uid, "refused: the user holds a full share of the connections");
+        tracing::debug!(%client, ?holder, "refused: the client holds a full share of the connections");
         abort(stream);
         return;
     };
     let original_dst = OriginalDst(flow.original_dst());
     let (client, ready, peek) = (ClientAddr(client), Ready::default(), worker.shared.peek);
-    let accepted = Accepted { stream, client, original_dst, flow, ready, peek, asked: None };
+    let (unexplained, owner) = (flow.is_unexplained(), Some(flow));
+    let accepted = Accepted { stream, client, original_dst, unexplained, owner, ready, peek, asked: None };
     route(&worker, accepted, &mut guard).await;
 }
 
@@ -72,7 +75,7 @@ pub(super) async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &m
     // Heads and small bodies must not wait for each other's acknowledgements.
     let _ = accepted.stream.set_nodelay(true);
     let mut peeked = tls::peek(&mut accepted.stream, accepted.peek).await;
-    let unexplained = accepted.flow.is_unexplained();
+    let unexplained = accepted.unexplained;
     if unexplained && matches!(&peeked, Peeked::TimedOut { bytes } if bytes.is_empty()) {
         match late::first_words(worker, accepted, guard).await {
             Some((still, words)) => (accepted, peeked) = (still, words),
@@ -175,7 +178,7 @@ async fn record(
     (failure, name): (Failure, &str),
     guard: &mut ConnectionGuard,
 ) {
-    if accepted.flow.is_unexplained() {
+    if accepted.unexplained {
         return refused::count(&worker.shared, failure);
     }
     let early = Early::of(accepted).await;

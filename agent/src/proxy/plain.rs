@@ -33,7 +33,7 @@ pub(super) async fn plain(
 ) {
     let shared = &worker.shared;
     let early = Early::of(&accepted).await;
-    let unexplained = accepted.flow.is_unexplained();
+    let unexplained = accepted.unexplained;
     let Accepted { stream, client: client_addr, original_dst, ready, asked, .. } = accepted;
     let addresses = (client_addr, original_dst);
     let mut client = Side::new(stream);

@@ -24,16 +24,15 @@ pub(super) struct Early {
     remote: bool,
 }
 
-/// In a [`Flow`](agent_common::abi::Flow) whose owner nobody knows: no user has this uid.
-pub(super) const UNKNOWN_UID: u32 = u32::MAX;
-
 impl Early {
     pub(super) async fn of(accepted: &Accepted) -> Self {
         if let Some(asked) = &accepted.asked {
             return Self::of_socket(asked).await;
         }
-        let uid = Some(accepted.flow.uid).filter(|uid| *uid != UNKNOWN_UID);
-        Self { process: owner::process_of(&accepted.flow), uid, remote: false }
+        match &accepted.owner {
+            Some(flow) => Self { process: owner::process_of(flow), uid: Some(flow.uid), remote: false },
+            None => Self { process: Process::default(), uid: None, remote: true },
+        }
     }
 
     /// Of a client that came to the proxy: by the socket, where it is one of this host.

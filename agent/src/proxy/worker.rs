@@ -49,7 +49,10 @@ pub struct Accepted {
     pub stream: TcpStream,
     pub client: ClientAddr,
     pub original_dst: OriginalDst,
-    pub flow: Flow,
+    /// No DNS answer explains the address: it was steered to be looked at.
+    pub unexplained: bool,
+    /// Who made it, where the kernel knows.
+    pub owner: Option<Flow>,
     /// A connection to the origin, where one was made already.
     pub ready: Ready,
     /// How long its first bytes may take.

@@ -32,7 +32,7 @@ pub struct PeekDeadlines {
 
 impl Default for PeekDeadlines {
     fn default() -> Self {
-        Self { first_byte: Duration::from_millis(600), total: Duration::from_millis(900) }
+        Self { first_byte: Duration::from_millis(500), total: Duration::from_millis(800) }
     }
 }
 

@@ -3,6 +3,7 @@
 mod enforcement;
 mod hostile;
 mod lifecycle;
+mod odd_hellos;
 mod policies;
 mod records;
 mod steering;

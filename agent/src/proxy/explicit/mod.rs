@@ -14,7 +14,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_common::abi::{Address, FLOW_UNEXPLAINED, Flow};
 use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -26,9 +25,10 @@ use super::connection::{self, is_bypassed};
 use super::dial::{self, Ready};
 use super::enforce::Answer;
 use super::refused;
+use super::share::Holder;
 use super::side::Side;
 use super::untouched::{abort, log_failure};
-use super::who::{Early, UNKNOWN_UID};
+use super::who::Early;
 use super::worker::{Accepted, Worker};
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::catalog::App;
@@ -87,9 +87,9 @@ pub(super) async fn serve(
         return abort(stream);
     }
     let owner = if on_this_host { socket_owner::owner_of(client, local) } else { None };
-    let share = owner.map_or_else(|| socket_owner::share_of(client.ip().to_canonical()), |owner| owner.uid);
-    let Some(_share) = worker.shares.take(share) else {
-        tracing::debug!(%client, "refused: the client holds a full share of the connections");
+    let holder = owner.map_or_else(|| Holder::of_host(client.ip()), |owner| Holder::User(owner.uid));
+    let Some(_share) = worker.shares.take(holder) else {
+        tracing::debug!(%client, ?holder, "refused: the client holds a full share of the connections");
         return abort(stream);
     };
     let _ = stream.set_nodelay(true);
@@ -129,7 +129,6 @@ struct Asked {
 struct Begun {
     client: ClientAddr,
     original_dst: OriginalDst,
-    flow: Flow,
     origin: TcpStream,
     peek: PeekDeadlines,
     asked: AskedFor,
@@ -137,9 +136,9 @@ struct Begun {
 
 impl Begun {
     fn with(self, stream: TcpStream) -> Accepted {
-        let Self { client, original_dst, flow, origin, peek, asked } = self;
-        let ready = Ready::new(origin);
-        Accepted { stream, client, original_dst, flow, ready, peek, asked: Some(asked) }
+        let Self { client, original_dst, origin, peek, asked } = self;
+        let (ready, unexplained) = (Ready::new(origin), asked.app.is_none());
+        Accepted { stream, client, original_dst, unexplained, owner: None, ready, peek, asked: Some(asked) }
     }
 }
 
@@ -155,11 +154,6 @@ async fn begin(worker: &Rc<Worker>, asked: &Asked, head: &RequestHead) -> Result
     let mut begun = Begun {
         client: asked.client,
         original_dst: OriginalDst(SocketAddr::from(([0, 0, 0, 0], authority.port))),
-        flow: Flow {
-            uid: asked.owner.map_or(UNKNOWN_UID, |owner| owner.uid),
-            flags: if app.is_some() { 0 } else { FLOW_UNEXPLAINED },
-            ..Flow::default()
-        },
         origin: match connect(worker, asked.asker, authority).await {
             Ok(origin) => origin,
             Err((refusal, tried)) => {
@@ -172,8 +166,6 @@ async fn begin(worker: &Rc<Worker>, asked: &Asked, head: &RequestHead) -> Result
     };
     let to = begun.origin.peer_addr().map_err(|error| Refusal::new(502, error.to_string()))?;
     begun.original_dst = OriginalDst(SocketAddr::new(to.ip().to_canonical(), to.port()));
-    begun.flow.original = Address::from_ip(to.ip());
-    begun.flow.original_port = to.port();
     Ok((wish, begun))
 }
 

@@ -8,7 +8,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use agent_common::abi::Address;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// NETLINK_SOCK_DIAG (linux/netlink.h).
@@ -127,13 +126,6 @@ fn holds(process: &Path, link: &str) -> bool {
         .flatten()
         .take(MOST_DESCRIPTORS)
         .any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == link))
-}
-
-/// A number that stands for a client on another host where users have shares: its address, in the upper half of the
-/// numbers, where no uid is.
-pub(super) fn share_of(address: std::net::IpAddr) -> u32 {
-    Address::from_ip(address).words().into_iter().fold(0, |all: u32, word| all.rotate_left(5) ^ word)
-        | 1 << 31
 }
 
 #[cfg(test)]
