@@ -140,6 +140,8 @@ fn nginx(place: &Place, directory: &Path, pki: &Pki) -> Result<Daemon> {
             writeln!(text, "listen {address}:443 ssl; listen {address}:80;")?;
         }
         writeln!(text, "ssl_certificate {}; ssl_certificate_key {};", chain.display(), key.display())?;
+        // In answers that add no field of their own.
+        writeln!(text, "add_header Alt-Svc 'h3=\":443\"; ma=60, h2=\":443\"';")?;
         writeln!(text, "root {}; index index.html;", documents.join(site.name).display())?;
         for resource in attachment::all() {
             text += &attachment::location(&resource, &documents, site.name);

@@ -2,13 +2,13 @@
 
 use std::process::{Child, Command};
 
+use lab::Lab;
 use lab::agent::{Agent, Settings};
 use lab::attachment::{DOCX, PAGE};
 use lab::client::{Curl, python};
-use lab::{Lab, address_of};
 use serde_json::{Value, json};
 
-use super::{MONITORED, SHARED, UNMONITORED, check_blocked, check_passed, url};
+use super::{MONITORED, SHARED, UNMONITORED, check_passed};
 
 const USER: u32 = 4242;
 
@@ -234,14 +234,19 @@ print(waited < 1.0, greeting, connection.recv(999))
     assert_eq!(agent.activities(&[]).unwrap().len(), 0);
 }
 
-/// The lab's sites are as usual beside all that.
+/// A client that is told of HTTP/3 would try it first, and wait for it to be refused.
 #[test]
-fn everything_else_passes_as_before() {
+fn offers_of_quic_go_from_inspected_responses_alone() {
     let lab = Lab::start().unwrap();
     let _agent = Agent::start(&lab, &Settings::default()).unwrap();
-    assert!(address_of(SHARED, false).is_some());
-    for host in [SHARED, UNMONITORED] {
-        check_passed(&Curl::get(url(host, PAGE)).send(&lab).unwrap(), host, PAGE);
+    let offered = |host: &str, scheme: &str| {
+        let reply = Curl::get(format!("{scheme}://{host}{}", PAGE.path)).send(&lab).unwrap();
+        check_passed(&reply, host, PAGE);
+        reply.header("alt-svc").unwrap_or_default().to_owned()
+    };
+    for scheme in ["https", "http"] {
+        assert_eq!(offered(MONITORED, scheme), "h2=\":443\"");
+        assert_eq!(offered(SHARED, scheme), "h3=\":443\"; ma=60, h2=\":443\"");
+        assert_eq!(offered(UNMONITORED, scheme), "h3=\":443\"; ma=60, h2=\":443\"");
     }
-    check_blocked(&Curl::get(url(MONITORED, DOCX)).send(&lab).unwrap(), DOCX);
 }
