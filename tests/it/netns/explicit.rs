@@ -6,9 +6,10 @@ use std::process::Command;
 use lab::agent::{Agent, Settings};
 use lab::attachment::{DATA, DOCX, PAGE};
 use lab::client::{Curl, python};
-use lab::{Lab, ORIGIN_CA_NAME, Place, address_of, run, wait};
+use lab::{Lab, ORIGIN_CA_NAME, address_of};
 use serde_json::json;
 
+use super::browser::Browser;
 use super::{MONITORED, SHARED, UNMONITORED, check_blocked, check_passed, url};
 
 /// The agent's user, who may do nothing that others may not, and another one.
@@ -275,45 +276,11 @@ fn other_hosts_are_let_in_by_address_and_kept_from_this_host() {
 /// A browser that is told to use the proxy: its page, and the block as a page.
 #[test]
 fn a_browser_shows_pages_and_blocks() {
-    if !["/usr/bin/chromium", "/usr/bin/certutil"].iter().all(|tool| std::path::Path::new(tool).exists()) {
-        assert!(std::env::var_os("CI").is_none(), "Chromium and certutil are not installed");
-        eprintln!("left out: Chromium or certutil is not installed (cargo xtask setup --browser)");
-        return;
-    }
     let lab = Lab::start().unwrap();
     let agent = start(&lab);
-    let home = lab.directory().join("browser");
-    let store = home.join(".pki/nssdb");
-    fs::create_dir_all(&store).unwrap();
-    let place = lab.client();
-    let database = format!("sql:{}", store.display());
-    let tool = |place: &Place, arguments: &[&str]| {
-        let mut command = place.command("certutil", None).unwrap();
-        command.args(["-d", &database]).args(arguments);
-        run(command, wait::PATIENCE).unwrap().succeeded().unwrap();
-    };
-    tool(&place, &["-N", "--empty-password"]);
-    for (name, ca) in [("agent", agent.ca()), ("origin", lab.origin_ca())] {
-        tool(&place, &["-A", "-t", "C,,", "-n", name, "-i", ca.to_str().unwrap()]);
-    }
-    let shown = |address: &str| {
-        let mut command = place.command("chromium", None).unwrap();
-        command
-            .env("HOME", &home)
-            .env("TMPDIR", &home)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-            ])
-            .args(["--disable-background-networking", "--dump-dom", "--proxy-server=http://127.0.0.1:3128"])
-            .arg(format!("--user-data-dir={}", home.join("profile").display()))
-            .arg(address);
-        run(command, wait::PATIENCE * 3).unwrap().succeeded().unwrap().text()
-    };
-    assert!(shown(&url(MONITORED, PAGE)).contains("Welcome to files.corp.test"));
-    assert!(shown(&url(MONITORED, DOCX)).contains("Downloading report.docx is blocked"));
-    assert!(shown(&url(UNMONITORED, PAGE)).contains("Welcome to other.example.test"));
+    let Some(browser) = Browser::of(&lab, &agent) else { return };
+    let shown = |address: String| browser.page(&address, &["--proxy-server=http://127.0.0.1:3128"]);
+    assert!(shown(url(MONITORED, PAGE)).contains("Welcome to files.corp.test"));
+    assert!(shown(url(MONITORED, DOCX)).contains("Downloading report.docx is blocked"));
+    assert!(shown(url(UNMONITORED, PAGE)).contains("Welcome to other.example.test"));
 }

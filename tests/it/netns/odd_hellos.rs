@@ -8,6 +8,7 @@ use lab::attachment::{DOCX, PAGE};
 use lab::client::{Curl, python};
 use serde_json::{Value, json};
 
+use super::browser::Browser;
 use super::{MONITORED, SHARED, UNMONITORED, check_passed};
 
 const USER: u32 = 4242;
@@ -168,6 +169,22 @@ fn encrypted_hellos_are_switched_off_and_grease_is_left_alone() {
     let plain = say(&lab, MONITORED, 443, &hello(&[sni(b"cloudflare-ech.com")]));
     assert!(plain["answer"].as_str().unwrap().starts_with("15"), "{plain}");
     assert_eq!(agent.activities(&["--type", "access"]).unwrap().len(), 1);
+}
+
+/// Chromium believes the HTTPS record of `api.corp.test`, hides that name, learns that this is off here, and comes again
+/// with the name in clear: the page is inspected, nobody was shown an error.
+#[test]
+fn a_browser_that_hides_its_name_comes_again_in_clear() {
+    let lab = Lab::start().unwrap();
+    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let Some(browser) = Browser::of(&lab, &agent) else { return };
+    let page = browser.page("https://api.corp.test/index.html", &[]);
+    assert!(page.contains("Welcome to api.corp.test"), "{page}");
+    let record = agent.wait_for_activity("the hidden name", |record| record["type"] == "access").unwrap();
+    assert_eq!(record["server"]["name"], "cloudflare-ech.com", "{record}");
+    assert!(record["process"]["exe"].as_str().unwrap().contains("chromium"), "{record}");
+    let file = browser.page("https://api.corp.test/content/report.docx", &[]);
+    assert!(file.contains("Downloading report.docx is blocked"), "{file}");
 }
 
 /// A server of the origin side that speaks first, until it is dropped.
