@@ -2,10 +2,10 @@
 
 use std::process::{Child, Command};
 
-use lab::Lab;
 use lab::agent::{Agent, Settings};
 use lab::attachment::{DOCX, PAGE};
 use lab::client::{Curl, python};
+use lab::{Lab, address_of};
 use serde_json::{Value, json};
 
 use super::browser::Browser;
@@ -165,6 +165,12 @@ fn encrypted_hellos_are_switched_off_and_grease_is_left_alone() {
     assert_eq!(record["app"]["id"], "corp-files", "{record}");
     assert_eq!(record["server"]["name"], "cloudflare-ech.com", "{record}");
     assert!(record["decision"]["reason"].as_str().unwrap().contains("hides its server name"), "{record}");
+    // At an address that nothing explains as well, but it is nobody's.
+    let nowhere = address_of(UNMONITORED, false).unwrap();
+    let hidden = say(&lab, nowhere, 443, &hello(&[sni(b"cloudflare-ech.com"), ech()]));
+    assert!(hidden["answer"].as_str().unwrap().starts_with("15"), "{hidden}");
+    let switched_off = agent.metric("portcullis_refusals_total", &[("failure", "sni_hidden")]).unwrap();
+    assert_eq!(switched_off, 2.0);
     // A real client with that name and no encryption is nobody's concern.
     let plain = say(&lab, MONITORED, 443, &hello(&[sni(b"cloudflare-ech.com")]));
     assert!(plain["answer"].as_str().unwrap().starts_with("15"), "{plain}");
