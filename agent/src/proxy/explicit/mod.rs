@@ -46,10 +46,6 @@ const RESOLVE: Duration = Duration::from_secs(5);
 const ADDRESSES: usize = 8;
 /// For each of them while another is left.
 const NEXT_AFTER: Duration = Duration::from_secs(3);
-/// A client on another host may lose packets on its way here.
-const REMOTE_PEEK: PeekDeadlines =
-    PeekDeadlines { first_byte: Duration::from_secs(2), total: Duration::from_secs(10) };
-
 /// What a client told the proxy it wants.
 #[derive(Debug, Clone)]
 pub struct AskedFor {
@@ -161,7 +157,7 @@ async fn begin(worker: &Rc<Worker>, asked: &Asked, head: &RequestHead) -> Result
                 return Err(refusal);
             }
         },
-        peek: if remote { REMOTE_PEEK } else { worker.shared.peek },
+        peek: if remote { PeekDeadlines::REMOTE } else { worker.shared.peek },
         asked: AskedFor { name, app, owner: asked.owner, remote },
     };
     let to = begun.origin.peer_addr().map_err(|error| Refusal::new(502, error.to_string()))?;
