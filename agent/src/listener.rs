@@ -66,6 +66,21 @@ impl Listeners {
         Ok(Self { v4, v6, per_worker })
     }
 
+    /// Binds `workers` sockets to `listen` as it is, and where that is 127.0.0.1, to ::1 as well: the proxy of explicit
+    /// mode. `v4` is then its address, of whatever family.
+    pub fn bind_proxy(listen: SocketAddr, workers: usize) -> io::Result<Self> {
+        if listen.ip() == Ipv4Addr::LOCALHOST {
+            return Self::bind(listen, workers);
+        }
+        let first = bind(listen)?;
+        let address = first.local_addr()?;
+        let mut per_worker = vec![Sockets { v4: first, v6: None }];
+        for _ in 1..workers {
+            per_worker.push(Sockets { v4: bind(address)?, v6: None });
+        }
+        Ok(Self { v4: address, v6: None, per_worker })
+    }
+
     pub fn into_sockets(self) -> Vec<Sockets> {
         self.per_worker
     }

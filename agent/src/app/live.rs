@@ -23,9 +23,11 @@ use crate::steering::{self, KernelCounters, Steering};
 pub(super) struct Live<'p> {
     shared: Arc<Shared>,
     steering: RefCell<Option<Steering>>,
-    cgroup: PathBuf,
-    counters: Arc<KernelCounters>,
-    ahead: Ahead,
+    /// Absent when nothing is steered.
+    ahead: Option<Ahead>,
+    /// Where the programs are attached; absent when there are none.
+    cgroup: Option<PathBuf>,
+    counters: Option<Arc<KernelCounters>>,
     health: Arc<Health>,
     sources: Sources,
     watch: RefCell<Watch>,
@@ -38,18 +40,21 @@ pub(super) struct Live<'p> {
 impl<'p> Live<'p> {
     pub(super) fn new(
         shared: Arc<Shared>,
-        steering: Steering,
+        steering: Option<Steering>,
         health: Arc<Health>,
         sources: Sources,
         seen: Fingerprint,
         pool: &'p Pool,
     ) -> Result<Self> {
-        let counters = Arc::new(steering.counters()?);
+        let counters = steering.as_ref().map(Steering::counters).transpose()?.map(Arc::new);
         Ok(Self {
-            ahead: Ahead::new(shared.clone(), steering.learned()?),
+            ahead: match &steering {
+                Some(steering) => Some(Ahead::new(shared.clone(), steering.learned()?)),
+                None => None,
+            },
             shared,
-            cgroup: steering.cgroup().to_owned(),
-            steering: RefCell::new(Some(steering)),
+            cgroup: steering.as_ref().map(|steering| steering.cgroup().to_owned()),
+            steering: RefCell::new(steering),
             counters,
             health,
             sources,
@@ -61,19 +66,23 @@ impl<'p> Live<'p> {
         })
     }
 
-    pub(super) fn cgroup(&self) -> &std::path::Path {
-        &self.cgroup
+    /// How connections come here, in words.
+    pub(super) fn how(&self) -> String {
+        match &self.cgroup {
+            Some(cgroup) => format!("programs on {}", cgroup.display()),
+            None => "none: clients are told to use the proxy".to_owned(),
+        }
     }
 
-    pub(super) fn ahead(&self) -> &Ahead {
-        &self.ahead
+    pub(super) fn ahead(&self) -> Option<&Ahead> {
+        self.ahead.as_ref()
     }
 
     /// Takes over the kernel's counters before a scrape.
     pub(super) fn before_scrape(&self) -> Arc<dyn Fn(&Metrics) + Send + Sync> {
         let counters = self.counters.clone();
         Arc::new(move |metrics| {
-            for (event, total) in counters.read() {
+            for (event, total) in counters.iter().flat_map(|counters| counters.read()) {
                 metrics.set_kernel_event(event, total);
             }
         })
@@ -135,7 +144,11 @@ impl<'p> Live<'p> {
             Some(steering) => steering
                 .apply(&orders)
                 .and_then(|()| steering.learned())
-                .map(|learned| self.ahead.orders_changed(learned))
+                .map(|learned| {
+                    if let Some(ahead) = &self.ahead {
+                        ahead.orders_changed(learned);
+                    }
+                })
                 .map_err(|error| format!("{error:#}")),
             None => Ok(()),
         };
@@ -202,17 +215,19 @@ impl<'p> Live<'p> {
         let snapshot = self.shared.snapshot.load();
         let device = self.shared.device.load();
         let attached = self.steering.borrow().is_some();
-        let hooks =
-            steering::PROGRAMS.iter().map(|program| format!("{program} on {}", self.cgroup.display()));
+        let hooks = self.cgroup.iter().flat_map(|cgroup| {
+            steering::PROGRAMS.iter().map(move |program| format!("{program} on {}", cgroup.display()))
+        });
+        let counters = self.counters.iter().flat_map(|counters| counters.read());
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             since: self.since,
-            mode: "host".into(),
+            mode: if self.cgroup.is_some() { "host" } else { "explicit" }.into(),
             listener: self.pool.listening().into(),
             steering: SteeringStatus {
                 hooks: if attached { hooks.collect() } else { Vec::new() },
-                counters: self.counters.read().into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
+                counters: counters.map(|(name, n)| (name.to_owned(), n)).collect(),
             },
             policies: PolicyStatus {
                 revision: snapshot.revision,

@@ -73,21 +73,30 @@ pub fn run(config: Option<PathBuf>, mode: Option<Mode>) -> Result<(), Fault> {
     let fingerprint = sources.fingerprint();
     let texts = sources.read().map_err(Fault::Configuration)?;
     let snapshot = reload::compile(&texts, 1).map_err(Fault::Configuration)?;
+    let mode = mode.unwrap_or(snapshot.config.steering.mode);
     check_available(&snapshot, mode)?;
     tls::install_provider();
-    let built = build(snapshot).map_err(Fault::Failed)?;
+    let built = build(snapshot, mode).map_err(Fault::Failed)?;
     serve(built, sources, fingerprint).map_err(Fault::Failed)
 }
 
 /// Refuses modes that this version does not have, and says which settings have no effect yet.
-fn check_available(snapshot: &Snapshot, mode: Option<Mode>) -> Result<(), Fault> {
+fn check_available(snapshot: &Snapshot, mode: Mode) -> Result<(), Fault> {
     let steering = &snapshot.config.steering;
-    let mode = mode.unwrap_or(steering.mode);
-    if mode != Mode::Host {
-        return Err(Fault::Unavailable(format!(
-            "[steering] mode = \"{}\" is not in this version: set it to \"host\"",
-            format!("{mode:?}").to_lowercase()
-        )));
+    if mode == Mode::Gateway {
+        return Err(Fault::Unavailable(
+            "[steering] mode = \"gateway\" is not in this version: set it to \"host\" or \"explicit\"".into(),
+        ));
+    }
+    if mode == Mode::Explicit {
+        // Nothing of what the further settings are about happens in the kernel.
+        if !steering.listen.ip().is_loopback() {
+            tracing::warn!(
+                listen = %steering.listen,
+                "the proxy asks for no password: whoever [steering] clients names may use it"
+            );
+        }
+        return Ok(());
     }
     if steering.guard == Guard::Sni {
         return Err(Fault::Unavailable(
@@ -106,14 +115,15 @@ fn check_available(snapshot: &Snapshot, mode: Option<Mode>) -> Result<(), Fault>
 /// Everything that exists before the first connection is accepted.
 struct Built {
     shared: Arc<Shared>,
-    steering: Steering,
+    /// Absent in explicit mode.
+    steering: Option<Steering>,
     listeners: Listeners,
     health: Arc<Health>,
     host: posture::Host,
     workers: usize,
 }
 
-fn build(snapshot: Snapshot) -> Result<Built> {
+fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let config = snapshot.config.clone();
     let health = Arc::new(Health::default());
     private_directory(&config.paths.state, 0o700)?;
@@ -133,23 +143,14 @@ fn build(snapshot: Snapshot) -> Result<Built> {
     let device = host.unknown(&config.device, "the device state has not been read yet");
 
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let listeners = Listeners::bind(config.steering.listen, workers)
-        .with_context(|| format!("binding the listener {}", config.steering.listen))?;
+    let bound = match mode {
+        Mode::Explicit => Listeners::bind_proxy(config.steering.listen, workers),
+        Mode::Host | Mode::Gateway => Listeners::bind(config.steering.listen, workers),
+    };
+    let listeners = bound.with_context(|| format!("binding the listener {}", config.steering.listen))?;
     health.set(Part::Listener, Condition::Ok);
 
-    let mut steering = Steering::start(&steering::Options {
-        cgroup: config.steering.cgroup.clone(),
-        listener_v4: listeners.v4,
-        listener_v6: listeners.v6,
-        refuse_quic: config.steering.quic == Quic::Refuse,
-        guard: match config.steering.guard {
-            Guard::Off | Guard::Sni => steering::Guard::Off,
-            Guard::Peek => steering::Guard::Unexplained,
-            Guard::All => steering::Guard::All,
-        },
-    })
-    .context("starting steering")?;
-    steering.apply(&orders::of(&snapshot)).context("telling the kernel what to steer")?;
+    let steering = start_steering(&snapshot, mode, &listeners)?;
     health.set(Part::Steering, Condition::Ok);
     health.set(Part::Policies, Condition::Ok);
 
@@ -168,10 +169,32 @@ fn build(snapshot: Snapshot) -> Result<Built> {
     Ok(Built { shared, steering, listeners, health, host, workers })
 }
 
+/// Loads the programs and tells them what to steer. Explicit mode has none and needs no privileges.
+fn start_steering(snapshot: &Snapshot, mode: Mode, listeners: &Listeners) -> Result<Option<Steering>> {
+    if mode == Mode::Explicit {
+        return Ok(None);
+    }
+    let config = &snapshot.config;
+    let mut steering = Steering::start(&steering::Options {
+        cgroup: config.steering.cgroup.clone(),
+        listener_v4: listeners.v4,
+        listener_v6: listeners.v6,
+        refuse_quic: config.steering.quic == Quic::Refuse,
+        guard: match config.steering.guard {
+            Guard::Off | Guard::Sni => steering::Guard::Off,
+            Guard::Peek => steering::Guard::Unexplained,
+            Guard::All => steering::Guard::All,
+        },
+    })
+    .context("starting steering")?;
+    steering.apply(&orders::of(snapshot)).context("telling the kernel what to steer")?;
+    Ok(Some(steering))
+}
+
 /// The admin side runs on the calling thread, apart from the workers, so that a scrape cannot slow traffic.
 fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Result<()> {
     let Built { shared, steering, listeners, health, host, workers } = built;
-    let pool = workers::start(&shared, &steering, listeners, DRAIN)?;
+    let pool = workers::start(&shared, steering.as_ref(), listeners, DRAIN)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let config = shared.snapshot.load().config.clone();
     runtime.block_on(tokio::task::LocalSet::new().run_until(async move {
@@ -200,9 +223,14 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let mut look = tokio::time::interval(reload::LOOK_EVERY);
         let mut tick = tokio::time::interval(TICK);
         sd_notify::notify(&[NotifyState::Ready]).context("telling the service manager")?;
-        tracing::info!(workers, cgroup = %live.cgroup().display(), "ready");
-        let ahead = live.ahead().run();
+        let ahead = async {
+            if let Some(ahead) = live.ahead() {
+                ahead.run().await;
+            }
+            std::future::pending().await
+        };
         tokio::pin!(ahead);
+        tracing::info!(workers, listening = pool.listening(), steering = live.how(), "ready");
         loop {
             tokio::select! {
                 () = &mut ahead => {}

@@ -29,7 +29,7 @@ pub(super) struct Pool {
 /// Starts one worker for each set of sockets.
 pub(super) fn start(
     shared: &Arc<Shared>,
-    steering: &Steering,
+    steering: Option<&Steering>,
     listeners: Listeners,
     drain: Duration,
 ) -> Result<Pool> {
@@ -43,22 +43,16 @@ pub(super) fn start(
     let most = listener::connections_each(descriptors()?, sockets.len());
     tracing::info!(most, "connections that each worker serves at a time");
     for (index, sockets) in sockets.into_iter().enumerate() {
-        let flows = steering.flows()?;
-        let own = steering.own_sockets()?;
-        let targets = steering.targets()?;
+        let flows = steering.map(Steering::flows).transpose()?;
+        let own = steering.map(Steering::own_sockets).transpose()?;
+        let targets = steering.map(Steering::targets).transpose()?;
         let shared = shared.clone();
         let mut stopped = stopped.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let dialer = Dialer::new(own, shared.deadlines.connect);
             let shares = Shares::new(most.div_ceil(SHARE));
-            let worker = Rc::new(Worker {
-                shared,
-                flows: RefCell::new(flows),
-                targets: Some(targets),
-                dialer,
-                shares,
-            });
+            let worker = Rc::new(Worker { shared, flows: flows.map(RefCell::new), targets, dialer, shares });
             let stop = async move {
                 // A sender that is gone is a stop, too.
                 let _ = stopped.wait_for(|stop| *stop).await;

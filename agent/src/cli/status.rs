@@ -93,7 +93,13 @@ fn screenful(status: &Status, screen: Screen, now: Timestamp) -> String {
     let hooks = &status.steering.hooks;
     line(
         "Steering",
-        &if hooks.is_empty() { "no hooks".to_owned() } else { clean(&hooks.join(", ")).into_owned() },
+        &if status.mode == "explicit" {
+            "none: clients are told to use this proxy".to_owned()
+        } else if hooks.is_empty() {
+            "no hooks".to_owned()
+        } else {
+            clean(&hooks.join(", ")).into_owned()
+        },
     );
     let counters = status.steering.counters.iter().filter(|(_, count)| **count > 0);
     let counters: Vec<String> = counters.map(|(name, count)| format!("{} {count}", clean(name))).collect();

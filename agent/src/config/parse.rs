@@ -18,8 +18,19 @@ use crate::policy::Networks;
 
 const FILE_KEYS: &[&str] =
     &["steering", "tls", "device", "identity", "networks", "activity", "metrics", "console", "paths"];
-const STEERING_KEYS: &[&str] =
-    &["mode", "guard", "ports", "quic", "fail", "cgroup", "interfaces", "listen", "existing", "resolve"];
+const STEERING_KEYS: &[&str] = &[
+    "mode",
+    "guard",
+    "ports",
+    "quic",
+    "fail",
+    "cgroup",
+    "interfaces",
+    "listen",
+    "existing",
+    "resolve",
+    "clients",
+];
 const TLS_KEYS: &[&str] = &["upstream_roots", "bypass", "ech_public_names"];
 const DEVICE_KEYS: &[&str] = &["posture", "file", "command", "every", "deadline", "tags"];
 const IDENTITY_KEYS: &[&str] = &["groups"];
@@ -78,6 +89,7 @@ fn steering(table: &Table<'_>, steering: &mut Steering) {
     table.set("listen", &mut steering.listen, listen);
     table.set("existing", &mut steering.existing, |v| v.choice(&EXISTING));
     table.set("resolve", &mut steering.resolve, Value::boolean);
+    table.set("clients", &mut steering.clients, |v| Some(distinct(v, network)));
     if let (Some(missing), Some(mode)) = (steering.missing_for(steering.mode), table.get("mode")) {
         // A list with a bad name in it has been complained about.
         if table.get("interfaces").is_none_or(|list| list.is_empty_list()) {

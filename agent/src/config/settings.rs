@@ -1,10 +1,12 @@
 //! The settings of portcullis.toml as types that cannot be wrong, with their defaults.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::catalog::HostPattern;
 use crate::policy::Networks;
@@ -44,6 +46,8 @@ pub struct Steering {
     pub existing: Existing,
     /// Whether exact host names of selected apps are looked up ahead of any client.
     pub resolve: bool,
+    /// Who may use the proxy of explicit mode, by address.
+    pub clients: Vec<IpNet>,
 }
 
 impl Default for Steering {
@@ -59,6 +63,10 @@ impl Default for Steering {
             listen: local(0),
             existing: Existing::Close,
             resolve: true,
+            clients: vec![
+                IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+                IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+            ],
         }
     }
 }

@@ -6,7 +6,7 @@
 use super::head::Fields;
 
 /// The field's name.
-const NAME: &str = "alt-svc";
+const NAME: &str = "Alt-Svc";
 /// Octets of the field over all its lines; origins send one or two hundred.
 const MAX_LENGTH: usize = 8 * 1024;
 /// Alternatives in it.

@@ -5,3 +5,4 @@ pub mod content_disposition;
 mod fields;
 pub mod h1;
 pub mod head;
+pub mod proxy_request;

@@ -80,6 +80,16 @@ pub enum Outcome {
     Continue,
 }
 
+impl Outcome {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Relay => "relayed untouched",
+            Self::Refuse => "refused",
+            Self::Continue => "goes on",
+        }
+    }
+}
+
 impl Failure {
     pub const ALL: [Failure; 23] = [
         Self::OriginalDestinationMissing,
@@ -288,6 +298,16 @@ mod tests {
         assert_eq!(expected.map(|(failure, _)| failure), F::ALL);
         for (failure, outcome) in expected {
             assert_eq!(super::outcome(failure), outcome, "{failure:?}");
+        }
+    }
+
+    /// The README shows the table; a row that is changed here is changed there.
+    #[test]
+    fn the_readme_has_every_row() {
+        let readme = include_str!("../../../README.md");
+        for failure in Failure::ALL {
+            let row = format!("| `{}` | {} | {} |", failure.name(), outcome(failure).name(), failure.words());
+            assert!(readme.lines().any(|line| line == row), "{row}");
         }
     }
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 
 use super::dial::Ready;
+use super::share::Holder;
 use super::untouched::{abort, log_failure, untouched};
 use super::who::Early;
 use super::worker::{Accepted, Worker};
-use super::{ech, inspect, late, plain, refused};
+use super::{ech, explicit, inspect, late, plain, refused};
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::catalog::App;
 use crate::policy::failure_mode::{self, Failure, Outcome};
@@ -38,7 +39,10 @@ enum Wish {
 /// Serves one accepted connection to its end.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, listener_port: u16) {
     let mut guard = ConnectionGuard::begin(&worker.shared.recorder.metrics);
-    let taken = worker.flows.borrow_mut().take(client, listener_port);
+    let Some(flows) = &worker.flows else {
+        return explicit::serve(&worker, stream, client, &mut guard).await;
+    };
+    let taken = flows.borrow_mut().take(client, listener_port);
     let flow = match taken {
         Ok(flow) => flow,
         Err(miss) => {
@@ -52,23 +56,26 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, li
             return;
         }
     };
-    let Some(_share) = worker.shares.take(flow.uid) else {
+    let holder = Holder::User(flow.uid);
+    let Some(_share) = worker.shares.take(holder) else {
         // Counted as refused. Not logged: it comes in floods.
-        tracing::debug!(%client, uid = flow.uid, "refused: the user holds a full share of the connections");
+        tracing::debug!(%client, ?holder, "refused: the client holds a full share of the connections");
         abort(stream);
         return;
     };
     let original_dst = OriginalDst(flow.original_dst());
-    let accepted =
-        Accepted { stream, client: ClientAddr(client), original_dst, flow, ready: Ready::default() };
+    let (client, ready, peek) = (ClientAddr(client), Ready::default(), worker.shared.peek);
+    let (unexplained, owner) = (flow.is_unexplained(), Some(flow));
+    let accepted = Accepted { stream, client, original_dst, unexplained, owner, ready, peek, asked: None };
     route(&worker, accepted, &mut guard).await;
 }
 
-async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &mut ConnectionGuard) {
+/// The way of a connection whose destination is known.
+pub(super) async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &mut ConnectionGuard) {
     // Heads and small bodies must not wait for each other's acknowledgements.
     let _ = accepted.stream.set_nodelay(true);
-    let mut peeked = tls::peek(&mut accepted.stream, worker.shared.peek).await;
-    let unexplained = accepted.flow.is_unexplained();
+    let mut peeked = tls::peek(&mut accepted.stream, accepted.peek).await;
+    let unexplained = accepted.unexplained;
     if unexplained && matches!(&peeked, Peeked::TimedOut { bytes } if bytes.is_empty()) {
         match late::first_words(worker, accepted, guard).await {
             Some((still, words)) => (accepted, peeked) = (still, words),
@@ -81,6 +88,9 @@ async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &mut Connecti
         Wish::Gone => {}
         Wish::Failed(failure) => fail(worker, accepted, bytes, (failure, ""), guard).await,
         Wish::PlainHttp => plain::plain(worker, accepted, bytes, guard).await,
+        Wish::Tls { hello, name } if contradicts(&accepted, &hello, &name, &snapshot) => {
+            fail(worker, accepted, bytes, (Failure::TunnelNameDiffers, &name), guard).await;
+        }
         Wish::Tls { hello, name } => match snapshot.catalog.lookup(&name) {
             Some(app) if is_bypassed(&snapshot, &name) => {
                 guard.set_app(&app.id);
@@ -129,7 +139,13 @@ fn wish_of(peeked: Peeked, unexplained: bool) -> (Wish, Vec<u8>) {
     }
 }
 
-fn is_bypassed(snapshot: &Snapshot, name: &str) -> bool {
+/// Whether the client told the proxy one thing and says another. A hello that hides its name is not held to it yet.
+fn contradicts(accepted: &Accepted, hello: &ClientHello, name: &str, snapshot: &Snapshot) -> bool {
+    !ech::hides_its_name(hello, name, &snapshot.config.tls.ech_public_names)
+        && accepted.asked.as_ref().is_some_and(|asked| asked.contradicts(name, snapshot))
+}
+
+pub(super) fn is_bypassed(snapshot: &Snapshot, name: &str) -> bool {
     snapshot.config.tls.bypass.iter().any(|pattern| pattern.matches(name))
 }
 
@@ -162,11 +178,16 @@ async fn record(
     (failure, name): (Failure, &str),
     guard: &mut ConnectionGuard,
 ) {
-    if accepted.flow.is_unexplained() {
+    if accepted.unexplained {
         return refused::count(&worker.shared, failure);
     }
-    let early = Early::of(accepted);
-    let app = refused::app_at(worker, &worker.shared.snapshot.load(), accepted.original_dst);
+    let early = Early::of(accepted).await;
+    let app = refused::app_at(
+        worker,
+        &worker.shared.snapshot.load(),
+        accepted.asked.as_ref(),
+        accepted.original_dst,
+    );
     guard.set_app(&app.id);
     let addresses = (accepted.client, accepted.original_dst);
     refused::record(&worker.shared, early.refused(failure, app, addresses, name)).await;

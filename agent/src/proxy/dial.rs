@@ -23,13 +23,14 @@ impl Ready {
 
 /// One worker thread's way out.
 pub struct Dialer {
-    own: RefCell<OwnSockets>,
+    /// Absent where the kernel steers nothing.
+    own: Option<RefCell<OwnSockets>>,
     deadline: Duration,
 }
 
 impl Dialer {
-    pub fn new(own: OwnSockets, deadline: Duration) -> Self {
-        Self { own: RefCell::new(own), deadline }
+    pub fn new(own: Option<OwnSockets>, deadline: Duration) -> Self {
+        Self { own: own.map(RefCell::new), deadline }
     }
 
     /// The connection that is ready, else a new one.
@@ -47,7 +48,9 @@ impl Dialer {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
-        self.own.borrow_mut().mark(&socket).map_err(io::Error::other)?;
+        if let Some(own) = &self.own {
+            own.borrow_mut().mark(&socket).map_err(io::Error::other)?;
+        }
         socket.set_nodelay(true)?;
         match timeout(self.deadline, socket.connect(to.0)).await {
             Ok(result) => result,

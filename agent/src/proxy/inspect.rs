@@ -37,7 +37,7 @@ pub(super) async fn tls(
     let metrics = &worker.shared.recorder.metrics;
     let alpn: Vec<Vec<u8>> = hello.alpn.iter().filter(|protocol| *protocol == HTTP_1_1).cloned().collect();
     // The process may be gone in milliseconds: ask before anything that waits.
-    let early = Early::of(&accepted);
+    let early = Early::of(&accepted).await;
     let dialler = TlsDialler { worker, name, alpn: &alpn, to: accepted.original_dst, ready: &accepted.ready };
     let origin = match dialler.dial_once().await {
         Ok(origin) => origin,

@@ -50,7 +50,7 @@ pub(super) async fn first_words(
         accepted.ready = Ready::new(origin);
         return Some((accepted, peeked));
     }
-    let bytes = match unmonitored(worker, &accepted, peeked) {
+    let bytes = match unmonitored(worker, &accepted, peeked).await {
         Ok(bytes) => bytes,
         Err((failure, monitored)) => {
             log_failure(failure, accepted.client.0, Some(accepted.original_dst));
@@ -103,7 +103,7 @@ async fn greet(
 }
 
 /// The bytes to send on, when the client's first words behind a greeting are not for a monitored app.
-fn unmonitored(
+async fn unmonitored(
     worker: &Worker,
     accepted: &Accepted,
     peeked: Peeked,
@@ -117,7 +117,7 @@ fn unmonitored(
                 Some(app) => {
                     let failure = Failure::UnknownProtocol;
                     let addresses = (accepted.client, accepted.original_dst);
-                    let refused = Early::of(accepted).refused(failure, app.clone(), addresses, name);
+                    let refused = Early::of(accepted).await.refused(failure, app.clone(), addresses, name);
                     Err((failure, Some(Box::new(refused))))
                 }
                 None => Ok(bytes),

@@ -7,6 +7,7 @@ pub mod deadline;
 pub mod dial;
 mod ech;
 pub mod enforce;
+pub mod explicit;
 pub mod h1;
 mod inspect;
 mod judge;

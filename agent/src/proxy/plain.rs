@@ -32,9 +32,9 @@ pub(super) async fn plain(
     guard: &mut ConnectionGuard,
 ) {
     let shared = &worker.shared;
-    let early = Early::of(&accepted);
-    let unexplained = accepted.flow.is_unexplained();
-    let Accepted { stream, client: client_addr, original_dst, ready, .. } = accepted;
+    let early = Early::of(&accepted).await;
+    let unexplained = accepted.unexplained;
+    let Accepted { stream, client: client_addr, original_dst, ready, asked, .. } = accepted;
     let addresses = (client_addr, original_dst);
     let mut client = Side::new(stream);
     client.input = Input::with_bytes(bytes);
@@ -45,7 +45,7 @@ pub(super) async fn plain(
         Err(_) if unexplained => String::new(),
         Err(refusal) => {
             log_failure(Failure::RequestFraming, client_addr.0, Some(original_dst));
-            let app = refused::app_at(worker, &shared.snapshot.load(), original_dst);
+            let app = refused::app_at(worker, &shared.snapshot.load(), asked.as_ref(), original_dst);
             refused::record(shared, early.refused(Failure::RequestFraming, app, addresses, "")).await;
             let answer = Answer::failure(refusal.status(Peer::Client), &refusal.to_string());
             let head = RequestHead::new("GET", "/", Version::Http11);
@@ -83,7 +83,7 @@ pub(super) async fn plain(
         }
         None => {
             guard.set_path(Path::Spliced);
-            let at_address = refused::app_at(worker, &snapshot, original_dst);
+            let at_address = refused::app_at(worker, &snapshot, asked.as_ref(), original_dst);
             let session = early.session(worker, &host, at_address, addresses, &origin).await;
             let exchanges = Unmonitored { worker, session, dialler, guard };
             h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::explicit::AskedFor;
 use super::worker::{Shared, Worker};
 use crate::activity::{self, Activity};
 use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
@@ -83,8 +84,17 @@ pub fn count(shared: &Shared, failure: Failure) {
     shared.recorder.metrics.refused(failure.name());
 }
 
-/// The app that an address was learned for, of those that a policy selects.
-pub(super) fn app_at(worker: &Worker, snapshot: &Snapshot, to: OriginalDst) -> Arc<App> {
+/// The app that a connection was meant for as far as anybody knows: what its tunnel was asked for, else what its address
+/// was learned for, of those that a policy selects.
+pub(super) fn app_at(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    asked: Option<&AskedFor>,
+    to: OriginalDst,
+) -> Arc<App> {
+    if let Some(app) = asked.and_then(|asked| asked.app.as_ref()) {
+        return app.clone();
+    }
     let selected = || snapshot.catalog.apps().iter().filter(|app| snapshot.policies.selects(app));
     let ids = match &worker.targets {
         Some(targets) => targets.of(to.0.ip(), selected().map(|app| &*app.id)),

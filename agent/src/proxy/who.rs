@@ -3,8 +3,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use agent_common::abi::Flow;
 use tokio::net::TcpStream;
 
+use super::explicit::{self, AskedFor};
 use super::refused::Refused;
 use super::worker::{Accepted, Worker};
 use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
@@ -12,17 +14,38 @@ use crate::catalog::App;
 use crate::identity::with_extra_groups;
 use crate::owner;
 use crate::policy::failure_mode::Failure;
-use crate::session::{Process, Session};
+use crate::session::{Process, Session, User};
 
 /// What must be asked at once: a short-lived process takes it along.
 pub(super) struct Early {
     process: Process,
-    uid: u32,
+    uid: Option<u32>,
+    /// The client is on another host: locations go by its own address.
+    remote: bool,
 }
 
 impl Early {
-    pub(super) fn of(accepted: &Accepted) -> Self {
-        Self { process: owner::process_of(&accepted.flow), uid: accepted.flow.uid }
+    pub(super) async fn of(accepted: &Accepted) -> Self {
+        if let Some(asked) = &accepted.asked {
+            return Self::of_socket(asked).await;
+        }
+        match &accepted.owner {
+            Some(flow) => Self { process: owner::process_of(flow), uid: Some(flow.uid), remote: false },
+            None => Self { process: Process::default(), uid: None, remote: true },
+        }
+    }
+
+    /// Of a client that came to the proxy: by the socket, where it is one of this host.
+    pub(super) async fn of_socket(asked: &AskedFor) -> Self {
+        let Some(socket) = asked.owner else {
+            return Self { process: Process::default(), uid: None, remote: asked.remote };
+        };
+        let search = move || {
+            let pid = explicit::process_with(socket)?;
+            Some(owner::process_of(&Flow { pid, ..Flow::default() }))
+        };
+        let found = tokio::task::spawn_blocking(search).await.ok().flatten();
+        Self { process: found.unwrap_or_default(), uid: Some(socket.uid), remote: asked.remote }
     }
 
     /// What is recorded when this connection is refused.
@@ -33,7 +56,7 @@ impl Early {
         (client, original_dst): (ClientAddr, OriginalDst),
         server_name: &str,
     ) -> Refused<'static> {
-        let (uid, process, server_name) = (Some(self.uid), self.process, server_name.into());
+        let (uid, process, server_name) = (self.uid, self.process, server_name.into());
         Refused { failure, app, uid, process, client, original_dst, server_name, request: None }
     }
 
@@ -46,9 +69,15 @@ impl Early {
         (client, original_dst): (ClientAddr, OriginalDst),
         origin: &TcpStream,
     ) -> Session {
-        let user = worker.shared.identity.user(self.uid).await;
+        let user = match self.uid {
+            Some(uid) => worker.shared.identity.user(uid).await,
+            None => Arc::new(User::default()),
+        };
         let snapshot = worker.shared.snapshot.load();
-        let location = origin.local_addr().map_or(client.0.ip(), |local| local.ip());
+        let location = match origin.local_addr() {
+            Ok(local) if !self.remote => local.ip(),
+            _ => client.0.ip(),
+        };
         Session {
             app,
             user: with_extra_groups(user, &snapshot.config),

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::deadline::Deadlines;
 use super::dial::{Dialer, Ready};
+use super::explicit::AskedFor;
 use super::share::Shares;
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::http::h1::Limits;
@@ -35,7 +36,8 @@ pub struct Shared {
 /// One worker thread's own things.
 pub struct Worker {
     pub shared: Arc<Shared>,
-    pub flows: RefCell<Flows>,
+    /// Records of steered connections; absent where the kernel steers nothing and clients ask a proxy.
+    pub flows: Option<RefCell<Flows>>,
     /// Which apps an address was learned for; absent where the kernel steers nothing.
     pub targets: Option<Targets>,
     pub dialer: Dialer,
@@ -47,7 +49,14 @@ pub struct Accepted {
     pub stream: TcpStream,
     pub client: ClientAddr,
     pub original_dst: OriginalDst,
-    pub flow: Flow,
+    /// No DNS answer explains the address: it was steered to be looked at.
+    pub unexplained: bool,
+    /// Who made it, where the kernel knows.
+    pub owner: Option<Flow>,
     /// A connection to the origin, where one was made already.
     pub ready: Ready,
+    /// How long its first bytes may take.
+    pub peek: PeekDeadlines,
+    /// What the client told the proxy, where it uses one.
+    pub asked: Option<AskedFor>,
 }

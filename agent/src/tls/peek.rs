@@ -30,9 +30,15 @@ pub struct PeekDeadlines {
     pub total: Duration,
 }
 
+impl PeekDeadlines {
+    /// For a client on another host, which may lose packets on its way here.
+    pub const REMOTE: Self = Self { first_byte: Duration::from_secs(2), total: Duration::from_secs(10) };
+}
+
+/// For a client on this host.
 impl Default for PeekDeadlines {
     fn default() -> Self {
-        Self { first_byte: Duration::from_millis(600), total: Duration::from_millis(900) }
+        Self { first_byte: Duration::from_millis(500), total: Duration::from_millis(800) }
     }
 }
 

@@ -75,11 +75,7 @@ fn an_address_known_before_the_start_is_steered_on_its_first_connect() {
         let lab = Lab::start().unwrap();
         // Left open, so that the connection itself does not tell the client anything.
         let held = [false, true].map(|v6| Holder::open(&lab, MONITORED, v6, None));
-        let settings = Settings {
-            guard: guard.to_owned(),
-            steering: "existing = \"leave\"".to_owned(),
-            ..Settings::default()
-        };
+        let settings = Settings { guard, further: "existing = \"leave\"".to_owned(), ..Settings::default() };
         let agent = Agent::start(&lab, &settings).unwrap();
         let steered = || agent.metric("portcullis_kernel_events_total", &[("event", "steered")]).unwrap();
         wait::until("names to be looked up ahead", wait::PATIENCE, || {
@@ -109,7 +105,7 @@ fn a_name_from_the_hosts_file_is_known_without_any_answer() {
     let [v4, v6] = [false, true].map(|v6| address_of(MONITORED, v6).unwrap());
     fs::write(lab.hosts(), format!("{v4} {MONITORED}\n{v6} {MONITORED}\n127.0.0.1 notes.memo.test\n"))
         .unwrap();
-    let agent = Agent::start(&lab, &Settings { guard: "off".to_owned(), ..Settings::default() }).unwrap();
+    let agent = Agent::start(&lab, &Settings { guard: "off", ..Settings::default() }).unwrap();
     wait::until("names to be looked up ahead", wait::PATIENCE, || {
         Ok(agent.log().contains("looked names up ahead").then_some(()))
     })
@@ -128,8 +124,8 @@ fn names_are_not_looked_up_when_that_is_switched_off() {
     let lab = Lab::start().unwrap();
     let held = Holder::open(&lab, MONITORED, false, None);
     let settings = Settings {
-        guard: "off".to_owned(),
-        steering: "existing = \"leave\"\nresolve = false".to_owned(),
+        guard: "off",
+        further: "existing = \"leave\"\nresolve = false".to_owned(),
         ..Settings::default()
     };
     let agent = Agent::start(&lab, &settings).unwrap();
@@ -191,7 +187,7 @@ fn open_connections_to_selected_apps_are_closed_and_recorded() {
 fn open_connections_are_only_reported_when_the_setting_says_so() {
     let lab = Lab::start().unwrap();
     let held = Holder::open(&lab, MONITORED, false, None);
-    let settings = Settings { steering: "existing = \"report\"".to_owned(), ..Settings::default() };
+    let settings = Settings { further: "existing = \"report\"".to_owned(), ..Settings::default() };
     let agent = Agent::start(&lab, &settings).unwrap();
     let record = agent.wait_for_activity("the open connection", |record| record["type"] == "access").unwrap();
     assert_eq!(record["decision"]["action"], "monitor");

@@ -106,7 +106,7 @@ fn a_socket_that_connects_elsewhere_talks_to_that() {
 fn a_source_port_that_is_used_twice_leads_nowhere_the_second_time() {
     let lab = Lab::start().unwrap();
     // Everything is steered, so that both of the two are.
-    let settings = Settings { guard: "all".to_owned(), ..Settings::default() };
+    let settings = Settings { guard: "all", ..Settings::default() };
     let agent = Agent::start(&lab, &settings).unwrap();
     let answer = connect(&lab, "reuse", MONITORED, None);
     assert_eq!(answer["second"], "EADDRNOTAVAIL", "{answer}");
@@ -177,7 +177,7 @@ fn namespaces_are_no_way_out() {
 fn clients_with_their_own_resolver_are_steered() {
     for guard in ["peek", "off"] {
         let lab = Lab::start().unwrap();
-        let agent = Agent::start(&lab, &Settings { guard: guard.to_owned(), ..Settings::default() }).unwrap();
+        let agent = Agent::start(&lab, &Settings { guard, ..Settings::default() }).unwrap();
         wait::until("names to be looked up ahead", wait::PATIENCE, || {
             Ok(agent.log().contains("looked names up ahead").then_some(()))
         })

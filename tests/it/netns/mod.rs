@@ -1,10 +1,13 @@
 //! The whole agent between real programs: root, network namespaces, a cgroup of its own. Each test has its own lab.
 
+mod browser;
 mod enforcement;
 mod existing;
+mod explicit;
 mod hostile;
 mod kinds_of_connect;
 mod lifecycle;
+mod odd_hellos;
 mod policies;
 mod records;
 mod steering;
