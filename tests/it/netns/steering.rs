@@ -125,7 +125,8 @@ print(refused, dict(part[0] for part in tls.getpeercert()["issuer"])["commonName
 fn an_address_that_no_answer_explains_is_peeked() {
     let lab = Lab::start().unwrap();
     let agent = Agent::start(&lab, &Settings::default()).unwrap();
-    for (host, blocked) in [(MONITORED, true), (UNMONITORED, false)] {
+    // Covered by a wildcard alone: its address is not looked up ahead.
+    for (host, blocked) in [("api.corp.test", true), (UNMONITORED, false)] {
         let address = address_of(host, false).unwrap();
         let reply = Curl::get(url(host, DOCX))
             .arguments(&["--resolve", &format!("{host}:443:{address}")])
@@ -156,7 +157,7 @@ except OSError as error:
 "#;
     let lab = Lab::start().unwrap();
     let _agent = Agent::start(&lab, &Settings::default()).unwrap();
-    for (host, expected) in [(MONITORED, "refused"), (UNMONITORED, "connected")] {
+    for (host, expected) in [("api.corp.test", "refused"), (UNMONITORED, "connected")] {
         let trust = lab.trust();
         let arguments = [host, address_of(host, false).unwrap(), trust.to_str().unwrap()];
         let said = python(&lab, PROGRAM, &arguments, None).unwrap().succeeded().unwrap().text();
