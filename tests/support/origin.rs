@@ -45,6 +45,10 @@ pub(crate) const SITES: [Site; 7] = [
 const ALIASES: [(&str, &str); 2] =
     [("docs.corp.test", "docs.edge.test"), ("docs.edge.test", "node7.cdn.test")];
 
+/// A site whose HTTPS record (RFC 9460) promises HTTP/3: priority 1, the name itself, `alpn` with `h3` beside the default.
+const HTTP3_SITE: &str = "files.corp.test";
+const HTTP3_RECORD: &str = "00010000010003026833";
+
 pub(crate) struct Origin {
     // Fields drop in this order: servers end before the files they read go.
     nginx: Daemon,
@@ -127,6 +131,7 @@ fn dnsmasq(place: &Place, directory: &Path) -> Result<Daemon> {
             .fold(site.name, |name, (alias, target)| if name == *alias { target } else { name });
         writeln!(text, "host-record={name},{},{}", site.v4, site.v6)?;
     }
+    writeln!(text, "dns-rr={HTTP3_SITE},65,{HTTP3_RECORD}")?;
     for (alias, target) in ALIASES {
         writeln!(text, "cname={alias},{target}")?;
     }

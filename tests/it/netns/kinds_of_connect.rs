@@ -9,7 +9,7 @@ use lab::client::{Curl, python};
 use lab::{Lab, address_of, run, wait};
 use serde_json::Value;
 
-use super::{MONITORED, UNMONITORED, check_blocked, url};
+use super::{MONITORED, UNMONITORED, check_blocked, left_out, url};
 
 /// The client program: the first argument is the kind of connect, then host, path, and a second host.
 const CONNECTS: &str = include_str!("../../support/connects.py");
@@ -123,7 +123,7 @@ fn multipath_tcp_is_steered() {
             !fs::exists("/proc/sys/net/mptcp/enabled").unwrap(),
             "this kernel has Multipath TCP, but a socket of it fails with {error}"
         );
-        eprintln!("LEFT OUT: this kernel has no Multipath TCP ({error})");
+        left_out(&format!("this kernel has no Multipath TCP ({error})"));
         return;
     }
     // Its getpeername() is that of the whole, not of the sub-flow that was steered, and shows the listener.
@@ -142,7 +142,7 @@ fn io_uring_connects_are_steered() {
             !has_it || disabled.is_ok_and(|text| text.trim() != "0"),
             "this kernel has io_uring, but setting it up fails with {error}"
         );
-        eprintln!("LEFT OUT: this kernel has no io_uring, or it is switched off ({error})");
+        left_out(&format!("this kernel has no io_uring, or it is switched off ({error})"));
         return;
     }
     check_owner(&agent, "io-uring", &answer, 0);
@@ -159,7 +159,7 @@ fn namespaces_are_no_way_out() {
         if let Some(error) = answer["missing"].as_str() {
             let most = fs::read_to_string("/proc/sys/user/max_user_namespaces");
             assert!(most.is_err() || most.is_ok_and(|most| most.trim() == "0"), "{kind}: {error}");
-            eprintln!("LEFT OUT: {kind}: this kernel makes no user namespaces for users ({error})");
+            left_out(&format!("{kind}: this kernel makes no user namespaces for users ({error})"));
             continue;
         }
         check_owner(&agent, kind, &answer, USER);
