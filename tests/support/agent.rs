@@ -69,6 +69,8 @@ pub struct Settings {
     /// File name in policies.d and its text.
     pub policies: Vec<(String, String)>,
     pub compliant: bool,
+    /// `[steering] fail`.
+    pub fail: &'static str,
     /// The agent's binary; when left out [`BINARY_VARIABLE`] names it, else the newest build is taken.
     pub binary: Option<PathBuf>,
 }
@@ -83,6 +85,7 @@ impl Default for Settings {
                 ("20-memo.toml".to_owned(), MONITOR_MEMO.to_owned()),
             ],
             compliant: false,
+            fail: "closed",
             binary: None,
         }
     }
@@ -234,16 +237,18 @@ fn configure(lab: &Lab, directory: &Path, settings: &Settings) -> Result<()> {
     fs::write(
         directory.join("portcullis.toml"),
         format!(
-            "[steering]\nmode = \"host\"\nguard = \"peek\"\nports = [443, 80]\nquic = \"refuse\"\nfail = \"closed\"\n\
+            "[steering]\nmode = \"host\"\nguard = \"peek\"\nports = [443, 80]\nquic = \"refuse\"\nfail = \"{}\"\n\
              cgroup = \"{}\"\nlisten = \"127.0.0.1:0\"\n\
              [tls]\nupstream_roots = \"{}\"\n\
              [device]\nposture = \"file\"\nfile = \"{shown}/compliance.json\"\n\
              [identity]\ngroups = {{ breakglass = [\"nobody\"] }}\n\
              [networks]\nlab = [\"198.18.0.0/15\", \"fd18::/16\"]\n\
              [metrics]\nlisten = \"127.0.0.1:{METRICS_PORT}\"\n\
-             [paths]\nstate = \"{shown}/state\"\nrun = \"{shown}/run\"\n",
+             [paths]\nstate = \"{shown}/state\"\nrun = \"{shown}/run\"\npins = \"{}\"\n",
+            settings.fail,
             lab.cgroup().display(),
             lab.origin_ca().display(),
+            lab.pins().display(),
         ),
     )?;
     Ok(())

@@ -8,6 +8,8 @@ use aya::maps::{Map, MapData};
 use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader};
 
+use super::pins::Pins;
+
 static EMBEDDED: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.o"));
 
 /// Where a program attaches on a cgroup: `enum bpf_attach_type` of linux/bpf.h.
@@ -71,11 +73,44 @@ pub(super) fn object() -> Result<&'static [u8]> {
     Ok(EMBEDDED)
 }
 
-/// Makes the maps. The programs are verified one by one, when they are attached.
-pub(super) fn load() -> Result<Ebpf> {
-    EbpfLoader::new()
-        .load(object()?)
-        .context("loading the kernel object (needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)")
+/// Our maps, as opposed to those that a compiler makes for constants, which are never shared.
+const OURS: &str = "PC_";
+
+/// What a map must be like to be shared with another agent's programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) name: String,
+    /// `enum bpf_map_type`.
+    pub(super) kind: u32,
+    pub(super) key: u32,
+    pub(super) value: u32,
+    pub(super) entries: u32,
+}
+
+/// Every map of the object.
+pub(super) fn shapes() -> Result<Vec<Shape>> {
+    let object = aya_obj::Object::parse(object()?).context("reading the kernel object")?;
+    let ours = object.maps.iter().filter(|(name, _)| name.starts_with(OURS));
+    Ok(ours
+        .map(|(name, map)| Shape {
+            name: name.clone(),
+            kind: map.map_type(),
+            key: map.key_size(),
+            value: map.value_size(),
+            entries: map.max_entries(),
+        })
+        .collect())
+}
+
+/// Makes the maps, or takes over those that are pinned. The programs are verified one by one, when they are attached.
+pub(super) fn load(pins: Option<&Pins>) -> Result<Ebpf> {
+    let shapes = shapes()?;
+    let mut loader = EbpfLoader::new();
+    for shape in shapes.iter().filter_map(|shape| Some((shape, pins?))) {
+        let (shape, pins) = shape;
+        loader.map_pin_path(&shape.name, pins.path(&shape.name));
+    }
+    loader.load(object()?).context("loading the kernel object (needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)")
 }
 
 /// Has the kernel verify one program, and gives its descriptor.
