@@ -199,6 +199,40 @@ impl<'lab> Agent<'lab> {
         })
     }
 
+    /// Runs a second agent with this one's configuration, changed by `edit`, until it ends.
+    pub fn rival(&self, edit: impl Fn(&str) -> String) -> Result<Finished> {
+        let config = self.directory.join("rival.toml");
+        fs::write(&config, edit(&fs::read_to_string(self.config())?))?;
+        let mut command = self.lab.agent().command(&self.binary, None)?;
+        command.arg("run").arg("--config").arg(&config);
+        run(command, wait::PATIENCE)
+    }
+
+    /// Changes the settings file; what takes a restart waits for one.
+    pub fn edit_config(&self, edit: impl Fn(&str) -> String) -> Result<()> {
+        replace(&self.config(), &edit(&fs::read_to_string(self.config())?))
+    }
+
+    /// Runs `portcullis cleanup` of this configuration, as a service manager does that saw the service end so.
+    pub fn clean_up(&self, service_result: Option<&str>, arguments: &[&str]) -> Result<Finished> {
+        let mut command = self.lab.agent().command(&self.binary, None)?;
+        command.arg("cleanup").args(arguments).arg("--config").arg(self.config());
+        if let Some(result) = service_result {
+            command.env("SERVICE_RESULT", result);
+        }
+        run(command, wait::PATIENCE)
+    }
+
+    /// SIGSTOP.
+    pub fn pause(&self) {
+        self.daemon.signal(libc::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.daemon.signal(libc::SIGCONT);
+    }
+
     /// The kernel objects it holds.
     pub fn kernel_objects(&self) -> Objects {
         Objects::held_by(self.pid())

@@ -117,6 +117,11 @@ impl Lab {
         self.pins.path().join("portcullis")
     }
 
+    /// The cgroup of its agent; its clients are in another.
+    pub fn agent_cgroup(&self) -> &Path {
+        &self.agents
+    }
+
     /// Where clients run.
     pub fn client(&self) -> Place {
         self.place(self.host.path(), self.clients.clone())

@@ -46,13 +46,9 @@ pub(crate) fn sweep(files: &Path) {
 
 /// Everything pinned goes first: processes of other labs may still hold a copy of the mount.
 fn remove(path: &Path) {
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        let removed = if entry.path().is_dir() {
-            fs::remove_dir_all(entry.path())
-        } else {
-            fs::remove_file(entry.path())
-        };
-        if let Err(error) = removed {
+    // Files at the top are the kernel's own (maps.debug, progs.debug) and go with the mount.
+    for entry in fs::read_dir(path).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+        if let Err(error) = fs::remove_dir_all(entry.path()) {
             eprintln!("lab: cannot remove {}: {error}", entry.path().display());
         }
     }
