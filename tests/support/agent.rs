@@ -223,6 +223,19 @@ impl<'lab> Agent<'lab> {
         run(command, wait::PATIENCE)
     }
 
+    /// Ends it, and has a service manager that stores descriptors start it, kill it, connect to `host` for `path` while no
+    /// agent is there, start it again and stop it. Returns what that saw.
+    pub fn under_service_manager(&mut self, host: &str, path: &str) -> Result<Value> {
+        self.stop()?;
+        let mut command = self.lab.agent().command("/usr/bin/python3", None)?;
+        command.args(["-I", "-c", include_str!("service_manager.py")]);
+        command.arg(&self.binary).arg(self.config()).args([host, path]).arg(&self.directory);
+        let finished = run(command, wait::PATIENCE * 3)?.succeeded()?;
+        let text = finished.text();
+        let last = text.lines().last().with_context(|| format!("nothing was said: {}", finished.stderr))?;
+        serde_json::from_str(last).with_context(|| format!("no JSON: {text}"))
+    }
+
     /// SIGSTOP.
     pub fn pause(&self) {
         self.daemon.signal(libc::SIGSTOP);

@@ -1,5 +1,6 @@
 //! `portcullis cleanup`: removes what an agent that did not stop in order left in the kernel.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -35,19 +36,19 @@ pub(super) fn run(arguments: &CleanupArgs, config: &Config) -> Result<ExitCode> 
             Fail::Closed => "connections to monitored apps are refused",
             Fail::Open => "everything passes",
         };
-        println!(
-            "portcullis: the service ended with \"{result}\": programs and pins stay for the next agent, until then {what} \
+        return say(&format!(
+            "the service ended with \"{result}\": programs and pins stay for the next agent, until then {what} \
              (`portcullis cleanup --force` removes them)"
-        );
-        return Ok(ExitCode::SUCCESS);
+        ));
     }
     let run = &config.paths.run;
     let _lock = run.exists().then(|| Lock::file(&run.join(LOCK))).transpose()?;
     let removed =
         steering::clean_up(&config.paths.pins, config.steering.cgroup.as_deref()).context("removing pins")?;
-    println!(
-        "portcullis: {}",
-        if removed { "removed what was left in the kernel" } else { "nothing was left" }
-    );
+    say(if removed { "removed what was left in the kernel" } else { "nothing was left" })
+}
+
+fn say(what: &str) -> Result<ExitCode> {
+    writeln!(io::stdout(), "portcullis: {what}")?;
     Ok(ExitCode::SUCCESS)
 }

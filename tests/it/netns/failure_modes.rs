@@ -265,6 +265,20 @@ fn what_was_learned_survives_a_restart() {
     assert!(kept.count("map") >= 8 && kept.count("link") >= 8, "kept: {kept}");
 }
 
+/// With the listening sockets in the service manager's store, a connection made while no agent is there waits in their
+/// queue for the next one, which knows where it was going.
+#[test]
+fn a_connection_made_between_two_agents_is_served_by_the_second() {
+    let lab = Lab::start().unwrap();
+    let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let seen = agent.under_service_manager(MONITORED, DOCX.path).unwrap();
+    assert!(seen["stored"].as_u64().unwrap() >= 2, "{seen}");
+    assert_eq!(seen["waited"], true, "{seen}");
+    assert_eq!(seen["answer"]["status"], 403, "{seen}");
+    assert_eq!((&seen["removed"], &seen["ended"]), (&true.into(), &0.into()), "{seen}");
+    assert!(!lab.pins().exists());
+}
+
 #[test]
 fn damaged_pins_are_replaced_and_said_to_be() {
     let lab = Lab::start().unwrap();
