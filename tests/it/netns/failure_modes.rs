@@ -10,7 +10,7 @@ use lab::agent::{Agent, Settings};
 use lab::attachment::{DOCX, PAGE};
 use lab::bpf::{Objects, attached};
 use lab::client::{Curl, Family, issuer, probe, python};
-use lab::pins::pinned;
+use lab::pins::{overwrite, pinned};
 use lab::{Lab, ORIGIN_CA_NAME, address_of, wait};
 
 use super::{MONITORED, Stop, UNMONITORED, check_blocked, check_passed, request_until, url};
@@ -277,6 +277,40 @@ fn a_connection_made_between_two_agents_is_served_by_the_second() {
     assert_eq!(seen["answer"]["status"], 403, "{seen}");
     assert_eq!((&seen["removed"], &seen["ended"]), (&true.into(), &0.into()), "{seen}");
     assert!(!lab.pins().exists());
+}
+
+/// Who listens at the port of a dead agent is handed nothing, however fresh the heartbeat is.
+#[test]
+fn another_listener_at_the_agents_port_gets_no_connection() {
+    const PROGRAM: &str = r#"
+import errno, socket, sys
+trap = socket.create_server(("127.0.0.1", int(sys.argv[2])))
+trap.settimeout(1)
+client = socket.socket()
+client.settimeout(1)
+try:
+    client.connect((sys.argv[1], 443))
+    print("connected to", client.getpeername())
+except OSError as error:
+    print(errno.errorcode[error.errno])
+"#;
+    let lab = Lab::start().unwrap();
+    let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
+    check_serves(&lab);
+    let status = agent.command(&["status", "--json"]).unwrap().succeeded().unwrap().text();
+    let port =
+        status.split("127.0.0.1:").nth(1).unwrap().split(|c: char| !c.is_ascii_digit()).next().unwrap();
+    agent.kill().unwrap();
+    // A heartbeat that never grows old, so that only the listener tells.
+    let pins = pinned(&lab.pins());
+    let mut beat = [0; 24];
+    beat[..8].copy_from_slice(&(u64::MAX / 2).to_ne_bytes());
+    overwrite(pins.iter().find(|path| path.ends_with("PC_HEARTBEAT")).unwrap(), &beat).unwrap();
+    let address = address_of(MONITORED, false).unwrap();
+    let said = python(&lab, PROGRAM, &[address, port], Some(4242)).unwrap().succeeded().unwrap().text();
+    assert_eq!(said, "EPERM\n");
+    agent.start_again().unwrap();
+    check_serves(&lab);
 }
 
 #[test]
