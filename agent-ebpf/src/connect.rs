@@ -14,8 +14,8 @@ use aya_ebpf::helpers::{
 use aya_ebpf::programs::SockAddrContext;
 
 use crate::dns::DNS_PORT;
-use crate::{liveness, maps};
 use crate::verdict::Reason;
+use crate::{liveness, maps};
 
 const TCP: u32 = 6;
 const UDP: u32 = 17;

@@ -42,7 +42,11 @@ pub fn check(ctx: &SockAddrContext, settings: &Settings, v4: bool, app: bool) ->
     if beats() && listens(ctx, settings, v4) {
         return Ok(());
     }
-    Err(if app && settings.fail == FAIL_CLOSED { Reason::RefusedWithoutAgent } else { Reason::PassedWithoutAgent })
+    Err(if app && settings.fail == FAIL_CLOSED {
+        Reason::RefusedWithoutAgent
+    } else {
+        Reason::PassedWithoutAgent
+    })
 }
 
 /// Whether QUIC to a selected app is still refused: always with `fail = "closed"`, else while the heart beats.

@@ -3,7 +3,9 @@
 use core::ffi::c_void;
 use core::ptr::{addr_of, null_mut, read_volatile, write_volatile};
 
-use agent_common::abi::{APP_ID, Address, FLOW_FRESH, Flow, FlowKey, Heartbeat, PatternKey, Settings, Target};
+use agent_common::abi::{
+    APP_ID, Address, FLOW_FRESH, Flow, FlowKey, Heartbeat, PatternKey, Settings, Target,
+};
 use agent_common::byte_source::Slot;
 use agent_common::counter::{self, Counter};
 use agent_common::dns::NameBuffer;
