@@ -9,9 +9,9 @@ use crate::domain::{DomainKey, KEY_SIZE};
 use crate::limits;
 
 /// Version of every layout in this file.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 /// Stands in the kernel object, where the loader looks for it. Ends in [`ABI_VERSION`].
-pub const ABI_TAG: &[u8; 16] = b"portcullis-abi-2";
+pub const ABI_TAG: &[u8; 16] = b"portcullis-abi-3";
 const _: () = assert!(ABI_TAG[15] == b'0' + ABI_VERSION as u8);
 
 /// `::ffff:0:0/96` as the third 32-bit word in memory.
@@ -196,7 +196,36 @@ pub struct Settings {
     pub refuse_quic: u32,
     /// One of the `GUARD_*` values.
     pub guard: u32,
+    /// [`FAIL_OPEN`] or [`FAIL_CLOSED`].
+    pub fail: u32,
+    pub reserved: u32,
 }
+
+/// While the agent does not live, everything goes direct.
+pub const FAIL_OPEN: u32 = 0;
+/// Then connections to selected apps are refused, and only those.
+pub const FAIL_CLOSED: u32 = 1;
+
+/// The agent's sign of life, one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Heartbeat {
+    /// CLOCK_MONOTONIC, the clock of bpf_ktime_get_ns(): it stands still while the machine is suspended, so an agent is
+    /// not taken for dead when it wakes up.
+    pub time_ns: u64,
+    /// The same moment in milliseconds of Unix time, for people.
+    pub unix_ms: u64,
+    pub pid: u32,
+    pub reserved: u32,
+}
+
+/// Mark on a socket of the agent: it connects to an origin.
+pub const OWN_CONNECTION: u32 = 1;
+/// Mark on a socket of the agent: steered connections are accepted on it.
+pub const OWN_LISTENER: u32 = 2;
+
+/// Bytes of an app's id, padded with zeros. The catalog's ids are no longer.
+pub const APP_ID: usize = 64;
 
 /// Only learned addresses of selected apps are steered.
 pub const GUARD_OFF: u32 = 0;
@@ -211,13 +240,14 @@ const _: () = {
     assert!(size_of::<PatternKey>() == 4 + KEY_SIZE);
     assert!(size_of::<FlowKey>() == 20);
     assert!(size_of::<Flow>() == 16 + 4 + 12 + 24 + 16);
-    assert!(size_of::<Settings>() == 8 + 16 + 8 + 16 + 16 + 8);
+    assert!(size_of::<Settings>() == 8 + 16 + 8 + 16 + 16 + 8 + 8);
+    assert!(size_of::<Heartbeat>() == 24);
 };
 
 #[cfg(feature = "user")]
 #[allow(unsafe_code, reason = "aya's Pod marker is an unsafe trait")]
 mod pod {
-    use super::{Address, Flow, FlowKey, Settings, Target};
+    use super::{Address, Flow, FlowKey, Heartbeat, Settings, Target};
     // SAFETY: each is repr(C), Copy, of integers only, and without implicit padding (sizes asserted above).
     unsafe impl aya::Pod for Address {}
     // SAFETY: as above.
@@ -228,6 +258,8 @@ mod pod {
     unsafe impl aya::Pod for Flow {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Settings {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Heartbeat {}
 }
 
 #[cfg(test)]

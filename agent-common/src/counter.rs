@@ -57,6 +57,10 @@ counters! {
     DnsUnasked = "dns-unasked",
     /// An answer gave a monitored name an address that no cloud app has: loopback, link-local, multicast.
     DnsAddressRefused = "dns-address-refused",
+    /// connect() to a selected app was refused, because no agent was there and `fail` is closed.
+    RefusedWithoutAgent = "refused-without-agent",
+    /// A connection that would have been steered went direct, because no agent was there.
+    PassedWithoutAgent = "passed-without-agent",
 }
 
 /// Size of the counter array.

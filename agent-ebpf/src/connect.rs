@@ -14,8 +14,8 @@ use aya_ebpf::helpers::{
 use aya_ebpf::programs::SockAddrContext;
 
 use crate::dns::DNS_PORT;
-use crate::maps;
 use crate::verdict::Reason;
+use crate::{liveness, maps};
 
 const TCP: u32 = 6;
 const UDP: u32 = 17;
@@ -206,6 +206,7 @@ fn steer(ctx: &SockAddrContext, to: &Destination, v4: bool) -> Result<&'static S
     if !v4 && settings.listener_port_v6 == 0 {
         return Err(Reason::LeftAlone(Counter::NoListener));
     }
+    liveness::check(ctx, settings, v4, matches!(interest, Interest::App))?;
     let mut flow = flow_of(ctx, to);
     if let Interest::Unexplained = interest {
         flow.flags |= FLOW_UNEXPLAINED;
@@ -222,7 +223,9 @@ fn steer(ctx: &SockAddrContext, to: &Destination, v4: bool) -> Result<&'static S
 #[inline(always)]
 fn datagram(settings: &Settings, port: u16, interest: &Interest) -> Reason {
     match interest {
-        Interest::App if port == QUIC_PORT && settings.refuse_quic != 0 => Reason::QuicRefused,
+        Interest::App if port == QUIC_PORT && settings.refuse_quic != 0 => {
+            if liveness::guards_quic(settings) { Reason::QuicRefused } else { Reason::PassedWithoutAgent }
+        }
         Interest::App => Reason::LeftAlone(Counter::OtherPort),
         Interest::Unexplained => Reason::NotLearned,
     }

@@ -6,6 +6,7 @@
 
 mod connect;
 mod dns;
+mod liveness;
 mod maps;
 mod peer_name;
 mod skb;

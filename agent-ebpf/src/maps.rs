@@ -3,7 +3,9 @@
 use core::ffi::c_void;
 use core::ptr::{addr_of, null_mut, read_volatile, write_volatile};
 
-use agent_common::abi::{Address, FLOW_FRESH, Flow, FlowKey, PatternKey, Settings, Target};
+use agent_common::abi::{
+    APP_ID, Address, FLOW_FRESH, Flow, FlowKey, Heartbeat, PatternKey, Settings, Target,
+};
 use agent_common::byte_source::Slot;
 use agent_common::counter::{self, Counter};
 use agent_common::dns::NameBuffer;
@@ -14,11 +16,18 @@ use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
 use aya_ebpf::helpers::{bpf_sk_storage_delete, bpf_sk_storage_get};
 use aya_ebpf::macros::{btf_map, map};
-use aya_ebpf::maps::{Array, LpmTrie, LruHashMap, PerCpuArray};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray};
 
 /// What userspace ordered: one entry.
 #[map]
 static PC_SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+/// When the agent was last known to serve: one entry.
+#[map]
+static PC_HEARTBEAT: Array<Heartbeat> = Array::with_max_entries(1, 0);
+/// Which bit stands for which app, by its id. No program reads it: it is here so that the next agent, which takes over the
+/// learned addresses, gives the bits in them the same meaning.
+#[map]
+static PC_APPS: HashMap<[u8; APP_ID], u32> = HashMap::with_max_entries(limits::APPS, BPF_F_NO_PREALLOC);
 /// Learned addresses. LRU: a flood of answers pushes out the oldest, which costs a second DNS look-up, not a bypass of
 /// names that are in use.
 #[map]
@@ -63,6 +72,15 @@ pub fn settings() -> Option<&'static Settings> {
     // SAFETY: userspace rewrites the entry as a whole while programs run; a volatile read keeps this one load.
     let enabled = unsafe { read_volatile(&settings.enabled) };
     (enabled != 0).then_some(settings)
+}
+
+/// Time of the last heartbeat; `None` while there was none.
+#[inline(always)]
+pub fn heartbeat() -> Option<u64> {
+    let heartbeat = PC_HEARTBEAT.get(0)?;
+    // SAFETY: userspace rewrites the entry meanwhile; an aligned word is read at once.
+    let time = unsafe { read_volatile(&heartbeat.time_ns) };
+    (time != 0).then_some(time)
 }
 
 #[inline(always)]
@@ -177,7 +195,15 @@ pub fn forget_original(socket: *mut bpf_sock) {
 
 #[inline(always)]
 pub fn is_own(socket: *mut bpf_sock) -> bool {
-    !storage::<_, u32>(addr_of!(PC_OWN), socket, null_mut(), 0).is_null()
+    own_mark(socket).is_some()
+}
+
+/// The agent's mark on a socket, one of `OWN_*`.
+#[inline(always)]
+pub fn own_mark(socket: *mut bpf_sock) -> Option<u32> {
+    let found = storage::<_, u32>(addr_of!(PC_OWN), socket, null_mut(), 0);
+    // SAFETY: storage lives as long as its socket, which is locked or referenced during the hook.
+    if found.is_null() { None } else { Some(unsafe { *found }) }
 }
 
 /// Remembers that a socket asks a DNS server.

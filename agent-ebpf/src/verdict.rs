@@ -17,6 +17,10 @@ pub enum Reason {
     LeftAlone(Counter),
     Steered,
     QuicRefused,
+    /// Nobody serves it, and it goes to a selected app.
+    RefusedWithoutAgent,
+    /// Nobody serves it, and it may go on.
+    PassedWithoutAgent,
 }
 
 #[inline(always)]
@@ -34,6 +38,14 @@ pub fn of_connect(reason: Reason) -> i32 {
         Reason::QuicRefused => {
             maps::count(Counter::QuicRefused);
             REFUSE
+        }
+        Reason::RefusedWithoutAgent => {
+            maps::count(Counter::RefusedWithoutAgent);
+            REFUSE
+        }
+        Reason::PassedWithoutAgent => {
+            maps::count(Counter::PassedWithoutAgent);
+            PASS
         }
     }
 }

@@ -27,7 +27,11 @@ pub mod cli;
 #[cfg(feature = "daemon")]
 pub mod identity;
 #[cfg(feature = "daemon")]
+pub mod inherited;
+#[cfg(feature = "daemon")]
 pub mod listener;
+#[cfg(feature = "daemon")]
+pub mod lock;
 #[cfg(feature = "daemon")]
 pub mod owner;
 #[cfg(feature = "daemon")]

@@ -71,6 +71,8 @@ pub struct Settings {
     pub compliant: bool,
     /// `[steering] guard`.
     pub guard: &'static str,
+    /// `[steering] fail`.
+    pub fail: &'static str,
     /// Further lines of `[steering]` on the lab's cgroup.
     pub further: String,
     /// All lines of `[steering]`; host mode on the lab's cgroup when left out.
@@ -92,6 +94,7 @@ impl Default for Settings {
             ],
             compliant: false,
             guard: "peek",
+            fail: "closed",
             further: String::new(),
             steering: None,
             uid: None,
@@ -212,6 +215,53 @@ impl<'lab> Agent<'lab> {
         })
     }
 
+    /// Runs a second agent with this one's configuration, changed by `edit`, until it ends.
+    pub fn rival(&self, edit: impl Fn(&str) -> String) -> Result<Finished> {
+        let config = self.directory.join("rival.toml");
+        fs::write(&config, edit(&fs::read_to_string(self.config())?))?;
+        let mut command = self.lab.agent().command(&self.binary, None)?;
+        command.arg("run").arg("--config").arg(&config);
+        run(command, wait::PATIENCE)
+    }
+
+    /// Changes the settings file; what takes a restart waits for one.
+    pub fn edit_config(&self, edit: impl Fn(&str) -> String) -> Result<()> {
+        replace(&self.config(), &edit(&fs::read_to_string(self.config())?))
+    }
+
+    /// Runs `portcullis cleanup` of this configuration, as a service manager does that saw the service end so.
+    pub fn clean_up(&self, service_result: Option<&str>, arguments: &[&str]) -> Result<Finished> {
+        let mut command = self.lab.agent().command(&self.binary, None)?;
+        command.arg("cleanup").args(arguments).arg("--config").arg(self.config());
+        if let Some(result) = service_result {
+            command.env("SERVICE_RESULT", result);
+        }
+        run(command, wait::PATIENCE)
+    }
+
+    /// Ends it, and has a service manager that stores descriptors start it, kill it, connect to `host` for `path` while no
+    /// agent is there, start it again and stop it. Returns what that saw.
+    pub fn under_service_manager(&mut self, host: &str, path: &str) -> Result<Value> {
+        self.stop()?;
+        let mut command = self.lab.agent().command("/usr/bin/python3", None)?;
+        command.args(["-I", "-c", include_str!("service_manager.py")]);
+        command.arg(&self.binary).arg(self.config()).args([host, path]).arg(&self.directory);
+        let finished = run(command, wait::PATIENCE * 3)?.succeeded()?;
+        let text = finished.text();
+        let last = text.lines().last().with_context(|| format!("nothing was said: {}", finished.stderr))?;
+        serde_json::from_str(last).with_context(|| format!("no JSON: {text}"))
+    }
+
+    /// SIGSTOP.
+    pub fn pause(&self) {
+        self.daemon.signal(libc::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.daemon.signal(libc::SIGCONT);
+    }
+
     /// The kernel objects it holds.
     pub fn kernel_objects(&self) -> Objects {
         Objects::held_by(self.pid())
@@ -249,9 +299,10 @@ fn configure(lab: &Lab, directory: &Path, settings: &Settings) -> Result<()> {
     let shown = directory.display();
     let steering = settings.steering.clone().unwrap_or_else(|| {
         format!(
-            "mode = \"host\"\nguard = \"{}\"\nports = [443, 80]\nquic = \"refuse\"\nfail = \"closed\"\n\
+            "mode = \"host\"\nguard = \"{}\"\nports = [443, 80]\nquic = \"refuse\"\nfail = \"{}\"\n\
              cgroup = \"{}\"\nlisten = \"127.0.0.1:0\"\n{}\n",
             settings.guard,
+            settings.fail,
             lab.cgroup().display(),
             settings.further,
         )
@@ -265,8 +316,9 @@ fn configure(lab: &Lab, directory: &Path, settings: &Settings) -> Result<()> {
              [identity]\ngroups = {{ breakglass = [\"nobody\"] }}\n\
              [networks]\nlab = [\"198.18.0.0/15\", \"fd18::/16\"]\n\
              [metrics]\nlisten = \"127.0.0.1:{METRICS_PORT}\"\n\
-             [paths]\nstate = \"{shown}/state\"\nrun = \"{shown}/run\"\n",
+             [paths]\nstate = \"{shown}/state\"\nrun = \"{shown}/run\"\npins = \"{}\"\n",
             lab.origin_ca().display(),
+            lab.pins().display(),
         ),
     )?;
     Ok(())

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::cgroup::Cgroup;
 use crate::netns::NetNs;
 use crate::origin::{self, Origin, RESOLVER, SITES};
+use crate::pins::Pins;
 use crate::process::{Finished, Place, new_files_are_readable, run};
 use crate::{is_root, sweep, wait};
 
@@ -28,6 +29,7 @@ pub struct Lab {
     origin_side: NetNs,
     clients: PathBuf,
     agents: PathBuf,
+    pins: Pins,
     files: Files,
     id: String,
 }
@@ -49,6 +51,7 @@ impl Lab {
         };
 
         let files = Files::create(Path::new(sweep::FILES).join(format!("pcHOST{id}")))?;
+        let pins = Pins::mount(&files.path)?;
         let origin_side = NetNs::create(format!("pcORIG{id}"))?;
         let host = NetNs::create(format!("pcHOST{id}"))?;
         host.connect("pc0", &origin_side, "pc0")?;
@@ -80,6 +83,7 @@ impl Lab {
             origin_side,
             clients,
             agents,
+            pins,
             files,
             id,
         };
@@ -106,6 +110,16 @@ impl Lab {
     /// The cgroup whose processes are steered.
     pub fn cgroup(&self) -> &Path {
         self.host_cgroup.path()
+    }
+
+    /// Directory on the lab's BPF file system where its agent pins.
+    pub fn pins(&self) -> PathBuf {
+        self.pins.path().join("portcullis")
+    }
+
+    /// The cgroup of its agent; its clients are in another.
+    pub fn agent_cgroup(&self) -> &Path {
+        &self.agents
     }
 
     /// Where clients run.

@@ -20,6 +20,7 @@ pub mod interrupt;
 mod lab;
 mod netns;
 mod origin;
+pub mod pins;
 mod pki;
 mod process;
 mod sweep;

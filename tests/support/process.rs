@@ -282,6 +282,11 @@ impl Daemon {
         self.ended().with_context(|| format!("{} has no exit status", self.name))
     }
 
+    /// Sends a signal to its process group.
+    pub(crate) fn signal(&self, signal: libc::c_int) {
+        signal_group(self.child.id(), signal);
+    }
+
     /// SIGKILL, and waits for the end.
     pub fn kill(&mut self) -> Result<()> {
         if self.ended().is_none() {

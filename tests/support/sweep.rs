@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::{cgroup, netns};
+use crate::{cgroup, netns, pins};
 
 /// First parts of the names the lab gives; the id of the making process follows.
 pub(crate) const PREFIXES: [&str; 3] = ["pcHOST", "pcORIG", "pcSIDE"];
@@ -21,6 +21,7 @@ pub(crate) fn sweep() {
         let _ = netns::ip(&["netns", "delete", &name]);
     }
     for name in abandoned(Path::new(FILES)) {
+        pins::sweep(&Path::new(FILES).join(&name));
         let _ = fs::remove_dir_all(Path::new(FILES).join(name));
     }
 }

@@ -7,13 +7,17 @@ use std::sync::Arc;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::{ahead::Ahead, orders, origin_connector, workers::Pool};
+use super::ahead::Ahead;
+use super::gap::Gap;
+use super::heartbeat::Heartbeat;
+use super::{orders, origin_connector, workers::Pool};
 use crate::admin::control::{Answer, Command};
 use crate::admin::health::{Condition, Health, Part};
 use crate::admin::status::{
-    AuthorityStatus, Constraints, DeviceStatus, PolicyStatus, ReloadStatus, Status, SteeringStatus,
+    AuthorityStatus, Constraints, DeviceStatus, GapStatus, PolicyStatus, ReloadStatus, Status, SteeringStatus,
 };
 use crate::catalog::HostPattern;
+use crate::config::Fail;
 use crate::diagnostic::Style;
 use crate::proxy::worker::Shared;
 use crate::record::metrics::Metrics;
@@ -35,6 +39,17 @@ pub(super) struct Live<'p> {
     minted: Cell<u64>,
     since: Timestamp,
     pool: &'p Pool,
+    /// Absent when nothing is steered.
+    heartbeat: Option<Heartbeat>,
+    kernel: Kernel,
+}
+
+/// What does not change about the kernel side while the agent runs.
+struct Kernel {
+    fail: &'static str,
+    pins: Option<PathBuf>,
+    adopted: bool,
+    gap: Option<Gap>,
 }
 
 impl<'p> Live<'p> {
@@ -44,9 +59,23 @@ impl<'p> Live<'p> {
         health: Arc<Health>,
         sources: Sources,
         seen: Fingerprint,
+        gap: Option<Gap>,
         pool: &'p Pool,
     ) -> Result<Self> {
         let counters = steering.as_ref().map(Steering::counters).transpose()?.map(Arc::new);
+        let heartbeat = match &steering {
+            Some(steering) => Some(Heartbeat::start(steering.heart()?, pool.ticks())?),
+            None => None,
+        };
+        let kernel = Kernel {
+            fail: match shared.snapshot.load().config.steering.fail {
+                Fail::Closed => "closed",
+                Fail::Open => "open",
+            },
+            pins: steering.as_ref().and_then(Steering::pin_directory).map(PathBuf::from),
+            adopted: steering.as_ref().is_some_and(Steering::adopted),
+            gap,
+        };
         Ok(Self {
             ahead: match &steering {
                 Some(steering) => Some(Ahead::new(shared.clone(), steering.learned()?)),
@@ -63,6 +92,8 @@ impl<'p> Live<'p> {
             minted: Cell::new(0),
             since: Timestamp::now(),
             pool,
+            heartbeat,
+            kernel,
         })
     }
 
@@ -176,6 +207,7 @@ impl<'p> Live<'p> {
         }
         let device = self.shared.device.load();
         metrics.set_device_compliant(device.compliant);
+        self.health.set(Part::Heartbeat, self.heartbeat_condition());
         self.health.set(Part::DevicePosture, Condition::Ok);
         let log = self.shared.recorder.log.state();
         self.health.set(
@@ -193,6 +225,14 @@ impl<'p> Live<'p> {
         }
     }
 
+    fn heartbeat_condition(&self) -> Condition {
+        if self.heartbeat.as_ref().is_none_or(|heartbeat| steering::is_fresh(heartbeat.last())) {
+            return Condition::Ok;
+        }
+        let what = if self.kernel.fail == "closed" { "refused" } else { "let pass" };
+        Condition::Failed(format!("a worker is stuck: new connections to monitored apps are {what}"))
+    }
+
     pub(super) fn answer(&self, command: &Command) -> Answer {
         match command {
             Command::Status => match serde_json::to_value(self.status()) {
@@ -206,9 +246,20 @@ impl<'p> Live<'p> {
         }
     }
 
-    /// New connections go direct from here on.
+    /// What is pinned outlives this process from here on, unless it is detached.
+    pub(super) fn settle(&self) {
+        if let Some(steering) = &mut *self.steering.borrow_mut() {
+            steering.settle();
+        }
+    }
+
+    /// New connections go direct from here on, and nothing stays in the kernel.
     pub(super) fn detach(&self) {
-        drop(self.steering.borrow_mut().take());
+        if let Some(steering) = self.steering.borrow_mut().take()
+            && let Err(error) = steering.detach()
+        {
+            tracing::error!("not everything was detached: {error:#}");
+        }
     }
 
     pub(super) fn status(&self) -> Status {
@@ -216,7 +267,7 @@ impl<'p> Live<'p> {
         let device = self.shared.device.load();
         let attached = self.steering.borrow().is_some();
         let hooks = self.cgroup.iter().flat_map(|cgroup| {
-            steering::PROGRAMS.iter().map(move |program| format!("{program} on {}", cgroup.display()))
+            steering::program_names().map(move |program| format!("{program} on {}", cgroup.display()))
         });
         let counters = self.counters.iter().flat_map(|counters| counters.read());
         Status {
@@ -228,6 +279,10 @@ impl<'p> Live<'p> {
             steering: SteeringStatus {
                 hooks: if attached { hooks.collect() } else { Vec::new() },
                 counters: counters.map(|(name, n)| (name.to_owned(), n)).collect(),
+                fail: self.kernel.fail.into(),
+                pins: self.kernel.pins.clone(),
+                adopted: self.kernel.adopted,
+                gap: self.kernel.gap.map(|gap| GapStatus { from: gap.from, to: gap.to }),
             },
             policies: PolicyStatus {
                 revision: snapshot.revision,
@@ -289,9 +344,10 @@ pub(super) fn authority_condition(expires_soon: bool, outgrown: &[String]) -> Co
 fn warn_of_restart(before: &Snapshot, after: &Snapshot) {
     let (old, new) = (&before.config, &after.config);
     let changed = [
-        ("[steering] mode, guard, quic, cgroup or listen", {
+        ("[steering] mode, guard, quic, fail, cgroup or listen", {
             let (a, b) = (&old.steering, &new.steering);
-            (a.mode, a.guard, a.quic, &a.cgroup, a.listen) != (b.mode, b.guard, b.quic, &b.cgroup, b.listen)
+            (a.mode, a.guard, a.quic, a.fail, &a.cgroup, a.listen)
+                != (b.mode, b.guard, b.quic, b.fail, &b.cgroup, b.listen)
         }),
         ("[metrics] listen", old.metrics != new.metrics),
         ("[paths]", old.paths != new.paths),

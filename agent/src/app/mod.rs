@@ -2,6 +2,8 @@
 
 mod ahead;
 mod existing;
+mod gap;
+mod heartbeat;
 mod live;
 mod orders;
 mod workers;
@@ -21,11 +23,13 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin::health::{Condition, Health, Part};
 use crate::admin::{control, http};
 use crate::catalog::HostPattern;
-use crate::config::{Guard, Mode, Quic, UpstreamRoots};
+use crate::config::{Config, Fail, Guard, Mode, Quic, UpstreamRoots};
 use crate::diagnostic::Diagnostic;
 use crate::http::h1::Limits;
 use crate::identity::Identity;
+use crate::inherited;
 use crate::listener::Listeners;
+use crate::lock::Lock;
 use crate::posture;
 use crate::proxy::deadline::Deadlines;
 use crate::proxy::worker::Shared;
@@ -35,6 +39,7 @@ use crate::record::metrics::Metrics;
 use crate::reload::{self, Snapshot, Sources};
 use crate::steering::{self, Steering};
 use crate::tls::{self, Authority, AuthorityEvent, ClientSide, OriginConnector, RootsSource};
+use gap::Gap;
 use live::Live;
 
 /// How long running transfers may go on after a stop was asked for.
@@ -46,6 +51,8 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Name of the control socket below `[paths] run`.
 pub const CONTROL_SOCKET: &str = "control.sock";
+/// Name of the file below `[paths] run` that one agent at a time locks.
+pub const LOCK: &str = "lock";
 /// Name of the activity log below `[paths] state`.
 pub const ACTIVITY_LOG: &str = "activity.db";
 /// Commands of the control socket that may wait.
@@ -104,12 +111,13 @@ fn check_available(snapshot: &Snapshot, mode: Mode) -> Result<(), Fault> {
                 .into(),
         ));
     }
-    if steering.fail == crate::config::Fail::Closed {
-        tracing::warn!(
-            "[steering] fail = \"closed\" has no effect in this version: while the agent is down, connections go direct"
-        );
+    // Without pins nothing refuses when the agent is gone: that would be another setting than the one that was made.
+    match steering::check_base(&snapshot.config.paths.pins) {
+        Err(fault) if steering.fail == Fail::Closed => {
+            Err(Fault::Unavailable(format!("[steering] fail = \"closed\" takes a BPF file system: {fault}")))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Everything that exists before the first connection is accepted.
@@ -121,13 +129,18 @@ struct Built {
     health: Arc<Health>,
     host: posture::Host,
     workers: usize,
+    gap: Option<Gap>,
+    _lock: Lock,
 }
 
 fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let config = snapshot.config.clone();
     let health = Arc::new(Health::default());
-    private_directory(&config.paths.state, 0o700)?;
     private_directory(&config.paths.run, 0o755)?;
+    // Before anything is touched that another agent may be using.
+    let lock = Lock::file(&config.paths.run.join(LOCK))?;
+    let earlier = inherited::listening_sockets().context("taking over the service manager's descriptors")?;
+    private_directory(&config.paths.state, 0o700)?;
 
     let patterns: Vec<HostPattern> = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
     let ech_names: Vec<HostPattern> = config.tls.ech_patterns().collect();
@@ -143,14 +156,11 @@ fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let device = host.unknown(&config.device, "the device state has not been read yet");
 
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let bound = match mode {
-        Mode::Explicit => Listeners::bind_proxy(config.steering.listen, workers),
-        Mode::Host | Mode::Gateway => Listeners::bind(config.steering.listen, workers),
-    };
-    let listeners = bound.with_context(|| format!("binding the listener {}", config.steering.listen))?;
+    let listeners = listeners(&config, mode, workers, earlier)?;
     health.set(Part::Listener, Condition::Ok);
 
     let steering = start_steering(&snapshot, mode, &listeners)?;
+    let gap = steering.as_ref().and_then(Steering::earlier).and_then(gap::since);
     health.set(Part::Steering, Condition::Ok);
     health.set(Part::Policies, Condition::Ok);
 
@@ -166,7 +176,11 @@ fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
         peek: tls::PeekDeadlines::default(),
     });
     live::load_metrics(&shared);
-    Ok(Built { shared, steering, listeners, health, host, workers })
+    if let Some(gap) = &gap {
+        gap.say(config.steering.fail);
+        shared.recorder.metrics.set_gap(gap.duration());
+    }
+    Ok(Built { shared, steering, listeners, health, host, workers, gap, _lock: lock })
 }
 
 /// Loads the programs and tells them what to steer. Explicit mode has none and needs no privileges.
@@ -185,15 +199,47 @@ fn start_steering(snapshot: &Snapshot, mode: Mode, listeners: &Listeners) -> Res
             Guard::Peek => steering::Guard::Unexplained,
             Guard::All => steering::Guard::All,
         },
+        fail_closed: config.steering.fail == Fail::Closed,
+        pins: pin_directory(config),
     })
     .context("starting steering")?;
+    let mut marks = steering.own_sockets()?;
+    for socket in listeners.sockets() {
+        marks.mark_listener(socket).context("marking the listening sockets")?;
+    }
     steering.apply(&orders::of(snapshot)).context("telling the kernel what to steer")?;
     Ok(Some(steering))
 }
 
+/// The listening sockets of the mode: those that the service manager kept, where they fit.
+fn listeners(
+    config: &Config,
+    mode: Mode,
+    workers: usize,
+    earlier: Vec<std::net::TcpListener>,
+) -> Result<Listeners> {
+    let listen = config.steering.listen;
+    if mode == Mode::Explicit {
+        return Listeners::bind_proxy(listen, workers).with_context(|| format!("binding the proxy {listen}"));
+    }
+    let kept = earlier.len();
+    let (listeners, taken_over) = Listeners::take_over(earlier, listen, workers)
+        .with_context(|| format!("binding the listener {listen}"))?;
+    if taken_over {
+        tracing::info!(sockets = kept, "took over the listening sockets, with what waits in them");
+    } else if kept > 0 {
+        tracing::warn!(
+            "the listening sockets of the earlier run do not fit the settings any more: new ones are bound"
+        );
+        let _ = inherited::give_up();
+    }
+    Ok(listeners)
+}
+
 /// The admin side runs on the calling thread, apart from the workers, so that a scrape cannot slow traffic.
 fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Result<()> {
-    let Built { shared, steering, listeners, health, host, workers } = built;
+    let Built { shared, steering, listeners, health, host, workers, gap, _lock } = built;
+    let keep: Vec<_> = listeners.sockets().map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
     let pool = workers::start(&shared, steering.as_ref(), listeners, DRAIN)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let config = shared.snapshot.load().config.clone();
@@ -201,7 +247,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let metrics_listener = tokio::net::TcpListener::bind(config.metrics.listen)
             .await
             .with_context(|| format!("binding [metrics] listen = \"{}\"", config.metrics.listen))?;
-        let live = Live::new(shared.clone(), steering, health.clone(), sources, fingerprint, &pool)?;
+        let live = Live::new(shared.clone(), steering, health.clone(), sources, fingerprint, gap, &pool)?;
         let shown = http::Shown {
             metrics: shared.recorder.metrics.clone(),
             health: health.clone(),
@@ -222,6 +268,10 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut look = tokio::time::interval(reload::LOOK_EVERY);
         let mut tick = tokio::time::interval(TICK);
+        live.settle();
+        // Our copies go; the manager's stay.
+        inherited::keep(keep.iter()).context("leaving the listening sockets with the service manager")?;
+        drop(keep);
         sd_notify::notify(&[NotifyState::Ready]).context("telling the service manager")?;
         let ahead = async {
             if let Some(ahead) = live.ahead() {
@@ -249,6 +299,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         tracing::info!("stopping: new connections go direct");
         // Detached first: a connection made from here on never meets a listener that is about to close.
         live.detach();
+        let _ = inherited::give_up();
         pool.stop().await;
         scrapes.abort();
         for task in [control_task, posture_task] {
@@ -272,6 +323,17 @@ async fn ask(questions: mpsc::Sender<Question>, command: control::Command) -> co
     match answer.await {
         Ok(answer) if asked => answer,
         _ => control::Answer::Error("the agent is stopping".into()),
+    }
+}
+
+/// Where programs and maps are kept. Only `fail = "open"` does without, and loses what was learned with each process.
+fn pin_directory(config: &Config) -> Option<PathBuf> {
+    match steering::check_base(&config.paths.pins) {
+        Ok(()) => Some(config.paths.pins.clone()),
+        Err(fault) => {
+            tracing::warn!("what the kernel learns goes with this process: {fault}");
+            None
+        }
     }
 }
 

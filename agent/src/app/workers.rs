@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::watch;
 
+use super::heartbeat::Ticks;
 use crate::listener::{self, Listeners};
 use crate::proxy::dial::Dialer;
 use crate::proxy::share::Shares;
@@ -24,6 +25,7 @@ pub(super) struct Pool {
     stop: watch::Sender<bool>,
     threads: RefCell<Vec<JoinHandle<()>>>,
     listening: String,
+    ticks: Ticks,
 }
 
 /// Starts one worker for each set of sockets.
@@ -41,6 +43,7 @@ pub(super) fn start(
     let mut threads = Vec::new();
     let sockets = listeners.into_sockets();
     let most = listener::connections_each(descriptors()?, sockets.len());
+    let ticks = Ticks::new(sockets.len());
     tracing::info!(most, "connections that each worker serves at a time");
     for (index, sockets) in sockets.into_iter().enumerate() {
         let flows = steering.map(Steering::flows).transpose()?;
@@ -48,6 +51,7 @@ pub(super) fn start(
         let targets = steering.map(Steering::targets).transpose()?;
         let shared = shared.clone();
         let mut stopped = stopped.clone();
+        let tick = ticks.clone().tick(index);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let dialer = Dialer::new(own, shared.deadlines.connect);
@@ -58,6 +62,7 @@ pub(super) fn start(
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
             let local = tokio::task::LocalSet::new();
+            local.spawn_local(tick);
             let served = runtime.block_on(local.run_until(listener::run(worker, sockets, most, stop, drain)));
             if let Err(error) = served {
                 tracing::error!("worker {index}: {error}");
@@ -65,7 +70,7 @@ pub(super) fn start(
         });
         threads.push(thread.context("starting a worker thread")?);
     }
-    Ok(Pool { stop, threads: RefCell::new(threads), listening })
+    Ok(Pool { stop, threads: RefCell::new(threads), listening, ticks })
 }
 
 /// Descriptors this process may have, after taking as many as it is allowed: the usual soft limit of 1024 is for
@@ -82,6 +87,11 @@ impl Pool {
     /// The listener's addresses, for people.
     pub(super) fn listening(&self) -> &str {
         &self.listening
+    }
+
+    /// When each worker last had its turn.
+    pub(super) fn ticks(&self) -> Ticks {
+        self.ticks.clone()
     }
 
     /// Whether every worker still runs.

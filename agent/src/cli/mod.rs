@@ -4,6 +4,7 @@ pub mod activity;
 pub mod ca;
 mod check;
 pub mod classify;
+mod cleanup;
 mod reload;
 mod run;
 pub mod status;
@@ -51,6 +52,8 @@ enum Command {
     Classify(classify::ClassifyArgs),
     /// The host's own certificate authority
     Ca(ca::Ca),
+    /// Remove what an agent that did not stop in order left in the kernel
+    Cleanup(cleanup::CleanupArgs),
 }
 
 /// Runs the program.
@@ -83,6 +86,10 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             None => ExitCode::from(USAGE),
         }),
         Command::Classify(classify) => classify::run(&classify),
+        Command::Cleanup(cleanup) => match settings(config) {
+            Some(settings) => cleanup::run(&cleanup, &settings),
+            None => Ok(ExitCode::from(USAGE)),
+        },
         Command::Ca(command) => {
             let Some(snapshot) = load(config) else { return Ok(ExitCode::from(USAGE)) };
             let catalog = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone());

@@ -107,6 +107,18 @@ fn screenful(status: &Status, screen: Screen, now: Timestamp) -> String {
         line("", &counters.join(", "));
     }
 
+    let steering = &status.steering;
+    let kept = match &steering.pins {
+        Some(path) => format!("state kept in {}", path.display()),
+        None => "state goes with the process".to_owned(),
+    };
+    line("Without agent", &clean(&format!("fail {}, {kept}", steering.fail)));
+    if let Some(gap) = &steering.gap {
+        let seconds = gap.to.duration_since(gap.from).as_secs_f64();
+        let when = format!("none for {seconds:.1} s until {}, then its state was taken over", local(gap.to));
+        line("", &screen.paint(Colour::Yellow, &when));
+    }
+
     let policies = &status.policies;
     line(
         "Policies",

@@ -36,7 +36,7 @@ const DEVICE_KEYS: &[&str] = &["posture", "file", "command", "every", "deadline"
 const IDENTITY_KEYS: &[&str] = &["groups"];
 const ACTIVITY_KEYS: &[&str] = &["retention"];
 const LISTEN_KEYS: &[&str] = &["listen"];
-const PATHS_KEYS: &[&str] = &["state", "run"];
+const PATHS_KEYS: &[&str] = &["state", "run", "pins"];
 
 const MODES: [(&str, Mode); 3] =
     [("host", Mode::Host), ("gateway", Mode::Gateway), ("explicit", Mode::Explicit)];
@@ -74,6 +74,7 @@ pub(super) fn recover(source: &SourceFile) -> Read<Config> {
         let paths = root.table("paths", PATHS_KEYS);
         paths.set("state", &mut config.paths.state, path);
         paths.set("run", &mut config.paths.run, path);
+        paths.set("pins", &mut config.paths.pins, path);
         config
     })
 }

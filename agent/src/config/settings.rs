@@ -250,11 +250,17 @@ impl Default for Console {
 pub struct Paths {
     pub state: PathBuf,
     pub run: PathBuf,
+    /// On a BPF file system: where the kernel keeps programs and maps while no agent runs.
+    pub pins: PathBuf,
 }
 
 impl Default for Paths {
     fn default() -> Self {
-        Self { state: "/var/lib/portcullis".into(), run: "/run/portcullis".into() }
+        Self {
+            state: "/var/lib/portcullis".into(),
+            run: "/run/portcullis".into(),
+            pins: "/sys/fs/bpf/portcullis".into(),
+        }
     }
 }
 

@@ -53,6 +53,7 @@ fn an_empty_file_is_the_defaults_of_the_contract() {
     assert_eq!(config.console.listen.to_string(), "127.0.0.1:9465");
     assert_eq!(config.paths.state.to_str(), Some("/var/lib/portcullis"));
     assert_eq!(config.paths.run.to_str(), Some("/run/portcullis"));
+    assert_eq!(config.paths.pins.to_str(), Some("/sys/fs/bpf/portcullis"));
     assert!(config.networks.is_empty() && config.identity.groups.is_empty());
 }
 

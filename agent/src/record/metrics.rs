@@ -60,6 +60,7 @@ pub struct Metrics {
     log_lost: Counter,
     log_lost_source: OnceLock<Arc<AtomicU64>>,
     device_compliant: Gauge,
+    gap_seconds: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -70,6 +71,7 @@ impl Metrics {
         let decision_seconds = Histogram::new(&DECISION_SECONDS);
         let (certificates_minted, log_lost) = (Counter::default(), Counter::default());
         let device_compliant = Gauge::default();
+        let gap_seconds = Gauge::<f64, AtomicU64>::default();
         let build_info = Family::<Labels<1>, Gauge>::default();
         build_info.get_or_create(&[("version", Arc::from(version))]).set(1);
 
@@ -99,6 +101,11 @@ impl Metrics {
             families.existing.clone(),
         );
         r.register("device_compliant", "1 while the device is compliant", device_compliant.clone());
+        r.register(
+            "gap_seconds",
+            "Time without an agent before this one took over from one that did not stop in order",
+            gap_seconds.clone(),
+        );
         r.register("build_info", "The version that runs", build_info);
 
         for result in ["ok", "failed"] {
@@ -121,6 +128,7 @@ impl Metrics {
             log_lost,
             log_lost_source: OnceLock::new(),
             device_compliant,
+            gap_seconds,
         }
     }
 
@@ -213,6 +221,10 @@ impl Metrics {
     pub fn policies_reloaded(&self, ok: bool) {
         let result = if ok { "ok" } else { "failed" };
         self.families.reloads.get_or_create(&[("result", result.into())]).inc();
+    }
+
+    pub fn set_gap(&self, gap: std::time::Duration) {
+        self.gap_seconds.set(gap.as_secs_f64());
     }
 
     pub fn set_device_compliant(&self, compliant: bool) {

@@ -1,12 +1,16 @@
 //! The kernel side from userspace: load and attach the programs, tell them what to steer, learn where a steered
 //! connection was going. The only place that knows aya.
 
+mod bpf;
 mod counters;
 mod flow;
+mod heart;
 mod learned;
+mod links;
 mod load;
 mod namespace;
 mod patterns;
+mod pins;
 pub mod sock_diag;
 mod targets;
 
@@ -14,7 +18,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent_common::abi::{ABI_VERSION, Address, GUARD_ALL, GUARD_OFF, GUARD_PEEK, Settings};
+use agent_common::abi::{
+    ABI_VERSION, Address, FAIL_CLOSED, FAIL_OPEN, GUARD_ALL, GUARD_OFF, GUARD_PEEK, Heartbeat, Settings,
+};
 use agent_common::limits::STEERED_PORTS;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -25,8 +31,10 @@ use crate::catalog::HostPattern;
 
 pub use counters::KernelCounters;
 pub use flow::{FlowMiss, Flows, OwnSockets};
+pub use heart::{Heart, is_fresh, now_ns};
 pub use learned::Learned;
-pub use load::PROGRAMS;
+pub use load::program_names;
+pub use pins::{PinFault, check_base, clean_up};
 pub use targets::Targets;
 
 /// What steering needs to know to start.
@@ -38,6 +46,11 @@ pub struct Options {
     pub listener_v6: Option<SocketAddr>,
     pub refuse_quic: bool,
     pub guard: Guard,
+    /// Whether connections to selected apps are refused while the agent does not live. Takes pins.
+    pub fail_closed: bool,
+    /// Directory on a BPF file system below which programs and maps are kept for the next agent. `None`: they go with
+    /// this process, however it ends.
+    pub pins: Option<PathBuf>,
 }
 
 /// Which connections are steered besides those to addresses of selected apps.
@@ -61,7 +74,10 @@ pub struct Orders {
     pub ports: Vec<u16>,
 }
 
-/// The loaded and attached programs. Dropping it detaches them and frees every map.
+/// The loaded and attached programs, and the pins of both.
+///
+/// [`Steering::detach`] takes everything away. Dropping it does the same before [`Steering::settle`]; afterwards pinned
+/// state stays for the next agent, because a process that ends in any other way has failed.
 pub struct Steering {
     settings: Settings,
     settings_map: Array<MapData, Settings>,
@@ -71,22 +87,34 @@ pub struct Steering {
     selected: Vec<(Arc<str>, u64)>,
     /// The same, for the workers.
     shown_bits: Arc<ArcSwap<patterns::AppBits>>,
+    kept_bits: patterns::KeptBits,
+    heart: Heart,
+    earlier: Option<Heartbeat>,
     cgroup: PathBuf,
+    // Dropped in this order: the programs' links before the pins that hold them.
+    links: Option<links::Links>,
     ebpf: Ebpf,
+    pins: Option<pins::Pins>,
 }
 
 impl Steering {
-    /// Loads and attaches everything; steering begins with the first [`Steering::apply`].
+    /// Loads and attaches everything, or takes over what an earlier agent left; steering by this agent begins with the
+    /// first [`Steering::apply`].
     ///
-    /// Fails when the kernel refuses a program or when no cgroup v2 hierarchy is mounted; nothing stays behind then.
+    /// Fails when another agent holds the cgroup, when the kernel refuses a program, or when no cgroup v2 hierarchy is
+    /// mounted. Nothing new stays behind then; what an earlier agent left stays as it is.
     pub fn start(options: &Options) -> Result<Self> {
         let cgroup = match &options.cgroup {
             Some(path) => path.clone(),
             None => cgroup2_root().context("looking for the cgroup v2 hierarchy")?,
         };
-        let mut ebpf = load::load()?;
+        let pins = options.pins.as_deref().map(|base| pins::Pins::claim(base, &cgroup)).transpose()?;
+        let adopted = pins.as_ref().is_some_and(pins::Pins::adopted);
+        let mut ebpf = load::load(pins.as_ref())?;
         let settings_map = Array::try_from(load::take_map(&mut ebpf, "PC_SETTINGS")?)?;
         let patterns = patterns::Patterns::new(load::take_map(&mut ebpf, "PC_PATTERNS")?)?;
+        let (kept_bits, app_bits) = patterns::KeptBits::open(load::take_map(&mut ebpf, "PC_APPS")?)?;
+        let heart = Heart::new(load::map_data(&ebpf, "PC_HEARTBEAT")?)?;
         let settings = Settings {
             abi_version: ABI_VERSION,
             network_namespace: namespace::own_cookie().context("reading the network namespace's cookie")?,
@@ -100,40 +128,91 @@ impl Steering {
                 Guard::Unexplained => GUARD_PEEK,
                 Guard::All => GUARD_ALL,
             },
+            fail: if options.fail_closed { FAIL_CLOSED } else { FAIL_OPEN },
             ..Settings::default()
         };
         let mut steering = Self {
             settings,
             settings_map,
             patterns,
-            app_bits: patterns::AppBits::default(),
+            app_bits,
+            kept_bits,
             selected: Vec::new(),
             shown_bits: Arc::default(),
+            earlier: if adopted { heart.last() } else { None },
+            heart,
             cgroup,
+            links: None,
             ebpf,
+            pins,
         };
-        // Disabled until the orders are in: the programs are attached one after the other and must not half-work.
-        steering.write_settings()?;
-        load::attach(&mut steering.ebpf, &steering.cgroup)?;
+        // New programs are disabled until the orders are in: they are attached one after the other and must not
+        // half-work. Programs that were there go on as they were told, which is to do without an agent.
+        if !adopted {
+            steering.write_settings()?;
+        }
+        let pins = steering.pins.as_ref();
+        steering.links =
+            Some(links::Links::attach(&mut steering.ebpf, load::HOST_PROGRAMS, &steering.cgroup, pins)?);
         Ok(steering)
     }
 
-    /// Makes the kernel steer what one snapshot of catalog and policies asks for.
+    /// Makes the kernel steer what one snapshot of catalog and policies asks for. The listening sockets must bear their
+    /// mark ([`OwnSockets::mark_listener`]) by now.
     pub fn apply(&mut self, orders: &Orders) -> Result<()> {
-        self.patterns.replace(&orders.patterns, &mut self.app_bits)?;
+        for (_, app) in &orders.patterns {
+            self.app_bits.bit_of(app);
+        }
         self.selected = orders.selected.iter().map(|app| (app.clone(), self.app_bits.bit_of(app))).collect();
         self.settings.steer_apps = self.selected.iter().fold(0, |bits, (_, bit)| bits | bit);
+        self.kept_bits.keep(&self.app_bits)?;
+        self.patterns.replace(&orders.patterns, &mut self.app_bits)?;
         self.shown_bits.store(Arc::new(self.app_bits.clone()));
         self.settings.ports = [0; STEERED_PORTS];
         for (to, port) in self.settings.ports.iter_mut().zip(&orders.ports) {
             *to = *port;
         }
+        let first = self.settings.enabled == 0;
         self.settings.enabled = 1;
-        self.write_settings()
+        if first {
+            // The sockets listen: what is steered from here on waits there for the workers.
+            self.heart.beat(now_ns())?;
+        }
+        // Port and switch in one write. Should a program read half of it, it finds no listener of ours at the port.
+        self.write_settings()?;
+        if first && let Some(pins) = &self.pins {
+            pins.remove_left_overs()?;
+        }
+        Ok(())
     }
 
     fn write_settings(&mut self) -> Result<()> {
         self.settings_map.set(0, self.settings, 0).context("writing the settings map")
+    }
+
+    /// From here on the pinned state outlives this process, unless it is taken away by [`Steering::detach`].
+    pub fn settle(&mut self) {
+        if let Some(pins) = &mut self.pins {
+            pins.keep();
+        }
+    }
+
+    /// Takes everything away, in an order that leaves nothing half-working: new connections go direct at once, then
+    /// programs, links, maps and pins go.
+    pub fn detach(mut self) -> Result<()> {
+        self.disable();
+        drop(self.links.take());
+        match self.pins.take() {
+            Some(pins) => pins.remove(),
+            None => Ok(()),
+        }
+    }
+
+    fn disable(&mut self) {
+        self.settings.enabled = 0;
+        if let Err(error) = self.write_settings() {
+            tracing::warn!("steering could not be disabled before detaching: {error:#}");
+        }
     }
 
     /// A handle for one worker thread: records of steered connections.
@@ -162,18 +241,37 @@ impl Steering {
         KernelCounters::new(load::map_data(&self.ebpf, "PC_COUNTERS")?)
     }
 
+    /// A handle for the thread that says that the agent lives.
+    pub fn heart(&self) -> Result<Heart> {
+        Heart::new(load::map_data(&self.ebpf, "PC_HEARTBEAT")?)
+    }
+
     /// Where the programs are attached.
     pub fn cgroup(&self) -> &Path {
         &self.cgroup
+    }
+
+    /// Where they are pinned.
+    pub fn pin_directory(&self) -> Option<&Path> {
+        self.pins.as_ref().map(pins::Pins::directory)
+    }
+
+    /// Whether an earlier agent's programs and maps were taken over.
+    pub fn adopted(&self) -> bool {
+        self.pins.as_ref().is_some_and(pins::Pins::adopted)
+    }
+
+    /// The last heartbeat of the agent whose state was taken over.
+    pub fn earlier(&self) -> Option<Heartbeat> {
+        self.earlier
     }
 }
 
 impl Drop for Steering {
     fn drop(&mut self) {
         // New connections go direct before the first program is detached: none meets a half-attached set.
-        self.settings.enabled = 0;
-        if let Err(error) = self.write_settings() {
-            tracing::warn!("steering could not be disabled before detaching: {error:#}");
+        if self.pins.as_ref().is_none_or(|pins| !pins.is_kept()) {
+            self.disable();
         }
     }
 }

@@ -4,6 +4,7 @@ mod browser;
 mod enforcement;
 mod existing;
 mod explicit;
+mod failure_modes;
 mod hostile;
 mod kinds_of_connect;
 mod lifecycle;
