@@ -6,10 +6,13 @@
 
 mod connect;
 mod dns;
+mod interest;
 mod maps;
+mod net_out;
 mod peer_name;
 mod skb;
 mod sock_ops;
+mod udp_out;
 mod verdict;
 
 use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr, sock_ops};
@@ -58,6 +61,11 @@ pub fn pc_tcp_connect(ctx: SockOpsContext) -> u32 {
 pub fn pc_dns_in(ctx: SkBuffContext) -> i32 {
     dns::ingress(&ctx);
     verdict::PASS
+}
+
+#[cgroup_skb(egress)]
+pub fn pc_net_out(ctx: SkBuffContext) -> i32 {
+    verdict::of_packet(net_out::egress(&ctx))
 }
 
 #[panic_handler]

@@ -7,7 +7,7 @@ use crate::maps;
 /// The connection goes on (possibly to a rewritten address).
 pub const PASS: i32 = 1;
 /// The system call fails with EPERM.
-const REFUSE: i32 = 0;
+pub const REFUSE: i32 = 0;
 
 /// What a connect or sendmsg hook found.
 #[derive(Clone, Copy)]
@@ -17,6 +17,8 @@ pub enum Reason {
     LeftAlone(Counter),
     Steered,
     QuicRefused,
+    /// What has to be remembered of the connection cannot be: letting it go would open a way past the agent.
+    Refused(Counter),
 }
 
 #[inline(always)]
@@ -33,6 +35,22 @@ pub fn of_connect(reason: Reason) -> i32 {
         }
         Reason::QuicRefused => {
             maps::count(Counter::QuicRefused);
+            REFUSE
+        }
+        Reason::Refused(counter) => {
+            maps::count(counter);
+            REFUSE
+        }
+    }
+}
+
+/// A packet on its way out: why it is refused, if it is. Its sender gets EPERM, TCP takes it for lost.
+#[inline(always)]
+pub fn of_packet(refused: Option<Counter>) -> i32 {
+    match refused {
+        None => PASS,
+        Some(counter) => {
+            maps::count(counter);
             REFUSE
         }
     }

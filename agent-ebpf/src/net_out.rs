@@ -1,0 +1,173 @@
+//! The net beneath steering: the first words of connections that were left alone. One that names a selected app is
+//! stopped before its name leaves, and the agent is told to close it; the next attempt is steered.
+
+use agent_common::abi::{
+    Address, EVENT_NAME, EVENT_UNREADABLE, Event, IN_DOUBT, Settings, Target, WATCH_READING, WATCH_SILENT,
+    WATCH_STOPPED, WATCH_TOLD, Watched,
+};
+use agent_common::counter::Counter;
+use agent_common::first_words::{self, Words};
+use agent_common::limits::{LEARNED_BY_NET_S, NET_SEGMENTS};
+use aya_ebpf::bindings::bpf_sock;
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::programs::SkBuffContext;
+
+use crate::dns::NS_PER_S;
+use crate::maps::{self, FirstWords};
+use crate::skb::{self, Segment};
+use crate::udp_out;
+
+const TCP: u32 = 6;
+const UDP: u32 = 17;
+
+/// Why a packet on its way out is refused, if it is.
+#[inline(always)]
+pub fn egress(ctx: &SkBuffContext) -> Option<Counter> {
+    let socket = skb::socket(ctx)?;
+    // SAFETY: plain field load from a whole socket.
+    let protocol = unsafe { (*socket).protocol };
+    if protocol == TCP {
+        let watched = maps::watched(socket)?;
+        return tcp(ctx, socket, watched);
+    }
+    if protocol == UDP {
+        return udp_out::egress(ctx, socket);
+    }
+    None
+}
+
+/// What to do with a segment.
+enum Catch {
+    /// It passes; the next one is looked at as well.
+    Wait,
+    /// It passes, and so does everything behind it.
+    Release,
+    /// It names selected apps.
+    Name(u64),
+    Unreadable,
+}
+
+#[inline(always)]
+fn tcp(ctx: &SkBuffContext, socket: *mut bpf_sock, watched: &'static mut Watched) -> Option<Counter> {
+    let settings = maps::settings()?;
+    let Some(segment) = skb::segment(ctx) else {
+        // Only IPv6 extension headers, which the owner of a socket can ask for, lead here.
+        maps::count(Counter::NetUnreadable);
+        return Some(Counter::StoreFailed);
+    };
+    if segment.length == 0 {
+        return None;
+    }
+    if segment.destination_port != watched.flow.original_port {
+        // The socket was connected elsewhere since.
+        maps::unwatch(socket);
+        return None;
+    }
+    if watched.state >= WATCH_STOPPED {
+        return Some(tell(&segment, watched, socket));
+    }
+    match look(settings, &segment, watched, socket) {
+        Catch::Wait => None,
+        Catch::Release => {
+            maps::unwatch(socket);
+            None
+        }
+        Catch::Name(apps) => {
+            watched.apps = apps;
+            learn(&watched.flow.original, apps);
+            watched.state = WATCH_STOPPED;
+            Some(tell(&segment, watched, socket))
+        }
+        Catch::Unreadable => {
+            learn(&watched.flow.original, IN_DOUBT);
+            watched.state = WATCH_STOPPED;
+            Some(tell(&segment, watched, socket))
+        }
+    }
+}
+
+/// Adds a segment to the first words and reads them.
+#[inline(always)]
+fn look(settings: &Settings, segment: &Segment, watched: &mut Watched, socket: *mut bpf_sock) -> Catch {
+    if watched.state == WATCH_SILENT {
+        watched.state = WATCH_READING;
+        watched.first = segment.sequence;
+    }
+    // What this segment repeats of what is held already.
+    let skip = watched.first.wrapping_add(watched.held as u32).wrapping_sub(segment.sequence);
+    if skip as i32 >= 0 && skip >= segment.length {
+        return Catch::Wait;
+    }
+    watched.segments += 1;
+    if (skip as i32) < 0 || watched.segments > NET_SEGMENTS {
+        return Catch::Unreadable;
+    }
+    let Some(words) = maps::first_words(socket) else { return Catch::Unreadable };
+    let FirstWords { opaque, name, bytes } = words;
+    let Some(held) = skb::gather(segment, skip, bytes, watched.held as usize, opaque) else {
+        return Catch::Unreadable;
+    };
+    watched.held = held as u16;
+    match first_words::read(&skb::gathered(bytes, held, opaque), name) {
+        Words::More => Catch::Wait,
+        Words::Name => match maps::apps_of(name.key()).unwrap_or(0) & settings.steer_apps {
+            0 => Catch::Release,
+            apps => Catch::Name(apps),
+        },
+        Words::Nameless | Words::Other => Catch::Release,
+        Words::Unreadable => Catch::Unreadable,
+    }
+}
+
+/// From now on the address belongs to these apps, beside those it belonged to.
+#[inline(always)]
+fn learn(address: &Address, apps: u64) {
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let mut target = Target { apps, expires_ns: now + LEARNED_BY_NET_S * NS_PER_S };
+    if let Some(known) = maps::target(address)
+        && known.expires_ns > now
+    {
+        target.apps |= known.apps;
+        if known.expires_ns > target.expires_ns {
+            target.expires_ns = known.expires_ns;
+        }
+    }
+    if !maps::learn(address, &target) {
+        maps::count(Counter::StoreFailed);
+    }
+}
+
+/// Tells the agent to close the socket, once. Why its segment is refused.
+#[inline(always)]
+fn tell(segment: &Segment, watched: &mut Watched, socket: *mut bpf_sock) -> Counter {
+    let named = watched.apps != 0;
+    if watched.state != WATCH_TOLD {
+        let words = maps::first_words(socket);
+        let told = maps::tell(|event| fill(event, segment, watched, words.as_deref()));
+        if told {
+            watched.state = WATCH_TOLD;
+        }
+    }
+    if named { Counter::NetStopped } else { Counter::NetUnreadable }
+}
+
+#[inline(always)]
+fn fill(event: &mut Event, segment: &Segment, watched: &Watched, words: Option<&FirstWords>) {
+    event.kind = if watched.apps != 0 { EVENT_NAME } else { EVENT_UNREADABLE };
+    event.apps = watched.apps;
+    event.flow = watched.flow;
+    event.local = segment.source;
+    event.local_port = segment.source_port;
+    event._pad = [0; 3];
+    match words {
+        Some(words) if watched.apps != 0 => {
+            event.name_length = words.name.key().bits / 8;
+            event.name = words.name.key().bytes;
+        }
+        _ => {
+            event.name_length = 0;
+            event.name = [0; agent_common::domain::KEY_SIZE];
+        }
+    }
+}
