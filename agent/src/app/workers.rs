@@ -45,13 +45,20 @@ pub(super) fn start(
     for (index, sockets) in sockets.into_iter().enumerate() {
         let flows = steering.flows()?;
         let own = steering.own_sockets()?;
+        let targets = steering.targets()?;
         let shared = shared.clone();
         let mut stopped = stopped.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let dialer = Dialer::new(own, shared.deadlines.connect);
             let shares = Shares::new(most.div_ceil(SHARE));
-            let worker = Rc::new(Worker { shared, flows: RefCell::new(flows), dialer, shares });
+            let worker = Rc::new(Worker {
+                shared,
+                flows: RefCell::new(flows),
+                targets: Some(targets),
+                dialer,
+                shares,
+            });
             let stop = async move {
                 // A sender that is gone is a stop, too.
                 let _ = stopped.wait_for(|stop| *stop).await;

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
+use super::dial::Ready;
 use super::untouched::{abort, log_failure, untouched};
+use super::who::Early;
 use super::worker::{Accepted, Worker};
-use super::{inspect, late, plain};
+use super::{inspect, late, plain, refused};
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::catalog::App;
 use crate::policy::failure_mode::{self, Failure, Outcome};
@@ -45,6 +47,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, li
                 tracing::warn!(%client, "{miss}");
             }
             log_failure(Failure::OriginalDestinationMissing, client, None);
+            refused::count(&worker.shared, Failure::OriginalDestinationMissing);
             abort(stream);
             return;
         }
@@ -56,23 +59,27 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, li
         return;
     };
     let original_dst = OriginalDst(flow.original_dst());
-    let accepted = Accepted { stream, client: ClientAddr(client), original_dst, flow };
+    let accepted =
+        Accepted { stream, client: ClientAddr(client), original_dst, flow, ready: Ready::default() };
     route(&worker, accepted, &mut guard).await;
 }
 
 async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &mut ConnectionGuard) {
     // Heads and small bodies must not wait for each other's acknowledgements.
     let _ = accepted.stream.set_nodelay(true);
-    let peeked = tls::peek(&mut accepted.stream, worker.shared.peek).await;
+    let mut peeked = tls::peek(&mut accepted.stream, worker.shared.peek).await;
     let unexplained = accepted.flow.is_unexplained();
     if unexplained && matches!(&peeked, Peeked::TimedOut { bytes } if bytes.is_empty()) {
-        return late::serve(worker, accepted, guard).await;
+        match late::first_words(worker, accepted, guard).await {
+            Some((still, words)) => (accepted, peeked) = (still, words),
+            None => return,
+        }
     }
     let (wish, bytes) = wish_of(peeked, unexplained);
     let snapshot = worker.shared.snapshot.load_full();
     match wish {
         Wish::Gone => {}
-        Wish::Failed(failure) => fail(worker, accepted, bytes, failure, guard).await,
+        Wish::Failed(failure) => fail(worker, accepted, bytes, (failure, ""), guard).await,
         Wish::PlainHttp => plain::plain(worker, accepted, bytes, guard).await,
         Wish::Tls { hello, name } => match snapshot.catalog.lookup(&name) {
             Some(app) if is_bypassed(&snapshot, &name) => {
@@ -101,7 +108,8 @@ fn wish_of(peeked: Peeked, unexplained: bool) -> (Wish, Vec<u8>) {
     match peeked {
         Peeked::Tls { hello, bytes } => match &hello.server_name {
             ServerName::Name(name) => (Wish::Tls { name: name.clone(), hello }, bytes),
-            ServerName::Absent | ServerName::Unusable => (or_relayed(Failure::NoServerName), bytes),
+            ServerName::Absent => (or_relayed(Failure::NoServerName), bytes),
+            ServerName::Unusable => (or_relayed(Failure::ServerNameUnusable), bytes),
         },
         // A method is what tells HTTP from everything else; the codec does the judging.
         Peeked::Plain { bytes } if bytes.first().is_some_and(u8::is_ascii_uppercase) => {
@@ -110,6 +118,7 @@ fn wish_of(peeked: Peeked, unexplained: bool) -> (Wish, Vec<u8>) {
         Peeked::Plain { bytes } => (or_relayed(Failure::UnknownProtocol), bytes),
         Peeked::Malformed { bytes } => (Wish::Failed(Failure::ClientHelloUnparsable), bytes),
         Peeked::TooLarge { bytes } => (Wish::Failed(Failure::ClientHelloTooLarge), bytes),
+        Peeked::TimedOut { bytes } if bytes.is_empty() => (Wish::Failed(Failure::ClientSilent), bytes),
         Peeked::TimedOut { bytes } => (Wish::Failed(Failure::ClientHelloTimeout), bytes),
         Peeked::Closed { bytes } => (Wish::Gone, bytes),
     }
@@ -119,12 +128,12 @@ fn is_bypassed(snapshot: &Snapshot, name: &str) -> bool {
     snapshot.config.tls.bypass.iter().any(|pattern| pattern.matches(name))
 }
 
-/// What the failure table says, done.
-async fn fail(
+/// What the failure table says, done. `name`: the server name that was asked for, empty when there is none.
+pub(super) async fn fail(
     worker: &Rc<Worker>,
     accepted: Accepted,
     bytes: Vec<u8>,
-    failure: Failure,
+    (failure, name): (Failure, &str),
     guard: &mut ConnectionGuard,
 ) {
     log_failure(failure, accepted.client.0, Some(accepted.original_dst));
@@ -133,6 +142,27 @@ async fn fail(
             guard.set_path(Path::Spliced);
             untouched(worker, accepted, bytes, guard).await;
         }
-        Outcome::Refuse => abort(accepted.stream),
+        Outcome::Refuse => {
+            record(worker, &accepted, (failure, name), guard).await;
+            abort(accepted.stream);
+        }
     }
+}
+
+/// Records a refused connection for the app that its address belongs to. At an address that nothing explains it may
+/// be anybody's, and is only counted.
+async fn record(
+    worker: &Worker,
+    accepted: &Accepted,
+    (failure, name): (Failure, &str),
+    guard: &mut ConnectionGuard,
+) {
+    if accepted.flow.is_unexplained() {
+        return refused::count(&worker.shared, failure);
+    }
+    let early = Early::of(accepted);
+    let app = refused::app_at(worker, &worker.shared.snapshot.load(), accepted.original_dst);
+    guard.set_app(&app.id);
+    let addresses = (accepted.client, accepted.original_dst);
+    refused::record(&worker.shared, early.refused(failure, app, addresses, name)).await;
 }

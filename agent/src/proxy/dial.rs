@@ -11,6 +11,16 @@ use tokio::time::timeout;
 use crate::addr::OriginalDst;
 use crate::steering::OwnSockets;
 
+/// A connection to the origin that was made before it was known what it is for. Serves once.
+#[derive(Debug, Default)]
+pub struct Ready(RefCell<Option<TcpStream>>);
+
+impl Ready {
+    pub fn new(origin: TcpStream) -> Self {
+        Self(RefCell::new(Some(origin)))
+    }
+}
+
 /// One worker thread's way out.
 pub struct Dialer {
     own: RefCell<OwnSockets>,
@@ -20,6 +30,15 @@ pub struct Dialer {
 impl Dialer {
     pub fn new(own: OwnSockets, deadline: Duration) -> Self {
         Self { own: RefCell::new(own), deadline }
+    }
+
+    /// The connection that is ready, else a new one.
+    pub async fn dial_or_take(&self, ready: &Ready, to: OriginalDst) -> io::Result<TcpStream> {
+        let ready = ready.0.borrow_mut().take();
+        match ready {
+            Some(origin) => Ok(origin),
+            None => self.dial(to).await,
+        }
     }
 
     /// A connection to the original destination that the kernel will not steer back.

@@ -6,12 +6,14 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::enforce::Answer;
+use super::refused;
 use super::worker::Shared;
 use crate::activity::{Activity, Observed, Outcome};
 use crate::classify::{self, ActivityType, Exchange};
 use crate::http::h1::{Framing, response_body};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::policy::decision::Action;
+use crate::policy::failure_mode::Failure;
 use crate::record::guard::ConnectionGuard;
 use crate::session::Session;
 
@@ -37,6 +39,7 @@ impl<'a> Judge<'a> {
             exe = self.session.process.exe.as_deref(),
             "refused: the request names another host than the connection"
         );
+        refused::in_session(self.shared, self.guard.app(), self.session, Failure::Misdirected, Some(request));
         Some(Self::misdirected())
     }
 

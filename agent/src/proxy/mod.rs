@@ -13,6 +13,7 @@ mod late;
 mod origin;
 mod plain;
 mod pump;
+pub mod refused;
 pub mod relay;
 pub mod share;
 pub mod side;

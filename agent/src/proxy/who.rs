@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
+use super::refused::Refused;
 use super::worker::{Accepted, Worker};
 use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
 use crate::catalog::App;
 use crate::config::Config;
 use crate::owner;
+use crate::policy::failure_mode::Failure;
 use crate::session::{Process, Session, User};
 
 /// What must be asked at once: a short-lived process takes it along.
@@ -21,6 +23,18 @@ pub(super) struct Early {
 impl Early {
     pub(super) fn of(accepted: &Accepted) -> Self {
         Self { process: owner::process_of(&accepted.flow), uid: accepted.flow.uid }
+    }
+
+    /// What is recorded when this connection is refused.
+    pub(super) fn refused(
+        self,
+        failure: Failure,
+        app: Arc<App>,
+        (client, original_dst): (ClientAddr, OriginalDst),
+        server_name: &str,
+    ) -> Refused<'static> {
+        let (uid, process, server_name) = (Some(self.uid), self.process, server_name.into());
+        Refused { failure, app, uid, process, client, original_dst, server_name, request: None }
     }
 
     /// The whole session, once the origin is connected: named locations go by the local address that reaches it.
@@ -49,7 +63,7 @@ impl Early {
 }
 
 /// Adds the groups of `[identity] groups` that name the user.
-fn with_extra_groups(user: Arc<User>, config: &Config) -> Arc<User> {
+pub(super) fn with_extra_groups(user: Arc<User>, config: &Config) -> Arc<User> {
     let Some(name) = user.name.clone() else { return user };
     let extra = config
         .identity

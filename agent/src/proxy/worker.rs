@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 
 use super::deadline::Deadlines;
-use super::dial::Dialer;
+use super::dial::{Dialer, Ready};
 use super::share::Shares;
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::http::h1::Limits;
@@ -16,7 +16,7 @@ use crate::identity::Identity;
 use crate::posture;
 use crate::record::Recorder;
 use crate::reload;
-use crate::steering::Flows;
+use crate::steering::{Flows, Targets};
 use crate::tls::{ClientSide, OriginConnector, PeekDeadlines};
 
 /// What all workers share. Everything in it is read without a lock that another core holds.
@@ -36,6 +36,8 @@ pub struct Shared {
 pub struct Worker {
     pub shared: Arc<Shared>,
     pub flows: RefCell<Flows>,
+    /// Which apps an address was learned for; absent where the kernel steers nothing.
+    pub targets: Option<Targets>,
     pub dialer: Dialer,
     pub shares: Shares,
 }
@@ -46,4 +48,6 @@ pub struct Accepted {
     pub client: ClientAddr,
     pub original_dst: OriginalDst,
     pub flow: Flow,
+    /// A connection to the origin, where one was made already.
+    pub ready: Ready,
 }

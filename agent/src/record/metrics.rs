@@ -89,6 +89,7 @@ impl Metrics {
         r.register("tls_handshakes", "TLS handshakes, by side and result", families.handshakes.clone());
         r.register("certificates_minted", "Leaf certificates made", certificates_minted.clone());
         r.register("upstream_failures", "Origins not reached, by reason", families.upstream_failures.clone());
+        r.register("refusals", "Connections and requests refused, by failure", families.refusals.clone());
         r.register("kernel_events", "What the kernel programs did, by event", families.kernel_events.clone());
         r.register("activity_log_lost", "Activity records that could not be stored", log_lost.clone());
         r.register("policy_reloads", "Attempts to load policies and apps", families.reloads.clone());
@@ -192,6 +193,11 @@ impl Metrics {
     /// `reason` names a cause in the program's own words: `connect`, `certificate`, …
     pub fn upstream_failure(&self, reason: &'static str) {
         self.families.upstream_failures.get_or_create(&[("reason", reason.into())]).inc();
+    }
+
+    /// `failure` is a name of the failure table.
+    pub fn refused(&self, failure: &'static str) {
+        self.families.refusals.get_or_create(&[("failure", failure.into())]).inc();
     }
 
     pub fn policies_reloaded(&self, ok: bool) {

@@ -7,6 +7,7 @@ mod load;
 mod namespace;
 mod patterns;
 pub mod sock_diag;
+mod targets;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use agent_common::abi::{ABI_VERSION, Address, GUARD_ALL, GUARD_OFF, GUARD_PEEK, Settings};
 use agent_common::limits::STEERED_PORTS;
 use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
 
@@ -23,6 +25,7 @@ use crate::catalog::HostPattern;
 pub use counters::KernelCounters;
 pub use flow::{FlowMiss, Flows, OwnSockets};
 pub use load::PROGRAMS;
+pub use targets::Targets;
 
 /// What steering needs to know to start.
 #[derive(Debug, Clone)]
@@ -62,6 +65,8 @@ pub struct Steering {
     settings_map: Array<MapData, Settings>,
     patterns: patterns::Patterns,
     app_bits: patterns::AppBits,
+    /// The same, for the workers.
+    shown_bits: Arc<ArcSwap<patterns::AppBits>>,
     cgroup: PathBuf,
     ebpf: Ebpf,
 }
@@ -93,8 +98,15 @@ impl Steering {
             },
             ..Settings::default()
         };
-        let mut steering =
-            Self { settings, settings_map, patterns, app_bits: patterns::AppBits::default(), cgroup, ebpf };
+        let mut steering = Self {
+            settings,
+            settings_map,
+            patterns,
+            app_bits: patterns::AppBits::default(),
+            shown_bits: Arc::default(),
+            cgroup,
+            ebpf,
+        };
         // Disabled until the orders are in: the programs are attached one after the other and must not half-work.
         steering.write_settings()?;
         load::attach(&mut steering.ebpf, &steering.cgroup)?;
@@ -106,6 +118,7 @@ impl Steering {
         self.patterns.replace(&orders.patterns, &mut self.app_bits)?;
         self.settings.steer_apps =
             orders.selected.iter().fold(0, |bits, app| bits | self.app_bits.bit_of(app));
+        self.shown_bits.store(Arc::new(self.app_bits.clone()));
         self.settings.ports = [0; STEERED_PORTS];
         for (to, port) in self.settings.ports.iter_mut().zip(&orders.ports) {
             *to = *port;
@@ -126,6 +139,11 @@ impl Steering {
     /// A handle for one worker thread: marks the agent's own sockets.
     pub fn own_sockets(&self) -> Result<OwnSockets> {
         OwnSockets::new(load::map_data(&self.ebpf, "PC_OWN")?)
+    }
+
+    /// A handle for one worker thread: which apps an address was learned for.
+    pub fn targets(&self) -> Result<Targets> {
+        Targets::new(load::map_data(&self.ebpf, "PC_TARGETS")?, self.shown_bits.clone())
     }
 
     /// A handle for the metrics.

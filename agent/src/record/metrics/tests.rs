@@ -22,6 +22,7 @@ fn exercise(metrics: &Metrics) {
     metrics.tls_handshake(Side::Client, "ok");
     metrics.certificate_minted();
     metrics.upstream_failure("connect");
+    metrics.refused("no_sni");
     metrics.policies_reloaded(true);
     metrics.set_device_compliant(true);
     assert!(metrics.set_kernel_event("steered", 17));
@@ -54,6 +55,7 @@ fn every_metric_of_the_contract_is_exposed_under_its_name() {
         "portcullis_tls_handshakes_total{side=\"client\",result=\"ok\"} 1",
         "portcullis_certificates_minted_total 1",
         "portcullis_upstream_failures_total{reason=\"connect\"} 1",
+        "portcullis_refusals_total{failure=\"no_sni\"} 1",
         "portcullis_kernel_events_total{event=\"steered\"} 17",
         "portcullis_activity_log_lost_total 3",
         "portcullis_policy_reloads_total{result=\"ok\"} 1",
