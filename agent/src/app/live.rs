@@ -193,7 +193,7 @@ impl<'p> Live<'p> {
         let device = self.shared.device.load();
         let attached = self.steering.borrow().is_some();
         let hooks =
-            steering::PROGRAMS.iter().map(|program| format!("{program} on {}", self.cgroup.display()));
+            steering::program_names().map(|program| format!("{program} on {}", self.cgroup.display()));
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),

@@ -1,8 +1,10 @@
 //! The kernel side from userspace: load and attach the programs, tell them what to steer, learn where a steered
 //! connection was going. The only place that knows aya.
 
+mod bpf;
 mod counters;
 mod flow;
+mod links;
 mod load;
 mod namespace;
 mod patterns;
@@ -24,7 +26,7 @@ use crate::catalog::HostPattern;
 
 pub use counters::KernelCounters;
 pub use flow::{FlowMiss, Flows, OwnSockets};
-pub use load::PROGRAMS;
+pub use load::program_names;
 pub use targets::Targets;
 
 /// What steering needs to know to start.
@@ -68,6 +70,7 @@ pub struct Steering {
     /// The same, for the workers.
     shown_bits: Arc<ArcSwap<patterns::AppBits>>,
     cgroup: PathBuf,
+    links: Option<links::Links>,
     ebpf: Ebpf,
 }
 
@@ -105,11 +108,13 @@ impl Steering {
             app_bits: patterns::AppBits::default(),
             shown_bits: Arc::default(),
             cgroup,
+            links: None,
             ebpf,
         };
         // Disabled until the orders are in: the programs are attached one after the other and must not half-work.
         steering.write_settings()?;
-        load::attach(&mut steering.ebpf, &steering.cgroup)?;
+        steering.links =
+            Some(links::Links::attach(&mut steering.ebpf, load::HOST_PROGRAMS, &steering.cgroup)?);
         Ok(steering)
     }
 
@@ -164,6 +169,7 @@ impl Drop for Steering {
         if let Err(error) = self.write_settings() {
             tracing::warn!("steering could not be disabled before detaching: {error:#}");
         }
+        drop(self.links.take());
     }
 }
 
