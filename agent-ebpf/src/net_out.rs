@@ -20,20 +20,25 @@ use crate::udp_out;
 const TCP: u32 = 6;
 const UDP: u32 = 17;
 
-/// Why a packet on its way out is refused, if it is.
+/// Whether a packet on its way out is refused.
 #[inline(always)]
-pub fn egress(ctx: &SkBuffContext) -> Option<Counter> {
-    let socket = skb::socket(ctx)?;
+pub fn egress(ctx: &SkBuffContext) -> bool {
+    let Some(socket) = skb::socket(ctx) else { return false };
     // SAFETY: plain field load from a whole socket.
     let protocol = unsafe { (*socket).protocol };
     if protocol == TCP {
-        let watched = maps::watched(socket)?;
-        return tcp(ctx, socket, watched);
+        return match maps::watched(socket) {
+            Some(watched) => tcp(ctx, socket, watched),
+            None => false,
+        };
     }
-    if protocol == UDP {
-        return udp_out::egress(ctx, socket);
+    if protocol == UDP
+        && let Some(counter) = udp_out::egress(ctx, socket)
+    {
+        maps::count(counter);
+        return true;
     }
-    None
+    false
 }
 
 /// What to do with a segment.
@@ -48,42 +53,40 @@ enum Catch {
 }
 
 #[inline(always)]
-fn tcp(ctx: &SkBuffContext, socket: *mut bpf_sock, watched: &'static mut Watched) -> Option<Counter> {
-    let settings = maps::settings()?;
+fn tcp(ctx: &SkBuffContext, socket: *mut bpf_sock, watched: &'static mut Watched) -> bool {
+    let Some(settings) = maps::settings() else { return false };
+    // Only IPv6 extension headers, which the owner of a socket can ask for, have no segment behind them.
     let Some(segment) = skb::segment(ctx) else {
-        // Only IPv6 extension headers, which the owner of a socket can ask for, lead here.
         maps::count(Counter::NetUnreadable);
-        return Some(Counter::StoreFailed);
+        return true;
     };
     if segment.length == 0 {
-        return None;
+        return false;
     }
     if segment.destination_port != watched.flow.original_port {
         // The socket was connected elsewhere since.
         maps::unwatch(socket);
-        return None;
+        return false;
     }
-    if watched.state >= WATCH_STOPPED {
-        return Some(tell(&segment, watched, socket));
+    if watched.state < WATCH_STOPPED {
+        let (apps, counter) = match look(settings, &segment, watched, socket) {
+            Catch::Wait => return false,
+            Catch::Release => {
+                maps::unwatch(socket);
+                return false;
+            }
+            Catch::Name(apps) => (apps, Counter::NetStopped),
+            Catch::Unreadable => (0, Counter::NetUnreadable),
+        };
+        learn(&watched.flow.original, if apps == 0 { IN_DOUBT } else { apps });
+        watched.apps = apps;
+        watched.state = WATCH_STOPPED;
+        maps::count(counter);
     }
-    match look(settings, &segment, watched, socket) {
-        Catch::Wait => None,
-        Catch::Release => {
-            maps::unwatch(socket);
-            None
-        }
-        Catch::Name(apps) => {
-            watched.apps = apps;
-            learn(&watched.flow.original, apps);
-            watched.state = WATCH_STOPPED;
-            Some(tell(&segment, watched, socket))
-        }
-        Catch::Unreadable => {
-            learn(&watched.flow.original, IN_DOUBT);
-            watched.state = WATCH_STOPPED;
-            Some(tell(&segment, watched, socket))
-        }
+    if watched.state == WATCH_STOPPED {
+        tell(&segment, watched, socket);
     }
+    true
 }
 
 /// Adds a segment to the first words and reads them.
@@ -138,18 +141,13 @@ fn learn(address: &Address, apps: u64) {
     }
 }
 
-/// Tells the agent to close the socket, once. Why its segment is refused.
+/// Tells the agent to close the socket, as often as it takes until the event finds room.
 #[inline(always)]
-fn tell(segment: &Segment, watched: &mut Watched, socket: *mut bpf_sock) -> Counter {
-    let named = watched.apps != 0;
-    if watched.state != WATCH_TOLD {
-        let words = maps::first_words(socket);
-        let told = maps::tell(|event| fill(event, segment, watched, words.as_deref()));
-        if told {
-            watched.state = WATCH_TOLD;
-        }
+fn tell(segment: &Segment, watched: &mut Watched, socket: *mut bpf_sock) {
+    let words = maps::first_words(socket);
+    if maps::tell(|event| fill(event, segment, watched, words.as_deref())) {
+        watched.state = WATCH_TOLD;
     }
-    if named { Counter::NetStopped } else { Counter::NetUnreadable }
 }
 
 #[inline(always)]

@@ -7,7 +7,7 @@ use crate::maps;
 /// The connection goes on (possibly to a rewritten address).
 pub const PASS: i32 = 1;
 /// The system call fails with EPERM.
-pub const REFUSE: i32 = 0;
+const REFUSE: i32 = 0;
 
 /// What a connect or sendmsg hook found.
 #[derive(Clone, Copy)]
@@ -44,14 +44,8 @@ pub fn of_connect(reason: Reason) -> i32 {
     }
 }
 
-/// A packet on its way out: why it is refused, if it is. Its sender gets EPERM, TCP takes it for lost.
+/// A packet on its way out. The sender of one that is refused gets EPERM, TCP takes it for lost.
 #[inline(always)]
-pub fn of_packet(refused: Option<Counter>) -> i32 {
-    match refused {
-        None => PASS,
-        Some(counter) => {
-            maps::count(counter);
-            REFUSE
-        }
-    }
+pub fn of_packet(refused: bool) -> i32 {
+    if refused { REFUSE } else { PASS }
 }

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::proxy::connection::serve;
 use crate::proxy::worker::Worker;
+use crate::steering::OwnSockets;
 
 /// Connections waiting to be accepted, per socket.
 const BACKLOG: i32 = 4096;
@@ -64,6 +65,16 @@ impl Listeners {
             per_worker.push(Sockets { v4: bind(v4)?, v6: v6.map(bind).transpose()? });
         }
         Ok(Self { v4, v6, per_worker })
+    }
+
+    /// Marks every socket as the agent's own: by this mark the kernel programs know the agent's network namespace.
+    pub fn mark(&self, own: &mut OwnSockets) -> io::Result<()> {
+        for sockets in &self.per_worker {
+            for socket in std::iter::once(&sockets.v4).chain(&sockets.v6) {
+                own.mark(socket).map_err(io::Error::other)?;
+            }
+        }
+        Ok(())
     }
 
     pub fn into_sockets(self) -> Vec<Sockets> {

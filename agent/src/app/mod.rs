@@ -26,6 +26,7 @@ use crate::identity::Identity;
 use crate::listener::Listeners;
 use crate::posture;
 use crate::proxy::deadline::Deadlines;
+use crate::proxy::stopped;
 use crate::proxy::worker::Shared;
 use crate::record::Recorder;
 use crate::record::activity_log::{ActivityLog, Opened};
@@ -87,12 +88,6 @@ fn check_available(snapshot: &Snapshot, mode: Option<Mode>) -> Result<(), Fault>
             format!("{mode:?}").to_lowercase()
         )));
     }
-    if steering.guard == Guard::Sni {
-        return Err(Fault::Unavailable(
-            "[steering] guard = \"sni\" is not in this version: set it to \"peek\", \"all\" or \"off\""
-                .into(),
-        ));
-    }
     if steering.fail == crate::config::Fail::Closed {
         tracing::warn!(
             "[steering] fail = \"closed\" has no effect in this version: while the agent is down, connections go direct"
@@ -140,12 +135,14 @@ fn build(snapshot: Snapshot) -> Result<Built> {
         listener_v6: listeners.v6,
         refuse_quic: config.steering.quic == Quic::Refuse,
         guard: match config.steering.guard {
-            Guard::Off | Guard::Sni => steering::Guard::Off,
+            Guard::Off => steering::Guard::Off,
+            Guard::Sni => steering::Guard::Watch,
             Guard::Peek => steering::Guard::Unexplained,
             Guard::All => steering::Guard::All,
         },
     })
     .context("starting steering")?;
+    listeners.mark(&mut steering.own_sockets()?).context("marking the listeners as the agent's own")?;
     steering.apply(&orders::of(&snapshot)).context("telling the kernel what to steer")?;
     health.set(Part::Steering, Condition::Ok);
     health.set(Part::Policies, Condition::Ok);
@@ -175,6 +172,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let metrics_listener = tokio::net::TcpListener::bind(config.metrics.listen)
             .await
             .with_context(|| format!("binding [metrics] listen = \"{}\"", config.metrics.listen))?;
+        let events = steering.events().context("opening the ring of events")?;
         let live = Live::new(shared.clone(), steering, health.clone(), sources, fingerprint, &pool)?;
         let shown = http::Shown {
             metrics: shared.recorder.metrics.clone(),
@@ -190,6 +188,8 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let posture_task = tokio::task::spawn_local(posture::watch(host, shared.device.clone(), move || {
             settings.load().config.clone()
         }));
+
+        let stopped_task = tokio::task::spawn_local(stopped::watch(shared.clone(), events));
 
         let mut hangup = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -217,7 +217,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         live.detach();
         pool.stop().await;
         scrapes.abort();
-        for task in [control_task, posture_task] {
+        for task in [control_task, posture_task, stopped_task] {
             task.abort();
         }
         if shared.recorder.log.flush(LAST_RECORDS).is_err() {

@@ -46,6 +46,7 @@ pub(super) fn start(
         let flows = steering.flows()?;
         let own = steering.own_sockets()?;
         let targets = steering.targets()?;
+        let peeked = steering.peeked()?;
         let shared = shared.clone();
         let mut stopped = stopped.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -56,6 +57,7 @@ pub(super) fn start(
                 shared,
                 flows: RefCell::new(flows),
                 targets: Some(targets),
+                peeked: Some(RefCell::new(peeked)),
                 dialer,
                 shares,
             });

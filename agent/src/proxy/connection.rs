@@ -94,6 +94,7 @@ async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &mut Connecti
                 inspect::tls(worker, accepted, bytes, &hello, &name, app, guard).await;
             }
             _ => {
+                worker.note_unmonitored(&accepted.flow, &bytes);
                 guard.set_path(Path::Spliced);
                 untouched(worker, accepted, bytes, guard).await;
             }
@@ -139,6 +140,7 @@ pub(super) async fn fail(
     log_failure(failure, accepted.client.0, Some(accepted.original_dst));
     match failure_mode::outcome(failure) {
         Outcome::Relay | Outcome::Continue => {
+            worker.note_unmonitored(&accepted.flow, &bytes);
             guard.set_path(Path::Spliced);
             untouched(worker, accepted, bytes, guard).await;
         }

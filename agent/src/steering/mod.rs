@@ -3,11 +3,13 @@
 
 mod bpf;
 mod counters;
+mod events;
 mod flow;
 mod links;
 mod load;
 mod namespace;
 mod patterns;
+mod peeked;
 pub mod sock_diag;
 mod targets;
 
@@ -15,7 +17,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent_common::abi::{ABI_VERSION, Address, GUARD_ALL, GUARD_OFF, GUARD_PEEK, Settings};
+use agent_common::abi::{ABI_VERSION, Address, GUARD_ALL, GUARD_OFF, GUARD_PEEK, GUARD_SNI, Settings};
 use agent_common::limits::STEERED_PORTS;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -25,8 +27,10 @@ use aya::maps::{Array, MapData};
 use crate::catalog::HostPattern;
 
 pub use counters::KernelCounters;
+pub use events::{Events, Stopped};
 pub use flow::{FlowMiss, Flows, OwnSockets};
 pub use load::program_names;
+pub use peeked::Peeked;
 pub use targets::Targets;
 
 /// What steering needs to know to start.
@@ -40,10 +44,13 @@ pub struct Options {
     pub guard: Guard,
 }
 
-/// Which connections are steered besides those to addresses of selected apps.
+/// Which connections are steered besides those to addresses of selected apps. All but `Off` also watch the first words of
+/// connections that are left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
     Off,
+    /// None.
+    Watch,
     /// Those to addresses that no DNS answer explains.
     Unexplained,
     /// Every connection to the ports.
@@ -96,6 +103,7 @@ impl Steering {
             refuse_quic: options.refuse_quic.into(),
             guard: match options.guard {
                 Guard::Off => GUARD_OFF,
+                Guard::Watch => GUARD_SNI,
                 Guard::Unexplained => GUARD_PEEK,
                 Guard::All => GUARD_ALL,
             },
@@ -149,6 +157,16 @@ impl Steering {
     /// A handle for one worker thread: which apps an address was learned for.
     pub fn targets(&self) -> Result<Targets> {
         Targets::new(load::map_data(&self.ebpf, "PC_TARGETS")?, self.shown_bits.clone())
+    }
+
+    /// A handle for one worker thread: remembers what was peeked at.
+    pub fn peeked(&self) -> Result<Peeked> {
+        Peeked::new(load::map_data(&self.ebpf, "PC_PEEKED")?)
+    }
+
+    /// What the kernel wants done. For one reader, within a runtime.
+    pub fn events(&self) -> Result<Events> {
+        Events::new(load::map_data(&self.ebpf, "PC_EVENTS")?)
     }
 
     /// A handle for the metrics.
