@@ -146,6 +146,9 @@ pub const FLOW_UNEXPLAINED: u16 = 1;
 /// In the socket's record: set from the steered connect() until its SYN. The agent never sees it.
 pub const FLOW_FRESH: u16 = 2;
 
+/// In the record of a watched socket: only the agent's own look explains its address, not an answer.
+pub const FLOW_PEEKED: u16 = 4;
+
 /// A steered connection as the connect hook saw it: where it was going and who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]

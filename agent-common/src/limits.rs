@@ -29,9 +29,6 @@ pub const FLOWS: u32 = 65_536;
 /// Bytes of a client's first words that the kernel holds while it reads the name in them. A post-quantum hello with a
 /// session ticket has about 2300.
 pub const NET_BYTES: usize = 4096;
-/// Bytes of a request in clear text that are searched for its host, and letters of its method.
-pub const NET_HEAD_BYTES: usize = 2048;
-pub const NET_METHOD: usize = 16;
 /// Segments with data in which a client's first words may come.
 pub const NET_SEGMENTS: u8 = 16;
 /// Seconds that an address stays an app's, or in doubt, after the kernel saw its name or could not read one there.

@@ -41,12 +41,12 @@ impl NameBuffer {
         if length == 0 || length > MAX_NAME {
             return false;
         }
-        let dot = source.byte(at + length - 1) == b'.';
+        let dot = source.byte(at.wrapping_add(length).wrapping_sub(1)) == b'.';
         let length = source.forget(Slot::NameLength, length - dot as usize) & (KEY_SIZE - 1);
         if length == 0 {
             return false;
         }
-        let last = source.forget(Slot::Position, at + length - 1);
+        let last = source.forget(Slot::Position, at.wrapping_add(length).wrapping_sub(1));
         let mut j = 0;
         // Always as many: a bound that depends on the length would make the verifier walk every length apart.
         while j < KEY_SIZE - 1 {

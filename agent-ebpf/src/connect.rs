@@ -3,7 +3,7 @@
 
 use core::ptr::{addr_of, read_volatile};
 
-use agent_common::abi::{Address, FLOW_FRESH, FLOW_UNEXPLAINED, Flow, GUARD_OFF, Settings, Watched};
+use agent_common::abi::{Address, FLOW_FRESH, FLOW_PEEKED, FLOW_UNEXPLAINED, Flow, GUARD_OFF, Settings, Watched};
 use agent_common::counter::Counter;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr};
@@ -93,11 +93,12 @@ pub fn sendmsg6(ctx: &SockAddrContext) -> Reason {
 #[inline(always)]
 fn sendmsg(ctx: &SockAddrContext, to: &Destination) -> Reason {
     let Some(settings) = maps::settings() else { return Reason::NotLearned };
-    match interest::of(settings, &to.address) {
-        Ok(interest) => match is_ours(ctx, settings, to) {
-            Ok(()) => datagram(settings, to.port, interest),
-            Err(reason) => reason,
-        },
+    let interest = interest::of(settings, &to.address);
+    if !interest.is_steered() {
+        return interest.reason();
+    }
+    match is_ours(ctx, settings, to) {
+        Ok(()) => datagram(settings, to.port, interest),
         Err(reason) => reason,
     }
 }
@@ -127,35 +128,31 @@ fn port_of(user_port: u32) -> u16 {
 #[inline(always)]
 fn steer(ctx: &SockAddrContext, to: &Destination, v4: bool) -> Result<&'static Settings, Reason> {
     let Some(settings) = maps::settings() else { return Err(Reason::NotLearned) };
-    let wanted = interest::of(settings, &to.address);
-    if let Err(reason) = wanted
-        && settings.guard == GUARD_OFF
-    {
-        return Err(reason);
+    let interest = interest::of(settings, &to.address);
+    if !interest.is_steered() && settings.guard == GUARD_OFF {
+        return Err(interest.reason());
     }
     is_ours(ctx, settings, to)?;
     // SAFETY: plain field load.
     let protocol = unsafe { (*ctx.sock_addr).protocol };
     if protocol == UDP {
-        return Err(datagram(settings, to.port, wanted?));
+        return Err(datagram(settings, to.port, interest));
     }
     if protocol != TCP {
-        wanted?;
         return Err(Reason::LeftAlone(Counter::OtherProtocol));
     }
     if !steered_port(settings, to.port) {
-        return Err(match wanted? {
+        return Err(match interest {
             Interest::App => Reason::LeftAlone(Counter::OtherPort),
-            Interest::Unexplained => Reason::NotLearned,
+            _ => interest.reason(),
         });
     }
-    let interest = match wanted {
-        Err(reason) => return Err(leave_alone(ctx, settings, to, reason)),
-        Ok(_) if !v4 && settings.listener_port_v6 == 0 => {
-            return Err(leave_alone(ctx, settings, to, Reason::LeftAlone(Counter::NoListener)));
-        }
-        Ok(interest) => interest,
-    };
+    if !interest.is_steered() {
+        return Err(leave_alone(ctx, settings, to, interest.reason()));
+    }
+    if !v4 && settings.listener_port_v6 == 0 {
+        return Err(leave_alone(ctx, settings, to, Reason::LeftAlone(Counter::NoListener)));
+    }
     let mut flow = flow_of(ctx, to);
     if let Interest::Unexplained = interest {
         flow.flags |= FLOW_UNEXPLAINED;
@@ -193,7 +190,7 @@ fn leave_alone(ctx: &SockAddrContext, settings: &Settings, to: &Destination, why
         return why;
     }
     let mut watched = Watched { flow: flow_of(ctx, to), apps: 0, first: 0, held: 0, segments: 0, state: 0 };
-    watched.flow.flags = 0;
+    watched.flow.flags = if interest::is_only_peeked(settings, &to.address) { FLOW_PEEKED } else { 0 };
     if !maps::watch(socket(ctx), &mut watched) {
         return Reason::Refused(Counter::StoreFailed);
     }
@@ -206,7 +203,7 @@ fn datagram(settings: &Settings, port: u16, interest: Interest) -> Reason {
     match interest {
         Interest::App if port == QUIC_PORT && settings.refuse_quic != 0 => Reason::QuicRefused,
         Interest::App => Reason::LeftAlone(Counter::OtherPort),
-        Interest::Unexplained => Reason::NotLearned,
+        _ => interest.reason(),
     }
 }
 

@@ -7,13 +7,36 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use crate::maps;
 use crate::verdict::Reason;
 
-/// Why a destination concerns the agent.
+/// Whether a destination concerns the agent, and why. Without payloads: LLVM would read those that are not there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
     /// It is an address of a selected app.
     App,
     /// Nothing is known about it, or everything is to be looked at.
     Unexplained,
+    /// Left alone: nobody's address.
+    None,
+    /// Left alone: no policy selects its apps.
+    NotSelected,
+    /// Left alone: what was learned is too old.
+    Expired,
+}
+
+impl Interest {
+    #[inline(always)]
+    pub fn is_steered(self) -> bool {
+        matches!(self, Interest::App | Interest::Unexplained)
+    }
+
+    /// Why a connection there is left alone.
+    #[inline(always)]
+    pub fn reason(self) -> Reason {
+        match self {
+            Interest::NotSelected => Reason::LeftAlone(Counter::NotSelected),
+            Interest::Expired => Reason::LeftAlone(Counter::Expired),
+            Interest::App | Interest::Unexplained | Interest::None => Reason::NotLearned,
+        }
+    }
 }
 
 /// What is known of an address.
@@ -32,19 +55,18 @@ enum Standing {
     Unknown,
 }
 
-/// Why the destination is of interest; else why it is left alone.
 #[inline(always)]
-pub fn of(settings: &Settings, address: &Address) -> Result<Interest, Reason> {
+pub fn of(settings: &Settings, address: &Address) -> Interest {
     let standing = standing(settings, address);
     let guard = settings.guard;
     match standing {
-        Standing::Selected => Ok(Interest::App),
-        _ if guard == GUARD_ALL => Ok(Interest::Unexplained),
-        Standing::InDoubt if guard != GUARD_OFF => Ok(Interest::Unexplained),
-        Standing::Expired | Standing::Unknown if guard == GUARD_PEEK => Ok(Interest::Unexplained),
-        Standing::NotSelected => Err(Reason::LeftAlone(Counter::NotSelected)),
-        Standing::Expired => Err(Reason::LeftAlone(Counter::Expired)),
-        Standing::InDoubt | Standing::Explained | Standing::Unknown => Err(Reason::NotLearned),
+        Standing::Selected => Interest::App,
+        _ if guard == GUARD_ALL => Interest::Unexplained,
+        Standing::InDoubt if guard != GUARD_OFF => Interest::Unexplained,
+        Standing::Expired | Standing::Unknown if guard == GUARD_PEEK => Interest::Unexplained,
+        Standing::NotSelected => Interest::NotSelected,
+        Standing::Expired => Interest::Expired,
+        Standing::InDoubt | Standing::Explained | Standing::Unknown => Interest::None,
     }
 }
 
@@ -52,6 +74,18 @@ pub fn of(settings: &Settings, address: &Address) -> Result<Interest, Reason> {
 #[inline(always)]
 pub fn is_selected(settings: &Settings, address: &Address) -> bool {
     standing(settings, address) == Standing::Selected
+}
+
+/// Whether an address that is left alone is explained by nothing but the agent's look.
+#[inline(always)]
+pub fn is_only_peeked(settings: &Settings, address: &Address) -> bool {
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let learned = match maps::target(address) {
+        Some(target) => target.expires_ns >= now,
+        None => false,
+    };
+    settings.guard == GUARD_PEEK && !learned
 }
 
 #[inline(always)]

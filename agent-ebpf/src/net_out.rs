@@ -2,7 +2,7 @@
 //! stopped before its name leaves, and the agent is told to close it; the next attempt is steered.
 
 use agent_common::abi::{
-    Address, EVENT_NAME, EVENT_UNREADABLE, Event, IN_DOUBT, Settings, Target, WATCH_READING, WATCH_SILENT,
+    Address, EVENT_NAME, EVENT_UNREADABLE, Event, FLOW_PEEKED, IN_DOUBT, Settings, Target, WATCH_READING, WATCH_SILENT,
     WATCH_STOPPED, WATCH_TOLD, Watched,
 };
 use agent_common::counter::Counter;
@@ -14,31 +14,17 @@ use aya_ebpf::programs::SkBuffContext;
 
 use crate::dns::NS_PER_S;
 use crate::maps::{self, FirstWords};
-use crate::skb::{self, Segment};
-use crate::udp_out;
+use crate::skb::{self, Segment, TCP};
 
-const TCP: u32 = 6;
-const UDP: u32 = 17;
 
-/// Whether a packet on its way out is refused.
+/// Whether a segment on its way out is refused.
 #[inline(always)]
 pub fn egress(ctx: &SkBuffContext) -> bool {
-    let Some(socket) = skb::socket(ctx) else { return false };
-    // SAFETY: plain field load from a whole socket.
-    let protocol = unsafe { (*socket).protocol };
-    if protocol == TCP {
-        return match maps::watched(socket) {
-            Some(watched) => tcp(ctx, socket, watched),
-            None => false,
-        };
+    let Some(socket) = skb::socket_of(ctx, TCP) else { return false };
+    match maps::watched(socket) {
+        Some(watched) => tcp(ctx, socket, watched),
+        None => false,
     }
-    if protocol == UDP
-        && let Some(counter) = udp_out::egress(ctx, socket)
-    {
-        maps::count(counter);
-        return true;
-    }
-    false
 }
 
 /// What to do with a segment.
@@ -117,7 +103,10 @@ fn look(settings: &Settings, segment: &Segment, watched: &mut Watched, socket: *
             0 => Catch::Release,
             apps => Catch::Name(apps),
         },
-        Words::Nameless | Words::Other => Catch::Release,
+        // The host of a request is not read. At an address that only a look at other words explains, that look must not
+        // have earned it a way past the agent.
+        Words::Request if watched.flow.flags & FLOW_PEEKED != 0 => Catch::Unreadable,
+        Words::Nameless | Words::Request | Words::Other => Catch::Release,
         Words::Unreadable => Catch::Unreadable,
     }
 }

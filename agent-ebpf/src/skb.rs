@@ -14,8 +14,8 @@ use crate::maps::{self, MessageBuffer};
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
 const IPV6_HEADER: u32 = 40;
 const SYN: u8 = 2;
 const UDP_HEADER: usize = 8;
@@ -32,6 +32,19 @@ struct Network {
 /// Fragments and IPv6 extension headers are not followed.
 #[inline(always)]
 fn network(skb: *mut __sk_buff) -> Option<Network> {
+    // Written to and returned at one place: LLVM would else read the parts of `None`, which the verifier refuses.
+    let mut found = Network {
+        source: Address::from_words([0; 4]),
+        destination: Address::from_words([0; 4]),
+        protocol: 0,
+        payload: 0,
+    };
+    read_network(skb, &mut found)?;
+    Some(found)
+}
+
+#[inline(always)]
+fn read_network(skb: *mut __sk_buff, found: &mut Network) -> Option<()> {
     // SAFETY: plain field load.
     let version = u16::from_be(unsafe { (*skb).protocol } as u16);
     if version == IPV4 {
@@ -41,22 +54,20 @@ fn network(skb: *mut __sk_buff) -> Option<Network> {
         if fragment != 0 {
             return None;
         }
-        return Some(Network {
-            source: Address::from_v4_word(word(&ip, 12)),
-            destination: Address::from_v4_word(word(&ip, 16)),
-            protocol: ip[9],
-            payload: (ip[0] & 15) as u32 * 4,
-        });
+        found.source = Address::from_v4_word(word(&ip, 12));
+        found.destination = Address::from_v4_word(word(&ip, 16));
+        found.protocol = ip[9];
+        found.payload = (ip[0] & 15) as u32 * 4;
+        return Some(());
     }
     if version == IPV6 {
         let mut ip = [0u8; 40];
         load(skb, 0, &mut ip)?;
-        return Some(Network {
-            source: Address::from_words([word(&ip, 8), word(&ip, 12), word(&ip, 16), word(&ip, 20)]),
-            destination: Address::from_words([word(&ip, 24), word(&ip, 28), word(&ip, 32), word(&ip, 36)]),
-            protocol: ip[6],
-            payload: IPV6_HEADER,
-        });
+        found.source = Address::from_words([word(&ip, 8), word(&ip, 12), word(&ip, 16), word(&ip, 20)]);
+        found.destination = Address::from_words([word(&ip, 24), word(&ip, 28), word(&ip, 32), word(&ip, 36)]);
+        found.protocol = ip[6];
+        found.payload = IPV6_HEADER;
+        return Some(());
     }
     None
 }
@@ -189,6 +200,14 @@ pub fn socket(ctx: &SkBuffContext) -> Option<*mut bpf_sock> {
     // SAFETY: not null.
     let whole = unsafe { bpf_sk_fullsock(socket) };
     if whole.is_null() { None } else { Some(whole) }
+}
+
+/// The same, when it speaks this protocol.
+#[inline(always)]
+pub fn socket_of(ctx: &SkBuffContext, protocol: u8) -> Option<*mut bpf_sock> {
+    let socket = socket(ctx)?;
+    // SAFETY: plain field load from a whole socket.
+    if unsafe { (*socket).protocol } != protocol as u32 { None } else { Some(socket) }
 }
 
 /// Whether a packet is sent in the agent's network namespace. There the agent's listener is found, which carries a mark

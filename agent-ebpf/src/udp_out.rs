@@ -10,11 +10,21 @@ use crate::connect::QUIC_PORT;
 use crate::dns::{DNS_PORT, note_question};
 use crate::interest;
 use crate::maps::{self, FirstWords};
-use crate::skb::{self, Datagram};
+use crate::skb::{self, Datagram, UDP};
 
-/// Why a datagram is refused, if it is.
+/// Whether a datagram on its way out is refused.
 #[inline(always)]
-pub fn egress(ctx: &SkBuffContext, socket: *mut bpf_sock) -> Option<Counter> {
+pub fn egress(ctx: &SkBuffContext) -> bool {
+    let Some(socket) = skb::socket_of(ctx, UDP) else { return false };
+    let refused = reason(ctx, socket);
+    if let Some(counter) = refused {
+        maps::count(counter);
+    }
+    refused.is_some()
+}
+
+#[inline(always)]
+fn reason(ctx: &SkBuffContext, socket: *mut bpf_sock) -> Option<Counter> {
     let datagram = skb::datagram(ctx)?;
     if datagram.destination_port == DNS_PORT {
         return question(ctx, socket, &datagram);

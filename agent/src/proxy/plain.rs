@@ -34,7 +34,7 @@ pub(super) async fn plain(
     let shared = &worker.shared;
     let early = Early::of(&accepted);
     let unexplained = accepted.flow.is_unexplained();
-    let Accepted { stream, client: client_addr, original_dst, flow, ready } = accepted;
+    let Accepted { stream, client: client_addr, original_dst, ready, .. } = accepted;
     let addresses = (client_addr, original_dst);
     let mut client = Side::new(stream);
     client.input = Input::with_bytes(bytes);
@@ -78,7 +78,6 @@ pub(super) async fn plain(
             ended
         }
         None if unexplained => {
-            worker.note_unmonitored(&flow, client.input.unread());
             guard.set_path(Path::Spliced);
             return relay_counted(client, Side::new(origin), guard).await;
         }

@@ -43,6 +43,7 @@ pub(super) const HOST_PROGRAMS: &[CgroupProgram] = &[
     row("pc_peername4", Hook::PeerName4),
     row("pc_peername6", Hook::PeerName6),
     row("pc_dns_in", Hook::SkbIngress),
+    row("pc_udp_out", Hook::SkbEgress),
     row("pc_net_out", Hook::SkbEgress),
     row("pc_sendmsg4", Hook::SendMsg4),
     row("pc_sendmsg6", Hook::SendMsg6),
