@@ -69,6 +69,10 @@ pub struct Settings {
     /// File name in policies.d and its text.
     pub policies: Vec<(String, String)>,
     pub compliant: bool,
+    /// Lines of `[steering]`; host mode on the lab's cgroup when left out.
+    pub steering: Option<String>,
+    /// The agent runs as this user, and owns its directory; as root when left out.
+    pub uid: Option<u32>,
     /// The agent's binary; when left out [`BINARY_VARIABLE`] names it, else the newest build is taken.
     pub binary: Option<PathBuf>,
 }
@@ -83,6 +87,8 @@ impl Default for Settings {
                 ("20-memo.toml".to_owned(), MONITOR_MEMO.to_owned()),
             ],
             compliant: false,
+            steering: None,
+            uid: None,
             binary: None,
         }
     }
@@ -93,6 +99,7 @@ pub struct Agent<'lab> {
     lab: &'lab Lab,
     binary: PathBuf,
     directory: PathBuf,
+    uid: Option<u32>,
     daemon: Daemon,
 }
 
@@ -102,8 +109,11 @@ impl<'lab> Agent<'lab> {
         let directory = lab.directory().join("agent");
         let binary = settings.binary.clone().map_or_else(binary, Ok)?;
         configure(lab, &directory, settings)?;
-        let daemon = spawn(lab, &binary, &directory)?;
-        let mut agent = Self { lab, binary, directory, daemon };
+        if let Some(uid) = settings.uid {
+            std::os::unix::fs::chown(&directory, Some(uid), Some(uid))?;
+        }
+        let daemon = spawn(lab, &binary, &directory, settings.uid)?;
+        let mut agent = Self { lab, binary, directory, uid: settings.uid, daemon };
         agent.wait_ready()?;
         Ok(agent)
     }
@@ -111,7 +121,7 @@ impl<'lab> Agent<'lab> {
     /// Starts it again, with what it has on disk, after it ended or was killed.
     pub fn start_again(&mut self) -> Result<()> {
         ensure!(self.daemon.ended().is_some(), "the agent is still running");
-        self.daemon = spawn(self.lab, &self.binary, &self.directory)?;
+        self.daemon = spawn(self.lab, &self.binary, &self.directory, self.uid)?;
         self.wait_ready()
     }
 
@@ -212,8 +222,8 @@ impl<'lab> Agent<'lab> {
     }
 }
 
-fn spawn(lab: &Lab, binary: &Path, directory: &Path) -> Result<Daemon> {
-    let mut command = lab.agent().command(binary, None)?;
+fn spawn(lab: &Lab, binary: &Path, directory: &Path, uid: Option<u32>) -> Result<Daemon> {
+    let mut command = lab.agent().command(binary, uid)?;
     command.arg("run").arg("--config").arg(directory.join("portcullis.toml")).env("RUST_BACKTRACE", "1");
     if let Some(filter) = std::env::var_os("RUST_LOG") {
         command.env("RUST_LOG", filter);
@@ -231,18 +241,23 @@ fn configure(lab: &Lab, directory: &Path, settings: &Settings) -> Result<()> {
     }
     fs::write(directory.join("compliance.json"), posture(settings.compliant))?;
     let shown = directory.display();
+    let steering = settings.steering.clone().unwrap_or_else(|| {
+        format!(
+            "mode = \"host\"\nguard = \"peek\"\nports = [443, 80]\nquic = \"refuse\"\nfail = \"closed\"\n\
+             cgroup = \"{}\"\nlisten = \"127.0.0.1:0\"\n",
+            lab.cgroup().display()
+        )
+    });
     fs::write(
         directory.join("portcullis.toml"),
         format!(
-            "[steering]\nmode = \"host\"\nguard = \"peek\"\nports = [443, 80]\nquic = \"refuse\"\nfail = \"closed\"\n\
-             cgroup = \"{}\"\nlisten = \"127.0.0.1:0\"\n\
+            "[steering]\n{steering}\
              [tls]\nupstream_roots = \"{}\"\n\
              [device]\nposture = \"file\"\nfile = \"{shown}/compliance.json\"\n\
              [identity]\ngroups = {{ breakglass = [\"nobody\"] }}\n\
              [networks]\nlab = [\"198.18.0.0/15\", \"fd18::/16\"]\n\
              [metrics]\nlisten = \"127.0.0.1:{METRICS_PORT}\"\n\
              [paths]\nstate = \"{shown}/state\"\nrun = \"{shown}/run\"\n",
-            lab.cgroup().display(),
             lab.origin_ca().display(),
         ),
     )?;

@@ -32,7 +32,8 @@ impl Events {
     /// To be called within a runtime.
     pub(super) fn new(data: MapData) -> Result<Self> {
         let ring = RingBuf::try_from(Map::RingBuf(data))?;
-        let ring = AsyncFd::with_interest(ring, Interest::READABLE).context("waiting for the kernel's events")?;
+        let ring =
+            AsyncFd::with_interest(ring, Interest::READABLE).context("waiting for the kernel's events")?;
         Ok(Self { ring })
     }
 
