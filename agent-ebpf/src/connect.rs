@@ -3,7 +3,9 @@
 
 use core::ptr::{addr_of, read_volatile};
 
-use agent_common::abi::{Address, FLOW_FRESH, FLOW_PEEKED, FLOW_UNEXPLAINED, Flow, GUARD_OFF, Settings, Watched};
+use agent_common::abi::{
+    Address, FLOW_FRESH, FLOW_PEEKED, FLOW_UNEXPLAINED, Flow, GUARD_OFF, Settings, Watched,
+};
 use agent_common::counter::Counter;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr};

@@ -45,10 +45,8 @@ pub fn ingress(ctx: &SkBuffContext) {
 #[inline(always)]
 pub fn note_question(asked: &mut Asked, datagram: &Datagram) {
     let to = datagram.destination;
-    let known = asked.servers[0] == to
-        || asked.servers[1] == to
-        || asked.servers[2] == to
-        || asked.servers[3] == to;
+    let known =
+        asked.servers[0] == to || asked.servers[1] == to || asked.servers[2] == to || asked.servers[3] == to;
     if !known {
         let at = asked.next as usize & (ASKED_SERVERS - 1);
         asked.servers[at] = to;

@@ -247,12 +247,8 @@ pub fn watched(socket: *mut bpf_sock) -> Option<&'static mut Watched> {
 /// Room for a watched socket's first words, zeroed when it is new.
 #[inline(always)]
 pub fn first_words(socket: *mut bpf_sock) -> Option<&'static mut FirstWords> {
-    let created = storage::<_, FirstWords>(
-        addr_of!(PC_WORDS),
-        socket,
-        null_mut(),
-        BPF_SK_STORAGE_GET_F_CREATE as u64,
-    );
+    let created =
+        storage::<_, FirstWords>(addr_of!(PC_WORDS), socket, null_mut(), BPF_SK_STORAGE_GET_F_CREATE as u64);
     // SAFETY: as for `watched`.
     unsafe { created.as_mut() }
 }

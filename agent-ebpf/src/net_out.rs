@@ -2,8 +2,8 @@
 //! stopped before its name leaves, and the agent is told to close it; the next attempt is steered.
 
 use agent_common::abi::{
-    Address, EVENT_NAME, EVENT_UNREADABLE, Event, FLOW_PEEKED, IN_DOUBT, Settings, Target, WATCH_READING, WATCH_SILENT,
-    WATCH_STOPPED, WATCH_TOLD, Watched,
+    Address, EVENT_NAME, EVENT_UNREADABLE, Event, FLOW_PEEKED, IN_DOUBT, Settings, Target, WATCH_READING,
+    WATCH_SILENT, WATCH_STOPPED, WATCH_TOLD, Watched,
 };
 use agent_common::counter::Counter;
 use agent_common::first_words::{self, Words};
@@ -15,7 +15,6 @@ use aya_ebpf::programs::SkBuffContext;
 use crate::dns::NS_PER_S;
 use crate::maps::{self, FirstWords};
 use crate::skb::{self, Segment, TCP};
-
 
 /// Whether a segment on its way out is refused.
 #[inline(always)]

@@ -4,7 +4,8 @@ use agent_common::abi::{Address, Settings};
 use agent_common::byte_source::{ByteSource, Slot};
 use agent_common::limits::DNS_MESSAGE;
 use aya_ebpf::bindings::{
-    __sk_buff, BPF_F_CURRENT_NETNS, bpf_sock, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as TupleV4,
+    __sk_buff, BPF_F_CURRENT_NETNS, bpf_sock, bpf_sock_tuple,
+    bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as TupleV4,
 };
 use aya_ebpf::helpers::generated::{bpf_sk_lookup_tcp, bpf_sk_release};
 use aya_ebpf::helpers::{bpf_sk_fullsock, bpf_skb_load_bytes};

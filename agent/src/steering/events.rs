@@ -1,5 +1,5 @@
 //! What the kernel wants the agent to act on: connections that it stopped and cannot close itself.
-#![allow(unsafe_code, reason = "an event is read from the ring's bytes")]
+#![allow(unsafe_code, reason = "an event is read from the ring's bytes; the ring's descriptor is registered")]
 
 use std::io;
 use std::net::SocketAddr;
@@ -32,8 +32,10 @@ impl Events {
     /// To be called within a runtime.
     pub(super) fn new(data: MapData) -> Result<Self> {
         let ring = RingBuf::try_from(Map::RingBuf(data))?;
-        let ring =
-            AsyncFd::with_interest(ring, Interest::READABLE).context("waiting for the kernel's events")?;
+        // SAFETY: the ring owns its descriptor, gives always the same one, and is not taken out again: it stays open for as
+        // long as it is registered.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+        let ring = ring.map_err(io::Error::from).context("waiting for the kernel's events")?;
         Ok(Self { ring })
     }
 
