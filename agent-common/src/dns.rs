@@ -3,15 +3,18 @@
 //! All addresses of the answer section count for the question's name, so CNAME chains need no chasing. What cannot be
 //! read ends the walk; addresses found until then stay.
 
-use crate::abi::{Address, PatternKey};
+use crate::abi::Address;
 use crate::byte_source::{ByteSource, Slot};
-use crate::domain::{END, KEY_SIZE, MAX_NAME};
+use crate::domain::{KEY_SIZE, MAX_NAME};
 use crate::limits;
+
+pub use crate::name::NameBuffer;
 
 /// Offset of the question in a message.
 const HEADER: usize = 12;
 const TYPE_A: u16 = 1;
 const TYPE_AAAA: u16 = 28;
+const TYPE_SVCB: u16 = 64;
 const TYPE_HTTPS: u16 = 65;
 const PARAM_IPV4HINT: u16 = 4;
 const PARAM_IPV6HINT: u16 = 6;
@@ -27,31 +30,6 @@ pub enum Skip {
     Malformed,
     /// The question's name is not of interest.
     NotWanted,
-}
-
-/// Room for one name: as text, and as the reversed key of [`crate::domain`]. Lives in a per-CPU map in the kernel.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct NameBuffer {
-    text: [u8; KEY_SIZE],
-    key: PatternKey,
-}
-
-impl NameBuffer {
-    pub const fn new() -> Self {
-        Self { text: [0; KEY_SIZE], key: PatternKey { bits: 0, bytes: [0; KEY_SIZE] } }
-    }
-
-    /// The name read last, as the pattern trie is asked for it.
-    pub fn key(&self) -> &PatternKey {
-        &self.key
-    }
-}
-
-impl Default for NameBuffer {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 /// What a parse hands out.
@@ -70,6 +48,28 @@ pub fn is_answer(header: &[u8; HEADER]) -> bool {
     let one_question = header[4] == 0 && header[5] == 1;
     let has_records = header[6] != 0 || header[7] != 0;
     response && no_error && one_question && has_records
+}
+
+/// Whether the first twelve bytes are of a question (RFC 1035 section 4.1.1): a query with one entry.
+#[inline(always)]
+pub fn is_question(header: &[u8; HEADER]) -> bool {
+    header[2] & 0xf8 == 0 && header[4] == 0 && header[5] == 1
+}
+
+/// The number by which question and answer find each other.
+#[inline(always)]
+pub fn id(header: &[u8; HEADER]) -> u16 {
+    u16::from_be_bytes([header[0], header[1]])
+}
+
+/// Whether the message asks for service bindings (RFC 9460), which carry QUIC and encrypted-hello hints; its name then
+/// stands in `name`.
+#[inline(always)]
+pub fn asks_for_bindings<S: ByteSource + ?Sized>(source: &S, name: &mut NameBuffer) -> bool {
+    let Some(length) = read_name(source, HEADER, name) else { return false };
+    let at = source.forget(Slot::Position, HEADER + length + 2) & OFFSET_MASK;
+    let kind = source.u16(at);
+    at + 2 <= source.len() && (kind == TYPE_HTTPS || kind == TYPE_SVCB)
 }
 
 /// Reads a whole message.
@@ -130,15 +130,7 @@ fn read_name<S: ByteSource + ?Sized>(source: &S, at: usize, name: &mut NameBuffe
     }
     // text[0] is the dot before the first label; text[1..length] is the name.
     let length = length - 1;
-    let mut j = 0;
-    while j < KEY_SIZE - 1 {
-        let octet = name.text[length.wrapping_sub(j) & (KEY_SIZE - 1)];
-        let upper = octet.wrapping_sub(b'A') < 26;
-        name.key.bytes[j] = octet | ((upper as u8) << 5);
-        j += 1;
-    }
-    name.key.bytes[length & (KEY_SIZE - 1)] = END;
-    name.key.bits = (length as u32 + 1) * 8;
+    name.key_of_text(length);
     Some(length)
 }
 
@@ -160,7 +152,7 @@ fn records_from<S: ByteSource + ?Sized, A: Answers>(source: &S, at: usize, count
             break;
         }
         let kind = source.u16(fields);
-        let ttl = source.u32(fields + 4);
+        let ttl = seconds(source.u32(fields + 4));
         let size = source.u16(fields + 8) as usize;
         let data = (fields + 10) & OFFSET_MASK;
         if data + size > length {
@@ -181,6 +173,12 @@ fn records_from<S: ByteSource + ?Sized, A: Answers>(source: &S, at: usize, count
     if https != 0 {
         https_hints(source, https, https_end, https_ttl, answers);
     }
+}
+
+/// A TTL as RFC 2181 section 8 reads it: with the topmost bit set it is zero.
+#[inline(always)]
+fn seconds(ttl: u32) -> u32 {
+    if ttl > i32::MAX as u32 { 0 } else { ttl }
 }
 
 /// Position behind the possibly compressed name at `at`.

@@ -31,3 +31,19 @@ pub const APPS: u32 = 8192;
 pub const HEARTBEAT_LIMIT_NS: u64 = 1_000_000_000;
 /// Steered connections between connect() and accept().
 pub const FLOWS: u32 = 65_536;
+
+/// Bytes of a client's first words that the kernel holds while it reads the name in them. A post-quantum hello with a
+/// session ticket has about 2300.
+pub const NET_BYTES: usize = 4096;
+/// Segments with data in which a client's first words may come.
+pub const NET_SEGMENTS: u8 = 16;
+/// Seconds that an address stays an app's, or in doubt, after the kernel saw its name or could not read one there.
+pub const LEARNED_BY_NET_S: u64 = 3600;
+/// Seconds that an address goes direct after the agent found nobody monitored there, and addresses remembered so.
+pub const PEEKED_S: u64 = 600;
+pub const PEEKED: u32 = 65_536;
+/// Bytes of the ring of events for the agent: about 600 of them.
+pub const EVENT_BYTES: u32 = 1 << 18;
+/// DNS servers of one socket whose answers are believed, the latest ones, and questions of it without an answer yet.
+pub const ASKED_SERVERS: usize = 4;
+pub const ASKED_QUESTIONS: usize = 128;

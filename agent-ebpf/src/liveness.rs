@@ -55,8 +55,9 @@ pub fn guards_quic(settings: &Settings) -> bool {
     settings.fail == FAIL_CLOSED || beats()
 }
 
+/// Whether the heartbeat is fresh.
 #[inline(always)]
-fn beats() -> bool {
+pub fn beats() -> bool {
     let Some(heartbeat) = maps::heartbeat() else { return false };
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };

@@ -21,6 +21,8 @@ pub enum Reason {
     RefusedWithoutAgent,
     /// Nobody serves it, and it may go on.
     PassedWithoutAgent,
+    /// What has to be remembered of the connection cannot be: letting it go would open a way past the agent.
+    Refused(Counter),
 }
 
 #[inline(always)]
@@ -47,5 +49,15 @@ pub fn of_connect(reason: Reason) -> i32 {
             maps::count(Counter::PassedWithoutAgent);
             PASS
         }
+        Reason::Refused(counter) => {
+            maps::count(counter);
+            REFUSE
+        }
     }
+}
+
+/// A packet on its way out. The sender of one that is refused gets EPERM, TCP takes it for lost.
+#[inline(always)]
+pub fn of_packet(refused: bool) -> i32 {
+    if refused { REFUSE } else { PASS }
 }

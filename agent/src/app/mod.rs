@@ -32,6 +32,7 @@ use crate::listener::Listeners;
 use crate::lock::Lock;
 use crate::posture;
 use crate::proxy::deadline::Deadlines;
+use crate::proxy::stopped;
 use crate::proxy::worker::Shared;
 use crate::record::Recorder;
 use crate::record::activity_log::{ActivityLog, Opened};
@@ -104,12 +105,6 @@ fn check_available(snapshot: &Snapshot, mode: Mode) -> Result<(), Fault> {
             );
         }
         return Ok(());
-    }
-    if steering.guard == Guard::Sni {
-        return Err(Fault::Unavailable(
-            "[steering] guard = \"sni\" is not in this version: set it to \"peek\", \"all\" or \"off\""
-                .into(),
-        ));
     }
     // Without pins nothing refuses when the agent is gone: that would be another setting than the one that was made.
     match steering::check_base(&snapshot.config.paths.pins) {
@@ -195,7 +190,8 @@ fn start_steering(snapshot: &Snapshot, mode: Mode, listeners: &Listeners) -> Res
         listener_v6: listeners.v6,
         refuse_quic: config.steering.quic == Quic::Refuse,
         guard: match config.steering.guard {
-            Guard::Off | Guard::Sni => steering::Guard::Off,
+            Guard::Off => steering::Guard::Off,
+            Guard::Sni => steering::Guard::Watch,
             Guard::Peek => steering::Guard::Unexplained,
             Guard::All => steering::Guard::All,
         },
@@ -247,6 +243,8 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let metrics_listener = tokio::net::TcpListener::bind(config.metrics.listen)
             .await
             .with_context(|| format!("binding [metrics] listen = \"{}\"", config.metrics.listen))?;
+        let events =
+            steering.as_ref().map(Steering::events).transpose().context("opening the ring of events")?;
         let live = Live::new(shared.clone(), steering, health.clone(), sources, fingerprint, gap, &pool)?;
         let shown = http::Shown {
             metrics: shared.recorder.metrics.clone(),
@@ -262,6 +260,13 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let posture_task = tokio::task::spawn_local(posture::watch(host, shared.device.clone(), move || {
             settings.load().config.clone()
         }));
+
+        let watching = shared.clone();
+        let stopped_task = tokio::task::spawn_local(async move {
+            if let Some(events) = events {
+                stopped::watch(watching, events).await;
+            }
+        });
 
         let mut hangup = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -302,7 +307,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let _ = inherited::give_up();
         pool.stop().await;
         scrapes.abort();
-        for task in [control_task, posture_task] {
+        for task in [control_task, posture_task, stopped_task] {
             task.abort();
         }
         if shared.recorder.log.flush(LAST_RECORDS).is_err() {

@@ -49,6 +49,7 @@ pub(super) fn start(
         let flows = steering.map(Steering::flows).transpose()?;
         let own = steering.map(Steering::own_sockets).transpose()?;
         let targets = steering.map(Steering::targets).transpose()?;
+        let peeked = steering.map(Steering::peeked).transpose()?;
         let shared = shared.clone();
         let mut stopped = stopped.clone();
         let tick = ticks.clone().tick(index);
@@ -56,7 +57,8 @@ pub(super) fn start(
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let dialer = Dialer::new(own, shared.deadlines.connect);
             let shares = Shares::new(most.div_ceil(SHARE));
-            let worker = Rc::new(Worker { shared, flows: flows.map(RefCell::new), targets, dialer, shares });
+            let (flows, peeked) = (flows.map(RefCell::new), peeked.map(RefCell::new));
+            let worker = Rc::new(Worker { shared, flows, targets, peeked, dialer, shares });
             let stop = async move {
                 // A sender that is gone is a stop, too.
                 let _ = stopped.wait_for(|stop| *stop).await;

@@ -53,6 +53,10 @@ pub enum Failure {
     UnknownProtocol,
     /// The same at an address that was steered only because no DNS answer explains it.
     UnexplainedProtocol,
+    /// A connection that was not steered names a selected app.
+    UnsteeredName,
+    /// A connection that was not steered begins like TLS or HTTP, in a shape that the kernel does not read.
+    UnsteeredUnreadable,
     /// Encrypted ClientHello, real or GREASE. Without an answer to it the client goes by the outer name (RFC 9849).
     EncryptedClientHello,
     UserUnknown,
@@ -91,7 +95,7 @@ impl Outcome {
 }
 
 impl Failure {
-    pub const ALL: [Failure; 23] = [
+    pub const ALL: [Failure; 25] = [
         Self::OriginalDestinationMissing,
         Self::NoServerName,
         Self::ServerNameUnusable,
@@ -104,6 +108,8 @@ impl Failure {
         Self::ClientSilent,
         Self::UnknownProtocol,
         Self::UnexplainedProtocol,
+        Self::UnsteeredName,
+        Self::UnsteeredUnreadable,
         Self::EncryptedClientHello,
         Self::UserUnknown,
         Self::PostureUnknown,
@@ -188,6 +194,19 @@ impl Failure {
                 "unexplained_protocol",
                 Relay,
                 "the client speaks neither TLS nor HTTP to an address that belongs to no monitored app",
+            ),
+            Self::UnsteeredName => (
+                Stage::Peek,
+                "unsteered_name",
+                Refuse,
+                "the connection went past the agent and names a monitored app: the next attempt is inspected",
+            ),
+            Self::UnsteeredUnreadable => (
+                Stage::Peek,
+                "unsteered_unreadable",
+                Refuse,
+                "the connection went past the agent and the kernel cannot read whom it is for: the next attempt is \
+                 peeked at",
             ),
             Self::EncryptedClientHello => {
                 (Stage::Peek, "ech", Continue, "the ClientHello carries an encrypted one, real or not")
@@ -283,6 +302,8 @@ mod tests {
             (F::ClientSilent, Refuse),
             (F::UnknownProtocol, Refuse),
             (F::UnexplainedProtocol, Relay),
+            (F::UnsteeredName, Refuse),
+            (F::UnsteeredUnreadable, Refuse),
             (F::EncryptedClientHello, Continue),
             (F::UserUnknown, Continue),
             (F::PostureUnknown, Continue),

@@ -109,6 +109,7 @@ pub(super) async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &m
                 ech::switch_off(worker, accepted, bytes, &name).await;
             }
             _ => {
+                worker.note_unmonitored(accepted.owner.as_ref(), &bytes);
                 guard.set_path(Path::Spliced);
                 untouched(worker, accepted, bytes, guard).await;
             }
@@ -160,6 +161,7 @@ pub(super) async fn fail(
     log_failure(failure, accepted.client.0, Some(accepted.original_dst));
     match failure_mode::outcome(failure) {
         Outcome::Relay | Outcome::Continue => {
+            worker.note_unmonitored(accepted.owner.as_ref(), &bytes);
             guard.set_path(Path::Spliced);
             untouched(worker, accepted, bytes, guard).await;
         }

@@ -62,6 +62,7 @@ pub(super) async fn first_words(
             return None;
         }
     };
+    worker.note_unmonitored(accepted.owner.as_ref(), &bytes);
     guard.set_path(Path::Spliced);
     let mut client = Side::new(accepted.stream);
     client.input = Input::with_bytes(bytes);

@@ -19,6 +19,7 @@ pub mod refused;
 pub mod relay;
 pub mod share;
 pub mod side;
+pub mod stopped;
 mod untouched;
 mod who;
 pub mod worker;

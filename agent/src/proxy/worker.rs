@@ -17,7 +17,7 @@ use crate::identity::Identity;
 use crate::posture;
 use crate::record::Recorder;
 use crate::reload;
-use crate::steering::{Flows, Targets};
+use crate::steering::{Flows, Peeked, Targets};
 use crate::tls::{ClientSide, OriginConnector, PeekDeadlines};
 
 /// What all workers share. Everything in it is read without a lock that another core holds.
@@ -40,8 +40,19 @@ pub struct Worker {
     pub flows: Option<RefCell<Flows>>,
     /// Which apps an address was learned for; absent where the kernel steers nothing.
     pub targets: Option<Targets>,
+    /// Where nobody monitored was found; absent where the kernel steers nothing.
+    pub peeked: Option<RefCell<Peeked>>,
     pub dialer: Dialer,
     pub shares: Shares,
+}
+
+impl Worker {
+    /// Remembers that a connection that began with `words` is for nobody monitored.
+    pub(super) fn note_unmonitored(&self, owner: Option<&Flow>, words: &[u8]) {
+        if let (Some(peeked), Some(flow)) = (&self.peeked, owner) {
+            peeked.borrow_mut().note(flow, words);
+        }
+    }
 }
 
 /// A steered connection as it was accepted.

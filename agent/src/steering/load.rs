@@ -17,6 +17,7 @@ static EMBEDDED: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/
 #[repr(u32)]
 pub(super) enum Hook {
     SkbIngress = 0,
+    SkbEgress = 1,
     SockOps = 3,
     Connect4 = 10,
     Connect6 = 11,
@@ -44,6 +45,8 @@ pub(super) const HOST_PROGRAMS: &[CgroupProgram] = &[
     row("pc_peername4", Hook::PeerName4),
     row("pc_peername6", Hook::PeerName6),
     row("pc_dns_in", Hook::SkbIngress),
+    row("pc_udp_out", Hook::SkbEgress),
+    row("pc_net_out", Hook::SkbEgress),
     row("pc_sendmsg4", Hook::SendMsg4),
     row("pc_sendmsg6", Hook::SendMsg6),
     row("pc_connect4", Hook::Connect4),

@@ -3,6 +3,7 @@
 
 mod bpf;
 mod counters;
+mod events;
 mod flow;
 mod heart;
 mod learned;
@@ -10,6 +11,7 @@ mod links;
 mod load;
 mod namespace;
 mod patterns;
+mod peeked;
 mod pins;
 pub mod sock_diag;
 mod targets;
@@ -19,7 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent_common::abi::{
-    ABI_VERSION, Address, FAIL_CLOSED, FAIL_OPEN, GUARD_ALL, GUARD_OFF, GUARD_PEEK, Heartbeat, Settings,
+    ABI_VERSION, Address, FAIL_CLOSED, FAIL_OPEN, GUARD_ALL, GUARD_OFF, GUARD_PEEK, GUARD_SNI, Heartbeat,
+    Settings,
 };
 use agent_common::limits::STEERED_PORTS;
 use anyhow::{Context, Result};
@@ -30,10 +33,12 @@ use aya::maps::{Array, MapData};
 use crate::catalog::HostPattern;
 
 pub use counters::KernelCounters;
+pub use events::{Events, Stopped};
 pub use flow::{FlowMiss, Flows, OwnSockets};
 pub use heart::{Heart, is_fresh, now_ns};
 pub use learned::Learned;
 pub use load::program_names;
+pub use peeked::Peeked;
 pub use pins::{PinFault, check_base, clean_up};
 pub use targets::Targets;
 
@@ -53,10 +58,13 @@ pub struct Options {
     pub pins: Option<PathBuf>,
 }
 
-/// Which connections are steered besides those to addresses of selected apps.
+/// Which connections are steered besides those to addresses of selected apps. All but `Off` also watch the first words of
+/// connections that are left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
     Off,
+    /// None.
+    Watch,
     /// Those to addresses that no DNS answer explains.
     Unexplained,
     /// Every connection to the ports.
@@ -125,6 +133,7 @@ impl Steering {
             refuse_quic: options.refuse_quic.into(),
             guard: match options.guard {
                 Guard::Off => GUARD_OFF,
+                Guard::Watch => GUARD_SNI,
                 Guard::Unexplained => GUARD_PEEK,
                 Guard::All => GUARD_ALL,
             },
@@ -236,6 +245,16 @@ impl Steering {
         Targets::new(load::map_data(&self.ebpf, "PC_TARGETS")?, self.shown_bits.clone())
     }
 
+    /// A handle for one worker thread: remembers what was peeked at.
+    pub fn peeked(&self) -> Result<Peeked> {
+        Peeked::new(load::map_data(&self.ebpf, "PC_PEEKED")?)
+    }
+
+    /// What the kernel wants done. For one reader, within a runtime.
+    pub fn events(&self) -> Result<Events> {
+        Events::new(load::map_data(&self.ebpf, "PC_EVENTS")?)
+    }
+
     /// A handle for the metrics.
     pub fn counters(&self) -> Result<KernelCounters> {
         KernelCounters::new(load::map_data(&self.ebpf, "PC_COUNTERS")?)
@@ -273,6 +292,7 @@ impl Drop for Steering {
         if self.pins.as_ref().is_none_or(|pins| !pins.is_kept()) {
             self.disable();
         }
+        drop(self.links.take());
     }
 }
 

@@ -5,6 +5,7 @@ mod enforcement;
 mod existing;
 mod explicit;
 mod failure_modes;
+mod guard;
 mod hostile;
 mod kinds_of_connect;
 mod lifecycle;
