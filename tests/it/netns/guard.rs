@@ -16,13 +16,13 @@ fn hard_coded(host: &str, scheme: &str, port: u16, path: &str) -> Curl<'static> 
         .arguments(&["--resolve", &format!("{host}:{port}:{address}")])
 }
 
-fn with_guard(lab: &Lab, guard: &str) -> Settings {
-    let steering = format!(
-        "mode = \"host\"\nguard = \"{guard}\"\nports = [443, 80]\nquic = \"refuse\"\nfail = \"open\"\n\
-         cgroup = \"{}\"\nlisten = \"127.0.0.1:0\"\n",
-        lab.cgroup().display()
-    );
-    Settings { steering: Some(steering), ..Settings::default() }
+/// What the kernel learns is the clients' doing alone.
+fn unresolved() -> Settings {
+    Settings { further: "resolve = false\n".to_owned(), ..Settings::default() }
+}
+
+fn with_guard(guard: &'static str) -> Settings {
+    Settings { guard, fail: "open", ..unresolved() }
 }
 
 fn events(agent: &Agent<'_>, event: &str) -> f64 {
@@ -42,7 +42,7 @@ fn check_aborted(lab: &Lab, request: &Curl<'_>) {
 #[test]
 fn a_monitored_name_at_an_address_that_another_name_explains_is_stopped_once_and_then_inspected() {
     let lab = Lab::start().unwrap();
-    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let agent = Agent::start(&lab, &unresolved()).unwrap();
     check_passed(&Curl::get(url(SHARED, PAGE)).send(&lab).unwrap(), SHARED, PAGE);
     assert_eq!(events(&agent, "peeked"), 0.0);
 
@@ -116,7 +116,7 @@ fn in_pieces(lab: &Lab, name: &str, cuts: &str, fragments: &str) -> String {
 fn a_hello_in_pieces_is_read_all_the_same() {
     for cuts in ["two", "three", "bytes"] {
         let lab = Lab::start().unwrap();
-        let agent = Agent::start(&lab, &Settings::default()).unwrap();
+        let agent = Agent::start(&lab, &unresolved()).unwrap();
         check_passed(&Curl::get(url(SHARED, PAGE)).send(&lab).unwrap(), SHARED, PAGE);
         assert_eq!(in_pieces(&lab, SHARED, cuts, "no"), ORIGIN_CA_NAME, "{cuts}");
         let stopped = in_pieces(&lab, MONITORED, cuts, "no");
@@ -131,7 +131,7 @@ fn a_hello_in_pieces_is_read_all_the_same() {
 #[test]
 fn a_hello_that_the_kernel_cannot_read_is_stopped_once_per_address() {
     let lab = Lab::start().unwrap();
-    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let agent = Agent::start(&lab, &unresolved()).unwrap();
     check_passed(&Curl::get(url(SHARED, PAGE)).send(&lab).unwrap(), SHARED, PAGE);
     let first = in_pieces(&lab, SHARED, "one", "yes");
     assert!(first.starts_with("aborted"), "{first}");
@@ -149,7 +149,7 @@ fn a_hello_that_the_kernel_cannot_read_is_stopped_once_per_address() {
 #[test]
 fn a_look_is_remembered_and_the_net_is_still_beneath() {
     let lab = Lab::start().unwrap();
-    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let agent = Agent::start(&lab, &unresolved()).unwrap();
     for _ in 0..3 {
         check_passed(
             &hard_coded(UNMONITORED, "https", 443, DOCX.path).send(&lab).unwrap(),
@@ -173,7 +173,7 @@ fn a_look_is_remembered_and_the_net_is_still_beneath() {
 #[test]
 fn a_look_does_not_open_tls_either() {
     let lab = Lab::start().unwrap();
-    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let agent = Agent::start(&lab, &unresolved()).unwrap();
     check_passed(&hard_coded(SHARED, "https", 443, DOCX.path).send(&lab).unwrap(), SHARED, DOCX);
     let request = hard_coded(MONITORED, "https", 443, DOCX.path);
     check_aborted(&lab, &request);
@@ -185,7 +185,7 @@ fn a_look_does_not_open_tls_either() {
 fn each_guard_does_what_it_says() {
     for guard in ["off", "sni", "all"] {
         let lab = Lab::start().unwrap();
-        let agent = Agent::start(&lab, &with_guard(&lab, guard)).unwrap();
+        let agent = Agent::start(&lab, &with_guard(guard)).unwrap();
         check_passed(&Curl::get(url(UNMONITORED, DOCX)).send(&lab).unwrap(), UNMONITORED, DOCX);
         check_passed(&Curl::get(url(SHARED, PAGE)).send(&lab).unwrap(), SHARED, PAGE);
         let request = hard_coded(MONITORED, "https", 443, DOCX.path);
@@ -234,7 +234,7 @@ for connected in (True, False):
 "
     );
     let lab = Lab::start().unwrap();
-    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let agent = Agent::start(&lab, &unresolved()).unwrap();
     let said = python(&lab, &program, &[MONITORED, UNMONITORED], None).unwrap().succeeded().unwrap().text();
     assert_eq!(said, "65 EPERM\n64 EPERM\n1 answered\n65 answered\n".repeat(2));
     assert_eq!(events(&agent, "https-question-refused"), 4.0);
@@ -274,7 +274,7 @@ except OSError as error:
         });
         wait::until("the client", wait::PATIENCE, || Ok(flag.with_extension("ready").exists().then_some(())))
             .unwrap();
-        let agent = Agent::start(&lab, &with_guard(&lab, "off")).unwrap();
+        let agent = Agent::start(&lab, &with_guard("off")).unwrap();
         std::fs::write(flag.with_extension("go"), "").unwrap();
         (client.join().unwrap().unwrap().succeeded().unwrap().text(), agent)
     });
@@ -311,7 +311,7 @@ for _ in range(2):
 "
     );
     let lab = Lab::start().unwrap();
-    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let agent = Agent::start(&lab, &unresolved()).unwrap();
     let address = address_of(UNMONITORED, false).unwrap();
     python(&lab, &program, &[MONITORED, address], None).unwrap().succeeded().unwrap();
     assert_eq!(events(&agent, "dns-forged"), 3.0);
