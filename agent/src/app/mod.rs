@@ -1,5 +1,6 @@
 //! The composition root: builds every part in order, runs the workers and the admin side, takes all of it down again.
 
+mod kernel;
 mod live;
 mod orders;
 mod workers;
@@ -72,6 +73,7 @@ pub fn run(config: Option<PathBuf>, mode: Option<Mode>) -> Result<(), Fault> {
     let texts = sources.read().map_err(Fault::Configuration)?;
     let snapshot = reload::compile(&texts, 1).map_err(Fault::Configuration)?;
     check_available(&snapshot, mode)?;
+    kernel::check()?;
     tls::install_provider();
     let built = build(snapshot).map_err(Fault::Failed)?;
     serve(built, sources, fingerprint).map_err(Fault::Failed)
@@ -145,7 +147,7 @@ fn build(snapshot: Snapshot) -> Result<Built> {
             Guard::All => steering::Guard::All,
         },
     })
-    .context("starting steering")?;
+    .context("starting steering (`portcullis doctor` says what this kernel lacks)")?;
     steering.apply(&orders::of(&snapshot)).context("telling the kernel what to steer")?;
     health.set(Part::Steering, Condition::Ok);
     health.set(Part::Policies, Condition::Ok);

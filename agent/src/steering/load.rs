@@ -44,7 +44,8 @@ pub const PROGRAMS: [&str; 8] = {
     names
 };
 
-pub(super) fn load() -> Result<Ebpf> {
+/// The kernel object of this build, if it has one that fits this agent.
+pub(super) fn object() -> Result<&'static [u8]> {
     if EMBEDDED.is_empty() {
         bail!(
             "this build has no kernel programs, so it cannot steer: build with `cargo xtask build`, or set \
@@ -58,8 +59,12 @@ pub(super) fn load() -> Result<Ebpf> {
             String::from_utf8_lossy(ABI_TAG)
         );
     }
+    Ok(EMBEDDED)
+}
+
+pub(super) fn load() -> Result<Ebpf> {
     EbpfLoader::new()
-        .load(EMBEDDED)
+        .load(object()?)
         .context("loading the kernel object (needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)")
 }
 

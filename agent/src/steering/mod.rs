@@ -6,6 +6,7 @@ mod flow;
 mod load;
 mod namespace;
 mod patterns;
+pub mod probe;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
