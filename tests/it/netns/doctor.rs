@@ -1,7 +1,6 @@
 //! `portcullis doctor` on this host, in a lab: what root sees, what an ordinary user sees, what breaks it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use lab::agent::{Agent, METRICS_PORT, Settings};
 use lab::{Finished, Lab, NOBODY};
@@ -75,8 +74,11 @@ fn root_is_told_of_every_part_and_that_clients_do_not_trust_the_authority_yet() 
 fn binary(lab: &Lab) -> std::path::PathBuf {
     let copy = lab.directory().join("portcullis");
     if !copy.exists() {
-        fs::copy(lab::agent::binary().unwrap(), &copy).unwrap();
-        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+        // By another process: a descriptor of ours, open for writing, could slip into a child of another test and
+        // keep the copy from being run.
+        let mut install = std::process::Command::new("install");
+        install.arg("--mode=755").arg(lab::agent::binary().unwrap()).arg(&copy);
+        assert!(install.status().unwrap().success());
     }
     copy
 }

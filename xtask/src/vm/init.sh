@@ -28,7 +28,7 @@ if [ -x /vm/it ]; then
     $b xargs /vm/it --test-threads=2 < /vm/filters
     echo "vm-test: tests ended with $?"
 fi
-$b dmesg | $b grep -iE 'panic|BUG:|WARNING:|Call Trace|oom-kill' | $b head -n 20
+$b dmesg | $b grep -iE 'Kernel panic|BUG:|WARNING:|Call Trace|oom-kill' | $b head -n 20
 echo "vm-test: up for $($b cut -d' ' -f1 /proc/uptime) s"
 echo "vm-test: end"
 $b poweroff -f
