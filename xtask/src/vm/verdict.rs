@@ -88,7 +88,7 @@ impl Verdict {
         }
         let number =
             lines.iter().find_map(|line| line.strip_prefix(PASSED)?.split(' ').next()?.parse::<usize>().ok());
-        if !number.is_some_and(|number| number > 0) {
+        if number.is_none_or(|number| number == 0) {
             self.faults.push("no test passed".to_owned());
         }
     }
