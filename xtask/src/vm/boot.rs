@@ -16,6 +16,8 @@ use crate::command::{line, say};
 const MEMORY_MIB: &str = "1536";
 /// Lines kept of a guest that talks without end.
 const LINES: usize = 100_000;
+/// Characters shown of a line.
+const SHOWN: usize = 200;
 /// Between the last line and power off.
 const POWER_OFF: Duration = Duration::from_secs(20);
 
@@ -55,7 +57,8 @@ pub(super) fn run(kernel: &Kernel, initramfs: &Path, deadline: Duration) -> Resu
     let late = loop {
         match receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(text) => {
-                println!("  | {text}");
+                // The doctor's answer is one long line; the verdict shows what is in it.
+                println!("  | {}", text.chars().take(SHOWN).collect::<String>());
                 if text.starts_with(LAST) {
                     end = end.min(Instant::now() + POWER_OFF);
                 }

@@ -15,6 +15,9 @@ const TESTS: &str = "vm-test: tests ended with ";
 /// What libtest prints when every test passed, before their number.
 const PASSED: &str = "test result: ok. ";
 
+/// Lines shown of the verifier's log.
+const TAIL: usize = 40;
+
 /// What happened on one kernel.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
@@ -57,7 +60,7 @@ impl Verdict {
         for program in answer["programs"].as_array().into_iter().flatten() {
             let name = program["name"].as_str().unwrap_or("?").to_owned();
             if let Some(refusal) = program["refusal"].as_str() {
-                self.faults.push(format!("{name} is refused: {refusal}"));
+                self.faults.push(format!("{name} is refused: {}", end_of(refusal)));
                 continue;
             }
             self.programs.push(Program {
@@ -70,7 +73,9 @@ impl Verdict {
             self.faults.push(format!("no program was loaded: {answer}"));
         }
         for check in answer["checks"].as_array().into_iter().flatten() {
-            if check["outcome"] == "failed" {
+            // Refused programs are told above, with more of the log.
+            let told = check["name"].as_str().is_some_and(|name| name.starts_with("program pc_"));
+            if check["outcome"] == "failed" && !told {
                 self.faults.push(format!("doctor: {} {}", check["name"], check["found"]));
             }
         }
@@ -92,6 +97,14 @@ impl Verdict {
             self.faults.push("no test passed".to_owned());
         }
     }
+}
+
+/// The last lines of the verifier's log: what it stumbled over stands at its end.
+fn end_of(log: &str) -> String {
+    let lines: Vec<&str> = log.trim_end().lines().collect();
+    let skip = lines.len().saturating_sub(TAIL);
+    let shown = lines.get(skip..).unwrap_or_default().join("\n    ");
+    if skip == 0 { shown } else { format!("({skip} lines before)\n    {shown}") }
 }
 
 impl fmt::Display for Verdict {
@@ -162,5 +175,9 @@ vm-test: end"#;
     fn a_refused_program_is_told_with_the_verifiers_words() {
         let text = GOOD.replace("\"instructions\":190000", "\"refusal\":\"R1 invalid mem access\"");
         assert!(verdict(&text).to_string().contains("pc_dns_in is refused: R1 invalid mem access"));
+        let log = format!("{}R2 unbounded", "0: (b7) r0 = 0\n".repeat(TAIL + 10));
+        let shown = end_of(&log);
+        assert!(shown.starts_with("(11 lines before)") && shown.ends_with("R2 unbounded"), "{shown}");
+        assert_eq!(shown.lines().count(), TAIL + 1);
     }
 }
