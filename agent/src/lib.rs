@@ -16,6 +16,7 @@ pub mod http;
 pub mod policy;
 
 pub mod activity;
+pub mod doctor;
 pub mod exchange;
 
 #[cfg(feature = "daemon")]

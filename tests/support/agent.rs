@@ -337,7 +337,8 @@ fn replace(path: &Path, text: &str) -> Result<()> {
     fs::rename(&draft, path).with_context(|| format!("cannot replace {}", path.display()))
 }
 
-fn binary() -> Result<PathBuf> {
+/// The agent that the tests are about.
+pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(BINARY_VARIABLE) {
         return Ok(PathBuf::from(path));
     }

@@ -266,7 +266,7 @@ impl Daemon {
         if self.ended().is_none() {
             signal_group(self.pid(), libc::SIGTERM);
         }
-        let end = Instant::now() + deadline;
+        let end = Instant::now() + wait::scaled(deadline);
         while self.ended().is_none() {
             if Instant::now() > end {
                 self.kill()?;

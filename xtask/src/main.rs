@@ -12,6 +12,7 @@ mod setup;
 mod test;
 mod tidy;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum Command {
     Run(run::Arguments),
     /// Run the tests: unit, netns, or both
     Test(test::Arguments),
+    /// Boot other kernels in a virtual machine and run the tests that depend on the kernel there
+    VmTest(vm::Arguments),
     /// Run the micro-benchmarks of the pure half
     Bench(bench::Arguments),
     /// Formatting, lints and the rules of the house
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),
+        Command::VmTest(arguments) => vm::main(&arguments),
         Command::Bench(arguments) => bench::main(&arguments),
         Command::Check => check::main(),
     };

@@ -4,6 +4,7 @@ mod ahead;
 mod existing;
 mod gap;
 mod heartbeat;
+mod kernel;
 mod live;
 mod orders;
 mod workers;
@@ -83,6 +84,9 @@ pub fn run(config: Option<PathBuf>, mode: Option<Mode>) -> Result<(), Fault> {
     let snapshot = reload::compile(&texts, 1).map_err(Fault::Configuration)?;
     let mode = mode.unwrap_or(snapshot.config.steering.mode);
     check_available(&snapshot, mode)?;
+    if mode != Mode::Explicit {
+        kernel::check()?;
+    }
     tls::install_provider();
     let built = build(snapshot, mode).map_err(Fault::Failed)?;
     serve(built, sources, fingerprint).map_err(Fault::Failed)
@@ -198,7 +202,7 @@ fn start_steering(snapshot: &Snapshot, mode: Mode, listeners: &Listeners) -> Res
         fail_closed: config.steering.fail == Fail::Closed,
         pins: pin_directory(config),
     })
-    .context("starting steering")?;
+    .context("starting steering (`portcullis doctor` says what this kernel lacks)")?;
     let mut marks = steering.own_sockets()?;
     for socket in listeners.sockets() {
         marks.mark_listener(socket).context("marking the listening sockets")?;

@@ -5,6 +5,7 @@ pub mod ca;
 mod check;
 pub mod classify;
 mod cleanup;
+pub mod doctor;
 mod reload;
 mod run;
 pub mod status;
@@ -44,6 +45,8 @@ enum Command {
     Check,
     /// Whether it runs, how it steers, what it has loaded, the health of each part
     Status(status::StatusArgs),
+    /// Whether kernel and host have what it needs, with a remedy for what is missing
+    Doctor(doctor::DoctorArgs),
     /// The activity log
     Activity(Box<activity::ActivityArgs>),
     /// Read the configuration again, as a changed file or SIGHUP does
@@ -75,6 +78,10 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Check => Ok(check::run(config)),
         Command::Status(status) => Ok(match settings(config) {
             Some(settings) => status::run(&status, &settings.paths.run.join(CONTROL_SOCKET)),
+            None => ExitCode::from(USAGE),
+        }),
+        Command::Doctor(doctor) => Ok(match settings(config) {
+            Some(settings) => doctor::run(&doctor, &settings),
             None => ExitCode::from(USAGE),
         }),
         Command::Activity(activity) => Ok(match settings(config) {

@@ -13,6 +13,7 @@ mod namespace;
 mod patterns;
 mod peeked;
 mod pins;
+pub mod probe;
 pub mod sock_diag;
 mod targets;
 
