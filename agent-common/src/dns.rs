@@ -89,6 +89,10 @@ pub fn parse<S: ByteSource + ?Sized, A: Answers>(
         return Err(Skip::NotAnAnswer);
     }
     let length = read_name(source, HEADER, name).ok_or(Skip::Malformed)?;
+    // Behind the end every octet reads as zero, and so like the end of a name.
+    if HEADER + length + 2 > source.len() {
+        return Err(Skip::Malformed);
+    }
     if !answers.question(name) {
         return Err(Skip::NotWanted);
     }
@@ -155,10 +159,11 @@ fn records_from<S: ByteSource + ?Sized, A: Answers>(source: &S, at: usize, count
         }
         i += 1;
         let Some(fields) = skip_name(source, at, length, limits::DNS_OWNER_LABELS) else { break };
-        let fields = source.forget(Slot::Position, fields) & OFFSET_MASK;
+        let fields = source.forget(Slot::Position, fields);
         if fields + 10 > length {
             break;
         }
+        let fields = fields & OFFSET_MASK;
         let kind = source.u16(fields);
         let ttl = source.u32(fields + 4);
         let size = source.u16(fields + 8) as usize;
@@ -200,7 +205,12 @@ fn skip_name<S: ByteSource + ?Sized>(source: &S, at: usize, end: usize, labels: 
         if octet == 0 {
             return Some(at + 1);
         }
-        at = (at + 1 + octet as usize) & OFFSET_MASK;
+        // The two other kinds of octets are none of a name (RFC 1035 section 4.1.4). Without this, and the comparison above
+        // coming before the mask, a length could lead back to the start of the message.
+        if octet > 63 {
+            return None;
+        }
+        at += 1 + octet as usize;
     }
     None
 }
@@ -230,14 +240,18 @@ fn https_hints<S: ByteSource + ?Sized, A: Answers>(
             let step = if key == PARAM_IPV4HINT { 4 } else { 16 };
             let mut j = 0;
             while j < limits::HTTPS_HINT_ADDRESSES {
-                let hint = (value + j * step) & OFFSET_MASK;
+                let hint = value + j * step;
                 if (j + 1) * step > size || hint + step > end {
                     break;
                 }
+                let hint = hint & OFFSET_MASK;
                 let address = if key == PARAM_IPV4HINT { v4(source, hint) } else { v6(source, hint) };
                 answers.address(address, ttl);
                 j += 1;
             }
+        }
+        if value + size > end {
+            return;
         }
         at = source.forget(Slot::Next, value + size) & OFFSET_MASK;
     }

@@ -28,7 +28,7 @@ impl AppBits {
 /// The trie, and what was written to it.
 pub(super) struct Patterns {
     trie: LpmTrie<MapData, [u8; KEY_SIZE], u64>,
-    written: BTreeMap<Vec<u8>, u64>,
+    pub(super) written: BTreeMap<Vec<u8>, u64>,
 }
 
 impl Patterns {
