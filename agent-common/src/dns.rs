@@ -15,8 +15,9 @@ const TYPE_AAAA: u16 = 28;
 const TYPE_HTTPS: u16 = 65;
 const PARAM_IPV4HINT: u16 = 4;
 const PARAM_IPV6HINT: u16 = 6;
-/// Offsets stay below this mask wherever they become an index: the verifier needs to see it.
-const OFFSET_MASK: usize = limits::DNS_MESSAGE - 1;
+/// Offsets stay below this mask wherever they become an index: the verifier needs to see it. Twice the longest message,
+/// so that no step from inside a message (at most 255 octets) leads back to its start.
+const OFFSET_MASK: usize = 2 * limits::DNS_MESSAGE - 1;
 
 /// Why a message was not an answer worth reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,11 +160,10 @@ fn records_from<S: ByteSource + ?Sized, A: Answers>(source: &S, at: usize, count
         }
         i += 1;
         let Some(fields) = skip_name(source, at, length, limits::DNS_OWNER_LABELS) else { break };
-        let fields = source.forget(Slot::Position, fields);
+        let fields = source.forget(Slot::Position, fields) & OFFSET_MASK;
         if fields + 10 > length {
             break;
         }
-        let fields = fields & OFFSET_MASK;
         let kind = source.u16(fields);
         let ttl = source.u32(fields + 4);
         let size = source.u16(fields + 8) as usize;
@@ -205,12 +205,7 @@ fn skip_name<S: ByteSource + ?Sized>(source: &S, at: usize, end: usize, labels: 
         if octet == 0 {
             return Some(at + 1);
         }
-        // The two other kinds of octets are none of a name (RFC 1035 section 4.1.4). Without this, and the comparison above
-        // coming before the mask, a length could lead back to the start of the message.
-        if octet > 63 {
-            return None;
-        }
-        at += 1 + octet as usize;
+        at = (at + 1 + octet as usize) & OFFSET_MASK;
     }
     None
 }
@@ -226,13 +221,15 @@ fn https_hints<S: ByteSource + ?Sized, A: Answers>(
 ) {
     // Two octets of priority, then the target name.
     let Some(at) = skip_name(source, data + 2, end, limits::DNS_OWNER_LABELS) else { return };
-    let mut at = source.forget(Slot::Position, at) & OFFSET_MASK;
+    let mut next = source.forget(Slot::Position, at);
     let mut i = 0;
     while i < limits::HTTPS_PARAMS {
         i += 1;
-        if at + 4 > end {
+        // Before the mask: a size that leads beyond the record must not lead back to the message's start.
+        if next + 4 > end {
             return;
         }
+        let at = next & OFFSET_MASK;
         let key = source.u16(at);
         let size = source.u16(at + 2) as usize;
         let value = (at + 4) & OFFSET_MASK;
@@ -240,20 +237,16 @@ fn https_hints<S: ByteSource + ?Sized, A: Answers>(
             let step = if key == PARAM_IPV4HINT { 4 } else { 16 };
             let mut j = 0;
             while j < limits::HTTPS_HINT_ADDRESSES {
-                let hint = value + j * step;
+                let hint = (value + j * step) & OFFSET_MASK;
                 if (j + 1) * step > size || hint + step > end {
                     break;
                 }
-                let hint = hint & OFFSET_MASK;
                 let address = if key == PARAM_IPV4HINT { v4(source, hint) } else { v6(source, hint) };
                 answers.address(address, ttl);
                 j += 1;
             }
         }
-        if value + size > end {
-            return;
-        }
-        at = source.forget(Slot::Next, value + size) & OFFSET_MASK;
+        next = source.forget(Slot::Next, value + size);
     }
 }
 

@@ -161,7 +161,8 @@ impl<'a> Cursor<'a> {
         for _ in 0..limits::DNS_OWNER_LABELS {
             match self.take(1)?[0] {
                 0 => return Some(()),
-                length @ 1..=63 => self.take(length.into())?,
+                // The two kinds of octets that are neither (RFC 1035 section 4.1.4) are lengths here: an owner's name is not judged.
+                length @ 1..=0xbf => self.take(length.into())?,
                 0xc0.. => return self.take(1).map(|_| ()),
                 _ => return None,
             };
