@@ -17,7 +17,7 @@ fn corpus() -> PathBuf {
 /// Paths below a directory, in an order that does not depend on the file system.
 fn sorted(directory: &Path) -> Vec<PathBuf> {
     let listing = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    let mut paths: Vec<PathBuf> = listing.map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> = listing.map(|entry| entry.expect("a directory entry").path()).collect();
     paths.sort();
     paths
 }

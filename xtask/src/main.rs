@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod command;
 mod demo;
+mod fuzz;
 mod run;
 mod setup;
 mod test;
@@ -38,6 +39,8 @@ enum Command {
     Run(run::Arguments),
     /// Run the tests: unit, netns, or both
     Test(test::Arguments),
+    /// Fuzz the parsers, or replay the kept inputs
+    Fuzz(fuzz::Arguments),
     /// Run the micro-benchmarks of the pure half
     Bench(bench::Arguments),
     /// Formatting, lints and the rules of the house
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),
+        Command::Fuzz(arguments) => fuzz::main(&arguments),
         Command::Bench(arguments) => bench::main(&arguments),
         Command::Check => check::main(),
     };

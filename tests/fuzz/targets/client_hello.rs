@@ -40,7 +40,8 @@ pub fn fuzz_client_hello(data: &[u8]) {
             // An address is no server name to rustls (RFC 6066 section 3 forbids it); the agent refuses it later.
             None => assert!(ours.is_none_or(is_address), "a name that rustls does not find"),
         }
-        let protocols: Vec<&[u8]> = span(data, hello.alpn).into_iter().flat_map(client_hello::protocols).collect();
+        let protocols: Vec<&[u8]> =
+            span(data, hello.alpn).into_iter().flat_map(client_hello::protocols).collect();
         assert_eq!(protocols, alpn, "other protocols than rustls");
     }
 }

@@ -60,7 +60,8 @@ fn read(data: &[u8]) -> Option<Read> {
     let mut message = Cursor { data, at: 12 };
     let header = data.get(..12)?;
     let (is_response, code) = (header[2] >> 7 == 1, header[3] & 15);
-    let (questions, answers) = (u16::from_be_bytes([header[4], header[5]]), u16::from_be_bytes([header[6], header[7]]));
+    let (questions, answers) =
+        (u16::from_be_bytes([header[4], header[5]]), u16::from_be_bytes([header[6], header[7]]));
     if !is_response || code != 0 || questions != 1 || answers == 0 {
         return None;
     }
@@ -161,10 +162,9 @@ impl<'a> Cursor<'a> {
         for _ in 0..limits::DNS_OWNER_LABELS {
             match self.take(1)?[0] {
                 0 => return Some(()),
-                // The two kinds of octets that are neither (RFC 1035 section 4.1.4) are lengths here: an owner's name is not judged.
-                length @ 1..=0xbf => self.take(length.into())?,
                 0xc0.. => return self.take(1).map(|_| ()),
-                _ => return None,
+                // The kinds 01 and 10 are no lengths (RFC 1035 section 4.1.4); taken for such, they name no address.
+                length => self.take(length.into())?,
             };
         }
         None

@@ -4,8 +4,8 @@ use portcullis::classify::{Exchange, classify};
 use portcullis::exchange::{Answer, read_har, read_line};
 use portcullis::http::h1::connection::keep_alive;
 use portcullis::http::h1::{
-    Emit, Limits, Parsed, parse_request_head, parse_response_head, request_body, response_body, write_request,
-    write_response,
+    Emit, Limits, Parsed, parse_request_head, parse_response_head, request_body, response_body,
+    write_request, write_response,
 };
 
 /// A request head, a response head and the first bytes of a body, one behind the other. The client reads the response
@@ -16,7 +16,9 @@ pub fn fuzz_exchange(data: &[u8]) {
     let rest = data.get(taken..).unwrap_or_default();
     let Parsed::Complete(response, taken) = parse_response_head(rest, &limits) else { return };
     let body = rest.get(taken..).unwrap_or_default();
-    let (Ok(request_framing), Ok(framing)) = (request_body(&request), response_body(&response, request.method())) else {
+    let (Ok(request_framing), Ok(framing)) =
+        (request_body(&request), response_body(&response, request.method()))
+    else {
         return;
     };
     let host = request.host().unwrap_or_default().to_owned();
@@ -28,21 +30,29 @@ pub fn fuzz_exchange(data: &[u8]) {
     }
 
     let mut bytes = Vec::new();
-    let emit = |framing, fields, version| Emit { framing, persistent: keep_alive(fields, version), upgrade: false };
-    if write_request(&request, emit(request_framing, request.fields(), request.version()), &mut bytes).is_err() {
+    let emit =
+        |framing, fields, version| Emit { framing, persistent: keep_alive(fields, version), upgrade: false };
+    if write_request(&request, emit(request_framing, request.fields(), request.version()), &mut bytes)
+        .is_err()
+    {
         return;
     }
     let wide = Limits { head_bytes: usize::MAX, fields: usize::MAX, request_line: usize::MAX / 4, ..limits };
     let Parsed::Complete(request_again, _) = parse_request_head(&bytes, &wide) else { panic!("{request:?}") };
     bytes.clear();
-    let written =
-        write_response(&response, request.method(), emit(framing, response.fields(), response.version()), &mut bytes);
+    let written = write_response(
+        &response,
+        request.method(),
+        emit(framing, response.fields(), response.version()),
+        &mut bytes,
+    );
     if written.is_err() {
         return;
     }
-    let Parsed::Complete(response_again, _) = parse_response_head(&bytes, &wide) else { panic!("{response:?}") };
-    let again =
-        Exchange { body_prefix: Some(body), ..Exchange::new(&request_again, &response_again, &host) };
+    let Parsed::Complete(response_again, _) = parse_response_head(&bytes, &wide) else {
+        panic!("{response:?}")
+    };
+    let again = Exchange { body_prefix: Some(body), ..Exchange::new(&request_again, &response_again, &host) };
     assert_eq!(classify(&again), before);
 }
 

@@ -13,7 +13,11 @@ pub fn fuzz_host_pattern(data: &[u8]) {
     let mut map = HostMap::default();
     let mut best: Option<&HostPattern> = None;
     for pattern in &patterns {
-        assert_eq!(HostPattern::parse(&pattern.to_string()).as_ref(), Ok(pattern), "what is shown reads back");
+        assert_eq!(
+            HostPattern::parse(&pattern.to_string()).as_ref(),
+            Ok(pattern),
+            "what is shown reads back"
+        );
         let expected = DomainKey::name(name.as_bytes()).is_some() && by_labels(pattern, name);
         assert_eq!(pattern.matches(name), expected, "{pattern} and {name:?}");
         map.insert(pattern, pattern.clone());
