@@ -18,8 +18,9 @@ const TYPE_SVCB: u16 = 64;
 const TYPE_HTTPS: u16 = 65;
 const PARAM_IPV4HINT: u16 = 4;
 const PARAM_IPV6HINT: u16 = 6;
-/// Offsets stay below this mask wherever they become an index: the verifier needs to see it.
-const OFFSET_MASK: usize = limits::DNS_MESSAGE - 1;
+/// Offsets stay below this mask wherever they become an index: the verifier needs to see it. Twice the longest message,
+/// so that no step from inside a message (at most 255 octets) leads back to its start.
+const OFFSET_MASK: usize = 2 * limits::DNS_MESSAGE - 1;
 
 /// Why a message was not an answer worth reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +90,10 @@ pub fn parse<S: ByteSource + ?Sized, A: Answers>(
         return Err(Skip::NotAnAnswer);
     }
     let length = read_name(source, HEADER, name).ok_or(Skip::Malformed)?;
+    // Behind the end every octet reads as zero, and so like the end of a name.
+    if HEADER + length + 2 > source.len() {
+        return Err(Skip::Malformed);
+    }
     if !answers.question(name) {
         return Err(Skip::NotWanted);
     }
@@ -214,13 +219,15 @@ fn https_hints<S: ByteSource + ?Sized, A: Answers>(
 ) {
     // Two octets of priority, then the target name.
     let Some(at) = skip_name(source, data + 2, end, limits::DNS_OWNER_LABELS) else { return };
-    let mut at = source.forget(Slot::Position, at) & OFFSET_MASK;
+    let mut next = source.forget(Slot::Position, at);
     let mut i = 0;
     while i < limits::HTTPS_PARAMS {
         i += 1;
-        if at + 4 > end {
+        // Before the mask: a size that leads beyond the record must not lead back to the message's start.
+        if next + 4 > end {
             return;
         }
+        let at = next & OFFSET_MASK;
         let key = source.u16(at);
         let size = source.u16(at + 2) as usize;
         let value = (at + 4) & OFFSET_MASK;
@@ -237,7 +244,7 @@ fn https_hints<S: ByteSource + ?Sized, A: Answers>(
                 j += 1;
             }
         }
-        at = source.forget(Slot::Next, value + size) & OFFSET_MASK;
+        next = source.forget(Slot::Next, value + size);
     }
 }
 

@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod command;
 mod demo;
+mod fuzz;
 mod run;
 mod setup;
 mod test;
@@ -41,6 +42,8 @@ enum Command {
     Test(test::Arguments),
     /// Boot other kernels in a virtual machine and run the tests that depend on the kernel there
     VmTest(vm::Arguments),
+    /// Fuzz the parsers, or replay the kept inputs
+    Fuzz(fuzz::Arguments),
     /// Run the micro-benchmarks of the pure half
     Bench(bench::Arguments),
     /// Formatting, lints and the rules of the house
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),
         Command::VmTest(arguments) => vm::main(&arguments),
+        Command::Fuzz(arguments) => fuzz::main(&arguments),
         Command::Bench(arguments) => bench::main(&arguments),
         Command::Check => check::main(),
     };

@@ -1,6 +1,8 @@
 //! The kernel side from userspace: load and attach the programs, tell them what to steer, learn where a steered
 //! connection was going. The only place that knows aya.
 
+#[cfg(test)]
+mod agreement;
 mod bpf;
 mod counters;
 mod events;

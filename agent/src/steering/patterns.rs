@@ -69,7 +69,7 @@ impl KeptBits {
 /// The trie, and what was written to it.
 pub(super) struct Patterns {
     trie: LpmTrie<MapData, [u8; KEY_SIZE], u64>,
-    written: BTreeMap<Vec<u8>, u64>,
+    pub(super) written: BTreeMap<Vec<u8>, u64>,
 }
 
 impl Patterns {
