@@ -91,7 +91,8 @@ impl Address {
 ///
 /// `apps` has bit `index % 64` set for every app of the catalog with a name that resolved to this address: addresses
 /// of content networks are shared, and one bit per app lets a policy edit switch steering with a single word. With
-/// more than 64 apps bits are shared, which steers more than needed; the agent reads the SNI before it decides.
+/// more than 63 apps bits are shared, which steers more than needed; the agent reads the SNI before it decides.
+/// The bit left over is [`IN_DOUBT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Target {
@@ -102,8 +103,11 @@ pub struct Target {
 
 /// Bit of an app in [`Target::apps`] and [`Settings::steer_apps`].
 pub const fn app_bit(index: usize) -> u64 {
-    1 << (index % 64)
+    1 << (index % 63)
 }
+
+/// In [`Target::apps`]: somebody's first words there could not be read in the kernel. No answer explains such an address.
+pub const IN_DOUBT: u64 = 1 << 63;
 
 /// Key of the pattern trie: a prefix of a [`DomainKey`], `bits` long.
 #[derive(Clone, Copy)]
@@ -142,6 +146,9 @@ pub const FLOW_UNEXPLAINED: u16 = 1;
 /// In the socket's record: set from the steered connect() until its SYN. The agent never sees it.
 pub const FLOW_FRESH: u16 = 2;
 
+/// In the record of a watched socket: only the agent's own look explains its address, not an answer.
+pub const FLOW_PEEKED: u16 = 4;
+
 /// A steered connection as the connect hook saw it: where it was going and who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
@@ -172,6 +179,106 @@ impl Flow {
         SocketAddr::new(self.original.to_ip(), self.original_port)
     }
 }
+
+/// What the kernel saw that the agent has to act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Event {
+    /// One of the `EVENT_*` values.
+    pub kind: u32,
+    /// Bytes of `name` in use, the end mark included; 0 without a name.
+    pub name_length: u32,
+    /// Bits of the selected apps that the name belongs to.
+    pub apps: u64,
+    /// Where the connection goes and who made it.
+    pub flow: Flow,
+    /// The socket's own end.
+    pub local: Address,
+    pub local_port: u16,
+    pub _pad: [u16; 3],
+    /// The name reversed, as a key of [`crate::domain`]. What stands behind its length is not part of it.
+    pub name: [u8; KEY_SIZE],
+}
+
+/// A connection that was left alone names a selected app: it is stopped and to be closed.
+pub const EVENT_NAME: u32 = 1;
+/// The first words of a connection that was left alone cannot be read: it is stopped and to be closed.
+pub const EVENT_UNREADABLE: u32 = 2;
+
+impl Event {
+    pub const EMPTY: Self = Self {
+        kind: 0,
+        name_length: 0,
+        apps: 0,
+        flow: Flow {
+            original: Address([0; 4]),
+            original_port: 0,
+            flags: 0,
+            pid: 0,
+            uid: 0,
+            gid: 0,
+            cgroup: 0,
+            socket_cookie: 0,
+            time_ns: 0,
+            comm: [0; 16],
+        },
+        local: Address([0; 4]),
+        local_port: 0,
+        _pad: [0; 3],
+        name: [0; KEY_SIZE],
+    };
+
+    /// The name as it is written, lower case, in `room`; empty without a name.
+    pub fn name<'a>(&self, room: &'a mut [u8; KEY_SIZE]) -> &'a [u8] {
+        let length = (self.name_length as usize).saturating_sub(1).min(KEY_SIZE);
+        for (to, from) in room.iter_mut().zip(self.name[..length].iter().rev()) {
+            *to = *from;
+        }
+        &room[..length]
+    }
+
+    pub fn local(&self) -> SocketAddr {
+        SocketAddr::new(self.local.to_ip(), self.local_port)
+    }
+}
+
+/// Per socket that was left alone: who it belongs to, and how far its first words were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Watched {
+    pub flow: Flow,
+    /// Bits of the selected apps whose name was found.
+    pub apps: u64,
+    /// Sequence number of the first byte.
+    pub first: u32,
+    /// Bytes held.
+    pub held: u16,
+    pub segments: u8,
+    /// One of the `WATCH_*` values.
+    pub state: u8,
+}
+
+/// Nothing was said yet.
+pub const WATCH_SILENT: u8 = 0;
+/// Something was said, but not yet the name.
+pub const WATCH_READING: u8 = 1;
+/// Stopped, and the agent does not know it yet.
+pub const WATCH_STOPPED: u8 = 2;
+/// Stopped, and the agent was told.
+pub const WATCH_TOLD: u8 = 3;
+
+/// Per socket that asked a DNS server: whom and what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Asked {
+    pub servers: [Address; limits::ASKED_SERVERS],
+    /// Place of the next server.
+    pub next: u32,
+    /// Ids of questions at the place of their low bits, [`ASKED_OPEN`] set while no answer came.
+    pub questions: [u32; limits::ASKED_QUESTIONS],
+}
+
+pub const ASKED_OPEN: u32 = 1 << 16;
 
 /// The agent's orders to the kernel, one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -209,12 +316,35 @@ pub const FAIL_OPEN: u32 = 0;
 /// Then connections to selected apps are refused, and only those.
 pub const FAIL_CLOSED: u32 = 1;
 
+/// The agent's sign of life, one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Heartbeat {
+    /// CLOCK_MONOTONIC, the clock of bpf_ktime_get_ns(): it stands still while the machine is suspended, so an agent is
+    /// not taken for dead when it wakes up.
+    pub time_ns: u64,
+    /// The same moment in milliseconds of Unix time, for people.
+    pub unix_ms: u64,
+    pub pid: u32,
+    pub reserved: u32,
+}
+
+/// Mark on a socket of the agent: it connects to an origin.
+pub const OWN_CONNECTION: u32 = 1;
+/// Mark on a socket of the agent: steered connections are accepted on it.
+pub const OWN_LISTENER: u32 = 2;
+
+/// Bytes of an app's id, padded with zeros. The catalog's ids are no longer.
+pub const APP_ID: usize = 64;
+
 /// Only learned addresses of selected apps are steered.
 pub const GUARD_OFF: u32 = 0;
 /// So are addresses that no DNS answer explains.
 pub const GUARD_PEEK: u32 = 1;
 /// Every connection to the ports is steered.
 pub const GUARD_ALL: u32 = 2;
+/// Only learned addresses of selected apps are steered; what is left alone is watched, as with the two before.
+pub const GUARD_SNI: u32 = 3;
 
 /// Gateway: the bits of a packet's mark that are ours. Two of 32, which no program we know of uses in its rules.
 pub const GATEWAY_MARK_MASK: u32 = 0x0060_0000;
@@ -241,13 +371,17 @@ const _: () = {
     assert!(size_of::<PatternKey>() == 4 + KEY_SIZE);
     assert!(size_of::<FlowKey>() == 20);
     assert!(size_of::<Flow>() == 16 + 4 + 12 + 24 + 16);
+    assert!(size_of::<Event>() == 16 + size_of::<Flow>() + 24 + KEY_SIZE);
+    assert!(size_of::<Watched>() == size_of::<Flow>() + 16);
+    assert!(size_of::<Asked>() == 16 * limits::ASKED_SERVERS + 4 + 4 * limits::ASKED_QUESTIONS);
     assert!(size_of::<Settings>() == 8 + 16 + 8 + 16 + 16 + 8 + 8 + 8);
+    assert!(size_of::<Heartbeat>() == 24);
 };
 
 #[cfg(feature = "user")]
 #[allow(unsafe_code, reason = "aya's Pod marker is an unsafe trait")]
 mod pod {
-    use super::{Address, Flow, FlowKey, Settings, Target};
+    use super::{Address, Flow, FlowKey, Heartbeat, Settings, Target};
     // SAFETY: each is repr(C), Copy, of integers only, and without implicit padding (sizes asserted above).
     unsafe impl aya::Pod for Address {}
     // SAFETY: as above.
@@ -258,6 +392,8 @@ mod pod {
     unsafe impl aya::Pod for Flow {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Settings {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Heartbeat {}
 }
 
 #[cfg(test)]
@@ -321,7 +457,8 @@ mod tests {
     #[test]
     fn app_bits_wrap_instead_of_overflowing() {
         assert_eq!(app_bit(0), 1);
-        assert_eq!(app_bit(63), 1 << 63);
-        assert_eq!(app_bit(64), 1);
+        assert_eq!(app_bit(62), 1 << 62);
+        assert_eq!(app_bit(63), 1);
+        assert!((0..200).all(|index| app_bit(index) != IN_DOUBT));
     }
 }

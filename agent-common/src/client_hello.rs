@@ -42,6 +42,7 @@ const EXTENSION_ALPN: u16 = 16;
 const EXTENSION_ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 
 /// Length of the record that starts at `at` when it is a handshake record of TLS 1.x; `None` while cut short.
+#[inline(always)]
 pub fn record_length<S: ByteSource + ?Sized>(source: &S, at: usize) -> Option<Result<usize, NotHello>> {
     let have = source.len().saturating_sub(at);
     if have > 0 && source.byte(at) != HANDSHAKE_RECORD || have > 1 && source.byte(at + 1) != 3 {
@@ -61,6 +62,7 @@ pub fn record_length<S: ByteSource + ?Sized>(source: &S, at: usize) -> Option<Re
 pub struct NotHello;
 
 /// Reads a handshake message (record headers already taken away).
+#[inline(always)]
 pub fn parse<S: ByteSource + ?Sized>(source: &S) -> Outcome {
     let have = source.len();
     if have == 0 {
@@ -87,6 +89,7 @@ pub fn parse<S: ByteSource + ?Sized>(source: &S) -> Outcome {
 }
 
 /// The fixed part, then the extensions; `None` when a length runs over its container.
+#[inline(always)]
 fn walk<S: ByteSource + ?Sized>(source: &S, end: usize) -> Option<Hello> {
     // legacy_version (2), random (32), then session id, cipher suites and compression methods behind their lengths.
     let mut at = HANDSHAKE_HEADER + 2 + 32;
@@ -131,12 +134,14 @@ fn walk<S: ByteSource + ?Sized>(source: &S, end: usize) -> Option<Hello> {
     Some(hello)
 }
 
+#[inline(always)]
 fn fits(at: usize, end: usize) -> Option<usize> {
     (at <= end).then_some(at)
 }
 
 /// The one host_name in a server_name extension. Lists with more or other entries are refused: no client sends them,
 /// and two readers could take different names.
+#[inline(always)]
 fn host_name<S: ByteSource + ?Sized>(source: &S, data: usize, end: usize) -> Option<Span> {
     if data + 5 > end {
         return None;

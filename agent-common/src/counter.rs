@@ -71,6 +71,18 @@ counters! {
     VlanTagged = "vlan-tagged",
     /// Gateway: the kernel did not give the packet to the agent's socket.
     AssignFailed = "assign-failed",
+    /// connect() was left alone; the first words will be looked at.
+    Watched = "watched",
+    /// The first words of a connection that was left alone named a selected app: it was stopped.
+    NetStopped = "net-stopped",
+    /// They could not be read: it was stopped.
+    NetUnreadable = "net-unreadable",
+    /// The ring of events was full; the next attempt of the stopped connection tells the agent.
+    EventLost = "event-lost",
+    /// A question for an HTTPS record of a selected app was refused.
+    HttpsQuestionRefused = "https-question-refused",
+    /// A DNS answer from a server that the socket had not asked, or to a question that it had not.
+    DnsForged = "dns-forged",
 }
 
 /// Size of the counter array.

@@ -3,20 +3,24 @@
 //! All addresses of the answer section count for the question's name, so CNAME chains need no chasing. What cannot be
 //! read ends the walk; addresses found until then stay.
 
-use crate::abi::{Address, PatternKey};
+use crate::abi::Address;
 use crate::byte_source::{ByteSource, Slot};
-use crate::domain::{END, KEY_SIZE, MAX_NAME};
+use crate::domain::{KEY_SIZE, MAX_NAME};
 use crate::limits;
+
+pub use crate::name::NameBuffer;
 
 /// Offset of the question in a message.
 const HEADER: usize = 12;
 const TYPE_A: u16 = 1;
 const TYPE_AAAA: u16 = 28;
+const TYPE_SVCB: u16 = 64;
 const TYPE_HTTPS: u16 = 65;
 const PARAM_IPV4HINT: u16 = 4;
 const PARAM_IPV6HINT: u16 = 6;
-/// Offsets stay below this mask wherever they become an index: the verifier needs to see it.
-const OFFSET_MASK: usize = limits::DNS_MESSAGE - 1;
+/// Offsets stay below this mask wherever they become an index: the verifier needs to see it. Twice the longest message,
+/// so that no step from inside a message (at most 255 octets) leads back to its start.
+const OFFSET_MASK: usize = 2 * limits::DNS_MESSAGE - 1;
 
 /// Why a message was not an answer worth reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,31 +31,6 @@ pub enum Skip {
     Malformed,
     /// The question's name is not of interest.
     NotWanted,
-}
-
-/// Room for one name: as text, and as the reversed key of [`crate::domain`]. Lives in a per-CPU map in the kernel.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct NameBuffer {
-    text: [u8; KEY_SIZE],
-    key: PatternKey,
-}
-
-impl NameBuffer {
-    pub const fn new() -> Self {
-        Self { text: [0; KEY_SIZE], key: PatternKey { bits: 0, bytes: [0; KEY_SIZE] } }
-    }
-
-    /// The name read last, as the pattern trie is asked for it.
-    pub fn key(&self) -> &PatternKey {
-        &self.key
-    }
-}
-
-impl Default for NameBuffer {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 /// What a parse hands out.
@@ -72,6 +51,28 @@ pub fn is_answer(header: &[u8; HEADER]) -> bool {
     response && no_error && one_question && has_records
 }
 
+/// Whether the first twelve bytes are of a question (RFC 1035 section 4.1.1): a query with one entry.
+#[inline(always)]
+pub fn is_question(header: &[u8; HEADER]) -> bool {
+    header[2] & 0xf8 == 0 && header[4] == 0 && header[5] == 1
+}
+
+/// The number by which question and answer find each other.
+#[inline(always)]
+pub fn id(header: &[u8; HEADER]) -> u16 {
+    u16::from_be_bytes([header[0], header[1]])
+}
+
+/// Whether the message asks for service bindings (RFC 9460), which carry QUIC and encrypted-hello hints; its name then
+/// stands in `name`.
+#[inline(always)]
+pub fn asks_for_bindings<S: ByteSource + ?Sized>(source: &S, name: &mut NameBuffer) -> bool {
+    let Some(length) = read_name(source, HEADER, name) else { return false };
+    let at = source.forget(Slot::Position, HEADER + length + 2) & OFFSET_MASK;
+    let kind = source.u16(at);
+    at + 2 <= source.len() && (kind == TYPE_HTTPS || kind == TYPE_SVCB)
+}
+
 /// Reads a whole message.
 #[inline(always)]
 pub fn parse<S: ByteSource + ?Sized, A: Answers>(
@@ -89,6 +90,10 @@ pub fn parse<S: ByteSource + ?Sized, A: Answers>(
         return Err(Skip::NotAnAnswer);
     }
     let length = read_name(source, HEADER, name).ok_or(Skip::Malformed)?;
+    // Behind the end every octet reads as zero, and so like the end of a name.
+    if HEADER + length + 2 > source.len() {
+        return Err(Skip::Malformed);
+    }
     if !answers.question(name) {
         return Err(Skip::NotWanted);
     }
@@ -130,15 +135,7 @@ fn read_name<S: ByteSource + ?Sized>(source: &S, at: usize, name: &mut NameBuffe
     }
     // text[0] is the dot before the first label; text[1..length] is the name.
     let length = length - 1;
-    let mut j = 0;
-    while j < KEY_SIZE - 1 {
-        let octet = name.text[length.wrapping_sub(j) & (KEY_SIZE - 1)];
-        let upper = octet.wrapping_sub(b'A') < 26;
-        name.key.bytes[j] = octet | ((upper as u8) << 5);
-        j += 1;
-    }
-    name.key.bytes[length & (KEY_SIZE - 1)] = END;
-    name.key.bits = (length as u32 + 1) * 8;
+    name.key_of_text(length);
     Some(length)
 }
 
@@ -160,7 +157,7 @@ fn records_from<S: ByteSource + ?Sized, A: Answers>(source: &S, at: usize, count
             break;
         }
         let kind = source.u16(fields);
-        let ttl = source.u32(fields + 4);
+        let ttl = seconds(source.u32(fields + 4));
         let size = source.u16(fields + 8) as usize;
         let data = (fields + 10) & OFFSET_MASK;
         if data + size > length {
@@ -181,6 +178,12 @@ fn records_from<S: ByteSource + ?Sized, A: Answers>(source: &S, at: usize, count
     if https != 0 {
         https_hints(source, https, https_end, https_ttl, answers);
     }
+}
+
+/// A TTL as RFC 2181 section 8 reads it: with the topmost bit set it is zero.
+#[inline(always)]
+fn seconds(ttl: u32) -> u32 {
+    if ttl > i32::MAX as u32 { 0 } else { ttl }
 }
 
 /// Position behind the possibly compressed name at `at`.
@@ -216,13 +219,15 @@ fn https_hints<S: ByteSource + ?Sized, A: Answers>(
 ) {
     // Two octets of priority, then the target name.
     let Some(at) = skip_name(source, data + 2, end, limits::DNS_OWNER_LABELS) else { return };
-    let mut at = source.forget(Slot::Position, at) & OFFSET_MASK;
+    let mut next = source.forget(Slot::Position, at);
     let mut i = 0;
     while i < limits::HTTPS_PARAMS {
         i += 1;
-        if at + 4 > end {
+        // Before the mask: a size that leads beyond the record must not lead back to the message's start.
+        if next + 4 > end {
             return;
         }
+        let at = next & OFFSET_MASK;
         let key = source.u16(at);
         let size = source.u16(at + 2) as usize;
         let value = (at + 4) & OFFSET_MASK;
@@ -239,7 +244,7 @@ fn https_hints<S: ByteSource + ?Sized, A: Answers>(
                 j += 1;
             }
         }
-        at = source.forget(Slot::Next, value + size) & OFFSET_MASK;
+        next = source.forget(Slot::Next, value + size);
     }
 }
 

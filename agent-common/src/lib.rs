@@ -10,4 +10,6 @@ pub mod client_hello;
 pub mod counter;
 pub mod dns;
 pub mod domain;
+pub mod first_words;
 pub mod limits;
+pub mod name;

@@ -23,6 +23,12 @@ pub const STEERED_PORTS: usize = 8;
 pub const TARGETS: u32 = 65_536;
 /// Domain patterns of the catalog in the kernel.
 pub const PATTERNS: u32 = 65_536;
+/// Ids of apps with a bit of their own in the kernel, those of earlier catalogs included. A catalog has at most 4096 apps.
+pub const APPS: u32 = 8192;
+/// Nanoseconds after the agent's last heartbeat at which the kernel takes it for dead. Ten beats may be missed before:
+/// a machine that does not let a thread run for a whole second serves nobody. (With eight busy processes on two cores the
+/// oldest heartbeat was 0.4 s, at nice 10 0.6 s, at nice 19 4 s.)
+pub const HEARTBEAT_LIMIT_NS: u64 = 1_000_000_000;
 /// Steered connections between connect() and accept().
 pub const FLOWS: u32 = 65_536;
 /// Gateway: inside interfaces. Each has two programs and four routing rules.
@@ -35,3 +41,19 @@ pub const QUESTIONS: u32 = 16_384;
 pub const ANSWER_WITHIN_S: u64 = 30;
 /// Gateway: IPv6 extension headers that are followed to the transport header.
 pub const EXTENSION_HEADERS: usize = 6;
+
+/// Bytes of a client's first words that the kernel holds while it reads the name in them. A post-quantum hello with a
+/// session ticket has about 2300.
+pub const NET_BYTES: usize = 4096;
+/// Segments with data in which a client's first words may come.
+pub const NET_SEGMENTS: u8 = 16;
+/// Seconds that an address stays an app's, or in doubt, after the kernel saw its name or could not read one there.
+pub const LEARNED_BY_NET_S: u64 = 3600;
+/// Seconds that an address goes direct after the agent found nobody monitored there, and addresses remembered so.
+pub const PEEKED_S: u64 = 600;
+pub const PEEKED: u32 = 65_536;
+/// Bytes of the ring of events for the agent: about 600 of them.
+pub const EVENT_BYTES: u32 = 1 << 18;
+/// DNS servers of one socket whose answers are believed, the latest ones, and questions of it without an answer yet.
+pub const ASKED_SERVERS: usize = 4;
+pub const ASKED_QUESTIONS: usize = 128;

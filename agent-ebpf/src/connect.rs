@@ -1,8 +1,11 @@
-//! connect() and sendto(): a TCP connection to a steered address goes to the agent's listener, QUIC is refused.
+//! connect() and sendto(): a TCP connection to a steered address goes to the agent's listener, one that is left alone is
+//! watched, QUIC is refused.
 
 use core::ptr::{addr_of, read_volatile};
 
-use agent_common::abi::{Address, FLOW_FRESH, FLOW_UNEXPLAINED, Flow, GUARD_ALL, GUARD_OFF, Settings};
+use agent_common::abi::{
+    Address, FLOW_FRESH, FLOW_PEEKED, FLOW_UNEXPLAINED, Flow, GUARD_OFF, Settings, Watched,
+};
 use agent_common::counter::Counter;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr};
@@ -13,13 +16,13 @@ use aya_ebpf::helpers::{
 };
 use aya_ebpf::programs::SockAddrContext;
 
-use crate::dns::DNS_PORT;
-use crate::maps;
+use crate::interest::{self, Interest};
 use crate::verdict::Reason;
+use crate::{liveness, maps};
 
 const TCP: u32 = 6;
 const UDP: u32 = 17;
-const QUIC_PORT: u16 = 443;
+pub const QUIC_PORT: u16 = 443;
 const SOL_SOCKET: i32 = 1;
 const SO_BINDTODEVICE: i32 = 25;
 /// Bytes of an interface name, and of the empty name that unbinds.
@@ -37,7 +40,6 @@ pub fn connect4(ctx: &SockAddrContext) -> Reason {
     // SAFETY: the context is valid for the whole program; these are plain field loads.
     let (word, port) = unsafe { ((*addr).user_ip4, (*addr).user_port) };
     let to = Destination { address: Address::from_v4_word(word), port: port_of(port) };
-    note_question(ctx, &to);
     match steer(ctx, &to, true) {
         Ok(settings) => {
             // SAFETY: user_ip4 and user_port are writable in this hook.
@@ -55,7 +57,6 @@ pub fn connect4(ctx: &SockAddrContext) -> Reason {
 pub fn connect6(ctx: &SockAddrContext) -> Reason {
     let addr = ctx.sock_addr;
     let to = destination6(addr);
-    note_question(ctx, &to);
     let v4 = to.address.is_v4();
     match steer(ctx, &to, v4) {
         Ok(settings) => {
@@ -93,24 +94,14 @@ pub fn sendmsg6(ctx: &SockAddrContext) -> Reason {
 /// An unconnected datagram: refused when it is QUIC to a steered address.
 #[inline(always)]
 fn sendmsg(ctx: &SockAddrContext, to: &Destination) -> Reason {
-    note_question(ctx, to);
-    match interest(ctx, to) {
-        Ok((settings, interest)) => datagram(settings, to.port, &interest),
+    let Some(settings) = maps::settings() else { return Reason::NotLearned };
+    let interest = interest::of(settings, &to.address);
+    if !interest.is_steered() {
+        return interest.reason();
+    }
+    match is_ours(ctx, settings, to) {
+        Ok(()) => datagram(settings, to.port, interest),
         Err(reason) => reason,
-    }
-}
-
-/// Marks a socket that turns to a DNS server from the agent's own network namespace.
-#[inline(always)]
-fn note_question(ctx: &SockAddrContext, to: &Destination) {
-    // SAFETY: plain field load.
-    if to.port != DNS_PORT || unsafe { (*ctx.sock_addr).protocol } != UDP {
-        return;
-    }
-    let Some(settings) = maps::settings() else { return };
-    // SAFETY: the context is the hook's own.
-    if unsafe { bpf_get_netns_cookie(ctx.as_ptr()) } == settings.network_namespace {
-        maps::note_asked(socket(ctx));
     }
 }
 
@@ -135,42 +126,52 @@ fn port_of(user_port: u32) -> u16 {
     u16::from_be(user_port as u16)
 }
 
-/// Why a destination concerns the agent.
-enum Interest {
-    /// It is an address of a selected app.
-    App,
-    /// Nothing is known about it, or everything is to be looked at.
-    Unexplained,
+/// Decides on a connect() and, when it is to be steered, stores its record in the socket.
+#[inline(always)]
+fn steer(ctx: &SockAddrContext, to: &Destination, v4: bool) -> Result<&'static Settings, Reason> {
+    let Some(settings) = maps::settings() else { return Err(Reason::NotLearned) };
+    let interest = interest::of(settings, &to.address);
+    if !interest.is_steered() && settings.guard == GUARD_OFF {
+        return Err(interest.reason());
+    }
+    is_ours(ctx, settings, to)?;
+    // SAFETY: plain field load.
+    let protocol = unsafe { (*ctx.sock_addr).protocol };
+    if protocol == UDP {
+        return Err(datagram(settings, to.port, interest));
+    }
+    if protocol != TCP {
+        return Err(Reason::LeftAlone(Counter::OtherProtocol));
+    }
+    if !steered_port(settings, to.port) {
+        return Err(match interest {
+            Interest::App => Reason::LeftAlone(Counter::OtherPort),
+            _ => interest.reason(),
+        });
+    }
+    if !interest.is_steered() {
+        return Err(leave_alone(ctx, settings, to, interest.reason()));
+    }
+    if !v4 && settings.listener_port_v6 == 0 {
+        return Err(leave_alone(ctx, settings, to, Reason::LeftAlone(Counter::NoListener)));
+    }
+    liveness::check(ctx, settings, v4, matches!(interest, Interest::App))?;
+    let mut flow = flow_of(ctx, to);
+    if let Interest::Unexplained = interest {
+        flow.flags |= FLOW_UNEXPLAINED;
+        maps::count(Counter::Peeked);
+    }
+    let socket = socket(ctx);
+    if !maps::set_original(socket, &mut flow) {
+        return Err(Reason::Refused(Counter::StoreFailed));
+    }
+    unbind_from_device(ctx, socket);
+    Ok(settings)
 }
 
-/// The settings and why the destination is of interest; else why it is left alone.
+/// Whether connections of this socket to this place are the agent's concern at all; else why not.
 #[inline(always)]
-fn interest(ctx: &SockAddrContext, to: &Destination) -> Result<(&'static Settings, Interest), Reason> {
-    let Some(settings) = maps::settings() else { return Err(Reason::NotLearned) };
-    let known = maps::target(&to.address);
-    if known.is_none() && settings.guard == GUARD_OFF {
-        return Err(Reason::NotLearned);
-    }
-    let mut left_alone = None;
-    let mut interest = Interest::Unexplained;
-    if let Some(target) = known {
-        // SAFETY: no arguments.
-        let fresh = target.expires_ns >= unsafe { bpf_ktime_get_ns() };
-        if target.apps & settings.steer_apps != 0 && fresh {
-            interest = Interest::App;
-        } else if fresh && settings.guard != GUARD_ALL {
-            left_alone = Some(if target.apps == 0 {
-                Reason::NotLearned
-            } else {
-                Reason::LeftAlone(Counter::NotSelected)
-            });
-        } else if !fresh && settings.guard == GUARD_OFF {
-            left_alone = Some(Reason::LeftAlone(Counter::Expired));
-        }
-    }
-    if let Some(reason) = left_alone {
-        return Err(reason);
-    }
+fn is_ours(ctx: &SockAddrContext, settings: &Settings, to: &Destination) -> Result<(), Reason> {
     if !to.address.is_reachable_from_afar() || settings.steer_apps == 0 {
         return Err(Reason::NotLearned);
     }
@@ -182,49 +183,33 @@ fn interest(ctx: &SockAddrContext, to: &Destination) -> Result<(&'static Setting
     if namespace != settings.network_namespace {
         return Err(Reason::LeftAlone(Counter::OtherNetworkNamespace));
     }
-    Ok((settings, interest))
+    Ok(())
 }
 
-/// Decides on a connect() and, when it is to be steered, stores its record in the socket.
+/// What is not steered is watched, where there is a guard: its first words may still name a selected app. Without an
+/// agent nothing is, because nobody would close what is stopped.
 #[inline(always)]
-fn steer(ctx: &SockAddrContext, to: &Destination, v4: bool) -> Result<&'static Settings, Reason> {
-    let (settings, interest) = interest(ctx, to)?;
-    // SAFETY: plain field load.
-    let protocol = unsafe { (*ctx.sock_addr).protocol };
-    if protocol == UDP {
-        return Err(datagram(settings, to.port, &interest));
+fn leave_alone(ctx: &SockAddrContext, settings: &Settings, to: &Destination, why: Reason) -> Reason {
+    if settings.guard == GUARD_OFF || !liveness::beats() {
+        return why;
     }
-    if protocol != TCP {
-        return Err(Reason::LeftAlone(Counter::OtherProtocol));
+    let mut watched = Watched { flow: flow_of(ctx, to), apps: 0, first: 0, held: 0, segments: 0, state: 0 };
+    watched.flow.flags = if interest::is_only_peeked(settings, &to.address) { FLOW_PEEKED } else { 0 };
+    if !maps::watch(socket(ctx), &mut watched) {
+        return Reason::Refused(Counter::StoreFailed);
     }
-    if !steered_port(settings, to.port) {
-        return Err(match interest {
-            Interest::App => Reason::LeftAlone(Counter::OtherPort),
-            Interest::Unexplained => Reason::NotLearned,
-        });
-    }
-    if !v4 && settings.listener_port_v6 == 0 {
-        return Err(Reason::LeftAlone(Counter::NoListener));
-    }
-    let mut flow = flow_of(ctx, to);
-    if let Interest::Unexplained = interest {
-        flow.flags |= FLOW_UNEXPLAINED;
-        maps::count(Counter::Peeked);
-    }
-    let socket = socket(ctx);
-    if !maps::set_original(socket, &mut flow) {
-        return Err(Reason::LeftAlone(Counter::StoreFailed));
-    }
-    unbind_from_device(ctx, socket);
-    Ok(settings)
+    maps::count(Counter::Watched);
+    why
 }
 
 #[inline(always)]
-fn datagram(settings: &Settings, port: u16, interest: &Interest) -> Reason {
+fn datagram(settings: &Settings, port: u16, interest: Interest) -> Reason {
     match interest {
-        Interest::App if port == QUIC_PORT && settings.refuse_quic != 0 => Reason::QuicRefused,
+        Interest::App if port == QUIC_PORT && settings.refuse_quic != 0 => {
+            if liveness::guards_quic(settings) { Reason::QuicRefused } else { Reason::PassedWithoutAgent }
+        }
         Interest::App => Reason::LeftAlone(Counter::OtherPort),
-        Interest::Unexplained => Reason::NotLearned,
+        _ => interest.reason(),
     }
 }
 

@@ -1,14 +1,14 @@
 //! Learns addresses from the DNS answers the host receives, before the client's recv() can see them.
 
-use agent_common::abi::{Address, Target};
+use agent_common::abi::{ASKED_OPEN, Address, Asked, Target};
 use agent_common::counter::Counter;
 use agent_common::dns::{self, Answers, NameBuffer, Skip};
-use agent_common::limits::{LEARNED_GRACE_S, LEARNED_TTL_MAX_S};
+use agent_common::limits::{ASKED_QUESTIONS, ASKED_SERVERS, LEARNED_GRACE_S, LEARNED_TTL_MAX_S};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::SkBuffContext;
 
 use crate::maps;
-use crate::skb::{self, Message};
+use crate::skb::{self, Datagram, Message};
 
 pub const DNS_PORT: u16 = 53;
 pub const NS_PER_S: u64 = 1_000_000_000;
@@ -19,8 +19,12 @@ pub fn ingress(ctx: &SkBuffContext) {
     if datagram.source_port != DNS_PORT || !dns::is_answer(&datagram.head) {
         return;
     }
-    if !skb::is_asked_for(ctx) {
+    let Some(asked) = skb::socket(ctx).and_then(maps::asked) else {
         maps::count(Counter::DnsUnasked);
+        return;
+    };
+    if !answers(asked, &datagram) {
+        maps::count(Counter::DnsForged);
         return;
     }
     maps::count(Counter::DnsAnswer);
@@ -41,6 +45,41 @@ pub fn learn(message: &Message<'_>, name: &mut NameBuffer) {
     if let Err(Skip::Malformed) = dns::parse(message, name, &mut learner) {
         maps::count(Counter::DnsMalformed);
     }
+}
+
+/// Remembers whom a socket asks and the number of the question.
+#[inline(always)]
+pub fn note_question(asked: &mut Asked, datagram: &Datagram) {
+    let to = datagram.destination;
+    let known =
+        asked.servers[0] == to || asked.servers[1] == to || asked.servers[2] == to || asked.servers[3] == to;
+    if !known {
+        let at = asked.next as usize & (ASKED_SERVERS - 1);
+        asked.servers[at] = to;
+        asked.next = at as u32 + 1;
+    }
+    let id = dns::id(&datagram.head);
+    asked.questions[id as usize & (ASKED_QUESTIONS - 1)] = id as u32 | ASKED_OPEN;
+}
+
+/// Whether a datagram is the answer to an open question, which it closes, from a server that was asked.
+#[inline(always)]
+fn answers(asked: &mut Asked, datagram: &Datagram) -> bool {
+    let from = datagram.source;
+    if asked.servers[0] != from
+        && asked.servers[1] != from
+        && asked.servers[2] != from
+        && asked.servers[3] != from
+    {
+        return false;
+    }
+    let id = dns::id(&datagram.head);
+    let question = &mut asked.questions[id as usize & (ASKED_QUESTIONS - 1)];
+    let open = *question == id as u32 | ASKED_OPEN;
+    if open {
+        *question = 0;
+    }
+    open
 }
 
 /// Takes the addresses of one answer, with the apps its name belongs to.

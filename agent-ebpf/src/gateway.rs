@@ -8,8 +8,7 @@
 use core::mem::zeroed;
 
 use agent_common::abi::{
-    Address, FAIL_CLOSED, GATEWAY_MARK_MASK, GATEWAY_MARK_REFUSE, GATEWAY_MARK_STEER, GUARD_ALL, GUARD_OFF,
-    Settings,
+    Address, FAIL_CLOSED, GATEWAY_MARK_MASK, GATEWAY_MARK_REFUSE, GATEWAY_MARK_STEER, Settings,
 };
 use agent_common::counter::Counter;
 use agent_common::limits::GATEWAY_LISTENERS;
@@ -20,11 +19,12 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::generated::{
     bpf_fib_lookup, bpf_sk_assign, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie,
 };
-use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_sk_release};
+use aya_ebpf::helpers::bpf_sk_release;
 use aya_ebpf::programs::TcContext;
 
 use crate::dns::DNS_PORT;
 use crate::gateway_packet::{self as packet, Packet, TCP, UDP};
+use crate::interest::{self, Interest};
 use crate::skb::load_at;
 use crate::verdict::Forwarded;
 use crate::{gateway_dns, maps};
@@ -180,36 +180,14 @@ fn left_alone(flags: u8, counter: Counter) -> Forwarded {
     if flags == SYN { Forwarded::Counted(counter) } else { Forwarded::LeftAlone }
 }
 
-enum Interest {
-    None,
-    NotSelected,
-    Expired,
-    /// It is an address of a selected app.
-    App,
-    /// Nothing is known about it, or everything is to be looked at.
-    Unexplained,
-}
-
+/// As on a host, but nothing is of interest while no app is selected: the agent may be going. Userspace does not order
+/// GUARD_SNI here, there are no sockets to watch.
 #[inline(always)]
 fn interest(settings: &Settings, to: &Address) -> Interest {
     if settings.steer_apps == 0 || !to.is_reachable_from_afar() {
         return Interest::None;
     }
-    let Some(target) = maps::target(to) else {
-        return if settings.guard == GUARD_OFF { Interest::None } else { Interest::Unexplained };
-    };
-    // SAFETY: no arguments.
-    let fresh = target.expires_ns >= unsafe { bpf_ktime_get_ns() };
-    if !fresh {
-        return if settings.guard == GUARD_OFF { Interest::Expired } else { Interest::Unexplained };
-    }
-    if target.apps & settings.steer_apps != 0 {
-        return Interest::App;
-    }
-    if settings.guard == GUARD_ALL {
-        return Interest::Unexplained;
-    }
-    if target.apps == 0 { Interest::None } else { Interest::NotSelected }
+    interest::of(settings, to)
 }
 
 enum Found {

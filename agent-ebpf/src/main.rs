@@ -9,10 +9,14 @@ mod dns;
 mod gateway;
 mod gateway_dns;
 mod gateway_packet;
+mod interest;
+mod liveness;
 mod maps;
+mod net_out;
 mod peer_name;
 mod skb;
 mod sock_ops;
+mod udp_out;
 mod verdict;
 
 use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr, classifier, sock_ops};
@@ -61,6 +65,17 @@ pub fn pc_tcp_connect(ctx: SockOpsContext) -> u32 {
 pub fn pc_dns_in(ctx: SkBuffContext) -> i32 {
     dns::ingress(&ctx);
     verdict::PASS
+}
+
+#[cgroup_skb(egress)]
+pub fn pc_net_out(ctx: SkBuffContext) -> i32 {
+    verdict::of_packet(net_out::egress(&ctx))
+}
+
+// Apart from the one above: together they are too much for the verifier.
+#[cgroup_skb(egress)]
+pub fn pc_udp_out(ctx: SkBuffContext) -> i32 {
+    verdict::of_packet(udp_out::egress(&ctx))
 }
 
 #[classifier]

@@ -1,9 +1,16 @@
-//! Every map, declared once with the reason for its size, and the safe wrappers around their raw helpers.
+//! Every map, declared once with the reason for its size and what happens when it is full, and the safe wrappers around
+//! their raw helpers.
+//!
+//! No full map ever gives a connection a wrong destination: an entry that is missing means that an address is not known
+//! (it is peeked at, or watched), that a connection is dropped by the agent, or that a system call fails.
 
 use core::ffi::c_void;
 use core::ptr::{addr_of, null_mut, read_volatile, write_volatile};
 
-use agent_common::abi::{Address, FLOW_FRESH, Flow, FlowKey, PatternKey, Question, Settings, Target};
+use agent_common::abi::{
+    APP_ID, Address, Asked, Event, FLOW_FRESH, Flow, FlowKey, Heartbeat, PatternKey, Question, Settings, Target,
+    Watched,
+};
 use agent_common::byte_source::Slot;
 use agent_common::counter::{self, Counter};
 use agent_common::dns::NameBuffer;
@@ -14,33 +21,59 @@ use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
 use aya_ebpf::helpers::{bpf_sk_storage_delete, bpf_sk_storage_get};
 use aya_ebpf::macros::{btf_map, map};
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, SockMap};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SockMap};
 
 /// What userspace ordered: one entry.
 #[map]
 static PC_SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
-/// Learned addresses. LRU: a flood of answers pushes out the oldest, which costs a second DNS look-up, not a bypass of
-/// names that are in use.
+/// When the agent was last known to serve: one entry.
+#[map]
+static PC_HEARTBEAT: Array<Heartbeat> = Array::with_max_entries(1, 0);
+/// Which bit stands for which app, by its id. No program reads it: it is here so that the next agent, which takes over the
+/// learned addresses, gives the bits in them the same meaning.
+#[map]
+static PC_APPS: HashMap<[u8; APP_ID], u32> = HashMap::with_max_entries(limits::APPS, BPF_F_NO_PREALLOC);
+/// Learned addresses. LRU: a flood of answers pushes out the oldest. An address that was pushed out is unexplained: it is
+/// peeked at or, where the guard does not peek, its connections are watched.
 #[map]
 static PC_TARGETS: LruHashMap<Address, Target> = LruHashMap::with_max_entries(limits::TARGETS, 0);
+/// Addresses where the agent found nobody monitored, with the bpf_ktime_get_ns() until which that counts. A map of its
+/// own, so that the agent can never overwrite what was learned of an address. LRU: one that is pushed out is peeked at again.
+#[map]
+static PC_PEEKED: LruHashMap<Address, u64> = LruHashMap::with_max_entries(limits::PEEKED, 0);
 /// Patterns of the catalog, reversed; the value is the bit set of the apps the name belongs to.
+/// Full: the agent refuses the catalog and keeps the last one.
 #[map]
 static PC_PATTERNS: LpmTrie<[u8; KEY_SIZE], u64> =
     LpmTrie::with_max_entries(limits::PATTERNS, BPF_F_NO_PREALLOC);
-/// Steered connections that the agent has not accepted yet. LRU: what a client abandons ages out.
+/// Steered connections that the agent has not accepted yet. LRU: what a client abandons ages out. The agent
+/// drops a connection whose record was pushed out.
 #[map]
 static PC_FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(limits::FLOWS, 0);
-/// Per steered socket: where it was going. Freed by the kernel with the socket.
+/// Per steered socket: where it was going. Freed by the kernel with the socket. Where the kernel has no memory for it
+/// (a socket's is limited by net.core.optmem_max, and its owner can use it up), connect() fails.
 #[btf_map]
 static PC_ORIGINAL: SkStorage<Flow> = SkStorage::new();
 /// Set by the agent on its own sockets before they connect. Only a holder of this map's descriptor can set it, so no
 /// mark, user id or cgroup that another process could take on earns the exemption.
 #[btf_map]
 static PC_OWN: SkStorage<u32> = SkStorage::new();
-/// Sockets of the agent's network namespace that sent something to a DNS server. Answers are believed there alone: anyone
-/// can make a namespace of their own and answer themselves in it, from port 53, whatever they like.
+/// Per socket that was left alone on a steered port: how far its first words were read. Removed when they were. Without
+/// memory for it connect() fails, for the reason given above.
 #[btf_map]
-static PC_ASKED: SkStorage<u32> = SkStorage::new();
+static PC_WATCHED: SkStorage<Watched> = SkStorage::new();
+/// Per watched socket that is saying its first words: what it said. In the socket and not per CPU, because a program on
+/// the way out can be interrupted by another one on the same CPU. Without memory for it the connection is stopped.
+#[btf_map]
+static PC_WORDS: SkStorage<FirstWords> = SkStorage::new();
+/// Sockets of the agent's network namespace that asked a DNS server. Answers are believed there alone, from the servers
+/// asked, to open questions: anyone can make a namespace of their own and answer themselves in it, from port 53,
+/// whatever they like. What does not fit is not learned from.
+#[btf_map]
+static PC_ASKED: SkStorage<Asked> = SkStorage::new();
+/// What the agent is to act on. Full: the connection stays stopped, and its next segment tells the agent.
+#[map]
+static PC_EVENTS: RingBuf = RingBuf::with_byte_size(limits::EVENT_BYTES, 0);
 /// Gateway: the agent's transparent listeners, two for each worker thread (IPv4, IPv6). A socket leaves the map when it
 /// closes, so that nothing is steered to an agent that is gone.
 #[map]
@@ -63,9 +96,22 @@ pub type MessageBuffer = [u8; 2 * limits::DNS_MESSAGE];
 static PC_MESSAGE: PerCpuArray<MessageBuffer> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static PC_NAME: PerCpuArray<NameBuffer> = PerCpuArray::with_max_entries(1, 0);
+/// The same for a DNS question on its way out. A question read while another one is being read may be taken for that one:
+/// it is refused or passes by mistake, once. Nothing is learned from it.
+#[map]
+static PC_QUESTION: PerCpuArray<FirstWords> = PerCpuArray::with_max_entries(1, 0);
 /// Where numbers are laundered so that the verifier forgets their history.
 #[map]
 static PC_OPAQUE: PerCpuArray<[u64; Slot::COUNT]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Bytes being read, the name found in them, and where numbers are laundered meanwhile.
+#[repr(C)]
+pub struct FirstWords {
+    pub opaque: [u64; Slot::COUNT],
+    pub name: NameBuffer,
+    pub bytes: MessageBuffer,
+}
+const _: () = assert!(limits::NET_BYTES == limits::DNS_MESSAGE, "one mask serves both");
 
 /// The settings, when steering is enabled.
 #[inline(always)]
@@ -74,6 +120,15 @@ pub fn settings() -> Option<&'static Settings> {
     // SAFETY: userspace rewrites the entry as a whole while programs run; a volatile read keeps this one load.
     let enabled = unsafe { read_volatile(&settings.enabled) };
     (enabled != 0).then_some(settings)
+}
+
+/// Time of the last heartbeat; `None` while there was none.
+#[inline(always)]
+pub fn heartbeat() -> Option<u64> {
+    let heartbeat = PC_HEARTBEAT.get(0)?;
+    // SAFETY: userspace rewrites the entry meanwhile; an aligned word is read at once.
+    let time = unsafe { read_volatile(&heartbeat.time_ns) };
+    (time != 0).then_some(time)
 }
 
 #[inline(always)]
@@ -121,6 +176,13 @@ pub fn note_question(question: &Question, now: u64) {
 pub fn asked_at(question: &Question) -> Option<u64> {
     // SAFETY: the entry may be overwritten meanwhile; one word is read.
     unsafe { PC_QUESTIONS.get(question) }.copied()
+}
+
+/// Until when the agent's look at an address counts.
+#[inline(always)]
+pub fn peeked_until(address: &Address) -> u64 {
+    // SAFETY: the entry may be overwritten meanwhile; it is one word.
+    unsafe { PC_PEEKED.get(address) }.copied().unwrap_or(0)
 }
 
 #[inline(always)]
@@ -216,21 +278,92 @@ pub fn forget_original(socket: *mut bpf_sock) {
 
 #[inline(always)]
 pub fn is_own(socket: *mut bpf_sock) -> bool {
-    !storage::<_, u32>(addr_of!(PC_OWN), socket, null_mut(), 0).is_null()
+    own_mark(socket).is_some()
 }
 
-/// Remembers that a socket asks a DNS server.
+/// The agent's mark on a socket, one of `OWN_*`.
 #[inline(always)]
-pub fn note_asked(socket: *mut bpf_sock) {
-    let mut asked = 1u32;
-    if storage(addr_of!(PC_ASKED), socket, &raw mut asked, BPF_SK_STORAGE_GET_F_CREATE as u64).is_null() {
-        count(Counter::StoreFailed);
+pub fn own_mark(socket: *mut bpf_sock) -> Option<u32> {
+    let found = storage::<_, u32>(addr_of!(PC_OWN), socket, null_mut(), 0);
+    // SAFETY: storage lives as long as its socket, which is locked or referenced during the hook.
+    if found.is_null() { None } else { Some(unsafe { *found }) }
+}
+
+/// Watches a socket from its first words on.
+#[inline(always)]
+pub fn watch(socket: *mut bpf_sock, watched: &mut Watched) -> bool {
+    let created = storage(addr_of!(PC_WATCHED), socket, watched, BPF_SK_STORAGE_GET_F_CREATE as u64);
+    if created.is_null() {
+        return false;
+    }
+    // SAFETY: not null; the entry of an earlier connect() is overwritten.
+    unsafe { *created = *watched };
+    true
+}
+
+#[inline(always)]
+pub fn watched(socket: *mut bpf_sock) -> Option<&'static mut Watched> {
+    let found = storage::<_, Watched>(addr_of!(PC_WATCHED), socket, null_mut(), 0);
+    // SAFETY: storage lives as long as its socket, which is locked while it sends; one at a time reads it.
+    unsafe { found.as_mut() }
+}
+
+/// Room for a watched socket's first words, zeroed when it is new.
+#[inline(always)]
+pub fn first_words(socket: *mut bpf_sock) -> Option<&'static mut FirstWords> {
+    let created =
+        storage::<_, FirstWords>(addr_of!(PC_WORDS), socket, null_mut(), BPF_SK_STORAGE_GET_F_CREATE as u64);
+    // SAFETY: as for `watched`.
+    unsafe { created.as_mut() }
+}
+
+/// From here on the socket costs nothing.
+#[inline(always)]
+pub fn unwatch(socket: *mut bpf_sock) {
+    // SAFETY: the socket comes from the hook's context; deleting what is not there does nothing. No reference into either
+    // storage is used behind this.
+    unsafe {
+        bpf_sk_storage_delete(addr_of!(PC_WORDS) as *mut c_void, socket.cast());
+        bpf_sk_storage_delete(addr_of!(PC_WATCHED) as *mut c_void, socket.cast());
     }
 }
 
+/// Hands an event to the agent; false when the ring is full.
 #[inline(always)]
-pub fn has_asked(socket: *mut bpf_sock) -> bool {
-    !storage::<_, u32>(addr_of!(PC_ASKED), socket, null_mut(), 0).is_null()
+pub fn tell(fill: impl FnOnce(&mut Event)) -> bool {
+    let Some(mut room) = PC_EVENTS.reserve::<Event>(0) else {
+        count(Counter::EventLost);
+        return false;
+    };
+    // SAFETY: the entry is of this size and only integers; `fill` writes every field.
+    fill(unsafe { room.assume_init_mut() });
+    room.submit(0);
+    true
+}
+
+/// Room to read a DNS question that is being sent.
+#[inline(always)]
+pub fn question() -> Option<&'static mut FirstWords> {
+    // SAFETY: a per-CPU value. What two programs that share it by interruption make of each other's bytes is said above.
+    unsafe { PC_QUESTION.get_ptr_mut(0)?.as_mut() }
+}
+
+/// What a socket asked, when it asked a DNS server before.
+#[inline(always)]
+pub fn asked(socket: *mut bpf_sock) -> Option<&'static mut Asked> {
+    let found = storage::<_, Asked>(addr_of!(PC_ASKED), socket, null_mut(), 0);
+    // SAFETY: storage lives as long as its socket. Threads that share it may overwrite each other's notes: a question is
+    // then forgotten, and its answer not learned from.
+    unsafe { found.as_mut() }
+}
+
+/// The same, with an empty entry for a socket that asks for the first time.
+#[inline(always)]
+pub fn asking(socket: *mut bpf_sock) -> Option<&'static mut Asked> {
+    let created =
+        storage::<_, Asked>(addr_of!(PC_ASKED), socket, null_mut(), BPF_SK_STORAGE_GET_F_CREATE as u64);
+    // SAFETY: as above.
+    unsafe { created.as_mut() }
 }
 
 #[inline(always)]

@@ -1,72 +1,244 @@
 //! The only raw packet reads: headers onto the stack, a UDP payload into this CPU's scratch memory.
 
+use agent_common::abi::{Address, Settings};
 use agent_common::byte_source::{ByteSource, Slot};
 use agent_common::limits::DNS_MESSAGE;
-use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::bpf_hdr_start_off::BPF_HDR_START_NET;
-use aya_ebpf::helpers::bpf_skb_load_bytes;
-use aya_ebpf::helpers::generated::bpf_skb_load_bytes_relative;
+use aya_ebpf::bindings::{
+    __sk_buff, BPF_F_CURRENT_NETNS, bpf_sock, bpf_sock_tuple,
+    bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as TupleV4,
+};
+use aya_ebpf::helpers::generated::{bpf_sk_lookup_tcp, bpf_sk_release, bpf_skb_load_bytes_relative};
+use aya_ebpf::helpers::{bpf_sk_fullsock, bpf_skb_load_bytes};
 use aya_ebpf::programs::SkBuffContext;
 
 use crate::maps::{self, MessageBuffer};
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
-const UDP: u8 = 17;
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
 const IPV6_HEADER: u32 = 40;
+const SYN: u8 = 2;
 const UDP_HEADER: usize = 8;
+
+/// The network header of a packet that is no fragment.
+struct Network {
+    source: Address,
+    destination: Address,
+    /// What is in it, and where that begins.
+    protocol: u8,
+    payload: u32,
+}
+
+/// Fragments and IPv6 extension headers are not followed.
+#[inline(always)]
+fn network(skb: *mut __sk_buff) -> Option<Network> {
+    // Written to and returned at one place: LLVM would else read the parts of `None`, which the verifier refuses.
+    let mut found = Network {
+        source: Address::from_words([0; 4]),
+        destination: Address::from_words([0; 4]),
+        protocol: 0,
+        payload: 0,
+    };
+    read_network(skb, &mut found)?;
+    Some(found)
+}
+
+#[inline(always)]
+fn read_network(skb: *mut __sk_buff, found: &mut Network) -> Option<()> {
+    // SAFETY: plain field load.
+    let version = u16::from_be(unsafe { (*skb).protocol } as u16);
+    if version == IPV4 {
+        let mut ip = [0u8; 20];
+        load(skb, 0, &mut ip)?;
+        let fragment = (ip[6] & 0x3f) | ip[7];
+        if fragment != 0 {
+            return None;
+        }
+        found.source = Address::from_v4_word(word(&ip, 12));
+        found.destination = Address::from_v4_word(word(&ip, 16));
+        found.protocol = ip[9];
+        found.payload = (ip[0] & 15) as u32 * 4;
+        return Some(());
+    }
+    if version == IPV6 {
+        let mut ip = [0u8; 40];
+        load(skb, 0, &mut ip)?;
+        found.source = Address::from_words([word(&ip, 8), word(&ip, 12), word(&ip, 16), word(&ip, 20)]);
+        found.destination = Address::from_words([word(&ip, 24), word(&ip, 28), word(&ip, 32), word(&ip, 36)]);
+        found.protocol = ip[6];
+        found.payload = IPV6_HEADER;
+        return Some(());
+    }
+    None
+}
+
+/// Four bytes as they are in memory.
+#[inline(always)]
+fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
+    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
 
 /// A UDP datagram, seen from its network header.
 pub struct Datagram {
     skb: *mut __sk_buff,
     /// Offset of the UDP payload.
     payload: u32,
+    pub source: Address,
+    pub destination: Address,
     pub source_port: u16,
+    pub destination_port: u16,
     /// First twelve bytes of the payload.
     pub head: [u8; 12],
 }
 
-/// A whole UDP datagram with at least twelve bytes of payload; fragments and IPv6 extension headers are not followed.
+/// A whole UDP datagram with at least twelve bytes of payload.
 #[inline(always)]
 pub fn datagram(ctx: &SkBuffContext) -> Option<Datagram> {
     let skb = ctx.skb.skb;
-    // SAFETY: plain field load.
-    let protocol = u16::from_be(unsafe { (*skb).protocol } as u16);
-    let mut ip = [0u8; 20];
-    let udp = if protocol == IPV4 {
-        load(skb, 0, &mut ip)?;
-        let fragment = (ip[6] & 0x3f) | ip[7];
-        if ip[9] != UDP || fragment != 0 {
-            return None;
-        }
-        (ip[0] & 15) as u32 * 4
-    } else if protocol == IPV6 {
-        load(skb, 0, &mut ip)?;
-        if ip[6] != UDP {
-            return None;
-        }
-        IPV6_HEADER
-    } else {
+    let network = network(skb)?;
+    if network.protocol != UDP {
         return None;
-    };
+    }
     let mut bytes = [0u8; UDP_HEADER + 12];
-    load(skb, udp, &mut bytes)?;
+    load(skb, network.payload, &mut bytes)?;
     let mut head = [0u8; 12];
     head.copy_from_slice(&bytes[UDP_HEADER..]);
     Some(Datagram {
         skb,
-        payload: udp + UDP_HEADER as u32,
+        payload: network.payload + UDP_HEADER as u32,
+        source: network.source,
+        destination: network.destination,
         source_port: u16::from_be_bytes([bytes[0], bytes[1]]),
+        destination_port: u16::from_be_bytes([bytes[2], bytes[3]]),
         head,
     })
 }
 
-/// Whether the socket that receives this has asked a DNS server before.
+/// A TCP segment, seen from its network header.
+pub struct Segment {
+    skb: *mut __sk_buff,
+    payload: u32,
+    pub source: Address,
+    pub source_port: u16,
+    pub destination_port: u16,
+    /// Sequence number of its first byte of data.
+    pub sequence: u32,
+    /// Bytes of data. With segmentation offload they are those of all segments.
+    pub length: u32,
+}
+
 #[inline(always)]
-pub fn is_asked_for(ctx: &SkBuffContext) -> bool {
+pub fn segment(ctx: &SkBuffContext) -> Option<Segment> {
+    let skb = ctx.skb.skb;
+    // SAFETY: plain field load.
+    let total = unsafe { (*skb).len };
+    let network = network(skb)?;
+    if network.protocol != TCP {
+        return None;
+    }
+    let mut tcp = [0u8; 20];
+    load(skb, network.payload, &mut tcp)?;
+    let payload = network.payload + (tcp[12] >> 4) as u32 * 4;
+    // A SYN takes one number before the data that it may carry.
+    let syn = (tcp[13] & SYN != 0) as u32;
+    Some(Segment {
+        skb,
+        payload,
+        source: network.source,
+        source_port: u16::from_be_bytes([tcp[0], tcp[1]]),
+        destination_port: u16::from_be_bytes([tcp[2], tcp[3]]),
+        sequence: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]).wrapping_add(syn),
+        length: total.saturating_sub(payload),
+    })
+}
+
+/// Copies what follows the first `skip` bytes of a segment's data behind the `held` bytes of `buffer`, as much as is
+/// read at most, and returns how many are held then.
+#[inline(always)]
+pub fn gather(
+    segment: &Segment,
+    skip: u32,
+    buffer: &mut MessageBuffer,
+    held: usize,
+    opaque: *mut [u64; Slot::COUNT],
+) -> Option<usize> {
+    let held = maps::launder(opaque, Slot::Start, held) & (DNS_MESSAGE - 1);
+    let left = segment.length.checked_sub(skip)? as usize;
+    let room = DNS_MESSAGE - held;
+    let take = if left < room { left } else { room };
+    if take == 0 {
+        return None;
+    }
+    // As in `message`: the bounds must be visible in the number itself.
+    let take = ((maps::launder(opaque, Slot::Code, take) - 1) & (DNS_MESSAGE - 1)) + 1;
+    // SAFETY: both are at most half of the buffer.
+    let failed = unsafe {
+        let to = buffer.as_mut_ptr().add(held);
+        bpf_skb_load_bytes(segment.skb.cast(), segment.payload + skip, to.cast(), take as u32)
+    };
+    (failed == 0).then_some(held + take)
+}
+
+/// The bytes gathered of a socket, as the shared parsers read them.
+#[inline(always)]
+pub fn gathered<'a>(
+    buffer: &'a MessageBuffer,
+    length: usize,
+    opaque: *mut [u64; Slot::COUNT],
+) -> Message<'a> {
+    Message { buffer, length, opaque }
+}
+
+/// The socket a packet belongs to, whole.
+#[inline(always)]
+pub fn socket(ctx: &SkBuffContext) -> Option<*mut bpf_sock> {
     // SAFETY: plain field load; the socket, when there is one, is held during the hook.
     let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
-    !socket.is_null() && maps::has_asked(socket)
+    if socket.is_null() {
+        return None;
+    }
+    // SAFETY: not null.
+    let whole = unsafe { bpf_sk_fullsock(socket) };
+    if whole.is_null() { None } else { Some(whole) }
+}
+
+/// The same, when it speaks this protocol.
+#[inline(always)]
+pub fn socket_of(ctx: &SkBuffContext, protocol: u8) -> Option<*mut bpf_sock> {
+    let socket = socket(ctx)?;
+    // SAFETY: plain field load from a whole socket.
+    if unsafe { (*socket).protocol } != protocol as u32 { None } else { Some(socket) }
+}
+
+/// Whether a packet is sent in the agent's network namespace. There the agent's listener is found, which carries a mark
+/// that nobody else can set; bpf_get_netns_cookie() is for other hooks before Linux 6.15.
+#[inline(always)]
+pub fn is_in_agents_namespace(ctx: &SkBuffContext, settings: &Settings) -> bool {
+    let mut tuple = TupleV4 {
+        saddr: settings.listener_v4,
+        daddr: settings.listener_v4,
+        sport: 0,
+        dport: settings.listener_port_v4.to_be(),
+    };
+    // SAFETY: the tuple of the given size on the stack, the hook's own context.
+    let listener = unsafe {
+        bpf_sk_lookup_tcp(
+            ctx.skb.skb.cast(),
+            (&raw mut tuple).cast::<bpf_sock_tuple>(),
+            size_of::<TupleV4>() as u32,
+            BPF_F_CURRENT_NETNS as i64 as u64,
+            0,
+        )
+    };
+    if listener.is_null() {
+        return false;
+    }
+    let own = maps::is_own(listener);
+    // SAFETY: not null, taken above, released once.
+    unsafe { bpf_sk_release(listener.cast()) };
+    own
 }
 
 #[inline(always)]
@@ -149,8 +321,10 @@ impl ByteSource for Message<'_> {
 
     #[inline(always)]
     fn byte(&self, at: usize) -> u8 {
+        // Out of LLVM's sight: it drops a mask that it can prove redundant, and the verifier of 6.1 cannot follow.
+        let at = core::hint::black_box(at) & (DNS_MESSAGE - 1);
         // SAFETY: the mask keeps the index inside the buffer, and the verifier sees it.
-        unsafe { *self.buffer.as_ptr().add(at & (DNS_MESSAGE - 1)) }
+        unsafe { *self.buffer.as_ptr().add(at) }
     }
 
     #[inline(always)]

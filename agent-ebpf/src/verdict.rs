@@ -22,6 +22,12 @@ pub enum Reason {
     LeftAlone(Counter),
     Steered,
     QuicRefused,
+    /// Nobody serves it, and it goes to a selected app.
+    RefusedWithoutAgent,
+    /// Nobody serves it, and it may go on.
+    PassedWithoutAgent,
+    /// What has to be remembered of the connection cannot be: letting it go would open a way past the agent.
+    Refused(Counter),
 }
 
 #[inline(always)]
@@ -38,6 +44,18 @@ pub fn of_connect(reason: Reason) -> i32 {
         }
         Reason::QuicRefused => {
             maps::count(Counter::QuicRefused);
+            REFUSE
+        }
+        Reason::RefusedWithoutAgent => {
+            maps::count(Counter::RefusedWithoutAgent);
+            REFUSE
+        }
+        Reason::PassedWithoutAgent => {
+            maps::count(Counter::PassedWithoutAgent);
+            PASS
+        }
+        Reason::Refused(counter) => {
+            maps::count(counter);
             REFUSE
         }
     }
@@ -65,4 +83,10 @@ pub fn of_forwarded(found: Forwarded) -> i32 {
             DROP
         }
     }
+}
+
+/// A packet on its way out. The sender of one that is refused gets EPERM, TCP takes it for lost.
+#[inline(always)]
+pub fn of_packet(refused: bool) -> i32 {
+    if refused { REFUSE } else { PASS }
 }

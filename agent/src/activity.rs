@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::classify::{ActivityType, Classification};
-use crate::http::head::{RequestHead, ResponseHead};
+use crate::classify::{ActivityType, Classification, Kind};
+use crate::http::head::{RequestHead, ResponseHead, Version};
 use crate::policy::decision::{Action, Decision};
 use crate::session::{ClientKind, Device, Session};
 
@@ -79,6 +79,9 @@ pub struct ProcessFacts {
     pub exe: Option<Arc<str>>,
     pub name: Option<Arc<str>>,
     pub cgroup: Option<Arc<str>>,
+    /// Absent in records of versions that did not know them.
+    pub unit: Option<Arc<str>>,
+    pub container: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,6 +210,8 @@ impl Activity {
                 exe: session.process.exe.as_ref().map(|s| text::shared(s, MAX_PATH)),
                 name: session.process.name.as_ref().map(|s| text::shared(s, MAX_NAME)),
                 cgroup: session.process.cgroup.as_ref().map(|s| text::shared(s, MAX_PATH)),
+                unit: session.process.unit.as_ref().map(|s| text::shared(s, MAX_PATH)),
+                container: session.process.container.as_ref().map(|s| text::shared(s, MAX_PATH)),
             },
             client: ClientFacts {
                 address: session.location.0.to_canonical(),
@@ -240,6 +245,49 @@ impl Activity {
                 .content
                 .map(|found| ContentFacts { matches: found.iter().take(MAX_LISTED).cloned().collect() }),
         }
+    }
+}
+
+/// What is known of a connection or request that was refused before there was an exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct Refused<'a> {
+    pub session: &'a Session,
+    pub device: &'a Device,
+    pub decision: &'a Decision,
+    /// The request that was refused; `None` where the connection did not get that far.
+    pub request: Option<&'a RequestHead>,
+}
+
+impl Activity {
+    /// The record of a refusal: type `access`, enforced. `id` and `time` as in [`Activity::new`].
+    pub fn refused(id: Uuid, time: Timestamp, refused: &Refused<'_>) -> Self {
+        let Refused { session, device, decision, request } = *refused;
+        let nothing = RequestHead::new("", "", Version::Http11);
+        let classification = Classification {
+            activity: ActivityType::Access,
+            download: false,
+            filename: None,
+            other_filenames: Vec::new(),
+            mime: None,
+            kind: Kind::Error,
+            reason: "refused".into(),
+        };
+        let observed = Observed {
+            session,
+            device,
+            request: request.unwrap_or(&nothing),
+            response: None,
+            classification: &classification,
+            decision,
+            outcome: Outcome { enforced: true, micros: 0, file_size: None, content: None },
+        };
+        let mut activity = Self::new(id, time, &observed);
+        if request.is_none() {
+            // There was none: neither a path nor a version is made up for it.
+            activity.request.path = "".into();
+            activity.request.version = "".into();
+        }
+        activity
     }
 }
 

@@ -6,20 +6,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::unistd::{Group, Uid, User as Account, getgrouplist};
-use tokio::task::spawn_blocking;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::config::Config;
 use crate::session::User;
 
 /// How long an answer of NSS is believed.
 const FRESH: Duration = Duration::from_secs(60);
-/// How long a connection waits for the first answer about its user; then it goes on with the uid alone.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a connection waits for the first answer about its user; then it goes on with the uid alone, and policies for
+/// names and groups do not know it. Long, because that lasts as long as the connection.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Users remembered. Beyond it the cache starts anew: a host has far fewer.
 const REMEMBERED: usize = 65_536;
+/// Look-ups under way, one of a user at most. Beyond it a new user is not waited for.
+const UNDER_WAY: usize = 64;
 
-/// Users by uid, with the time of the answer.
-type Known = HashMap<u32, (Arc<User>, Instant)>;
+/// What is known and what is being asked. Look-ups run on threads of their own: they cannot be cancelled, and nothing
+/// that ends waits for them.
+#[derive(Default)]
+struct Known {
+    /// By uid, with the time of the answer.
+    users: HashMap<u32, (Arc<User>, Instant)>,
+    asked: HashMap<u32, watch::Receiver<Option<Arc<User>>>>,
+}
 
 #[derive(Default)]
 pub struct Identity {
@@ -29,41 +39,91 @@ pub struct Identity {
 impl Identity {
     /// The user behind a uid, from the cache or NSS. Never fails: what is not known is absent.
     pub async fn user(&self, uid: u32) -> Arc<User> {
-        let cached = lock(&self.known).get(&uid).cloned();
+        let cached = lock(&self.known).users.get(&uid).cloned();
         match cached {
             Some((user, at)) if at.elapsed() < FRESH => user,
-            // Stale: use it now, refresh behind. Others that come meanwhile need not ask as well.
+            // Stale: use it now, refresh behind.
             Some((user, _)) => {
-                lock(&self.known).insert(uid, (user.clone(), Instant::now()));
-                drop(self.look_up(uid));
+                self.look_up(uid);
                 user
             }
-            None => match timeout(PATIENCE, self.look_up(uid)).await {
-                Ok(Ok(user)) => user,
-                _ => Arc::new(User { uid: Some(uid), ..User::default() }),
-            },
+            None => {
+                let answer = async {
+                    let mut answer = self.look_up(uid)?;
+                    answer.wait_for(Option::is_some).await.ok()?.clone()
+                };
+                match timeout(PATIENCE, answer).await {
+                    Ok(Some(user)) => user,
+                    _ => {
+                        tracing::warn!(
+                            uid,
+                            "the user database does not answer: the connection goes on without a name"
+                        );
+                        Arc::new(User { uid: Some(uid), ..User::default() })
+                    }
+                }
+            }
         }
     }
 
-    fn look_up(&self, uid: u32) -> tokio::task::JoinHandle<Arc<User>> {
+    /// Asks, unless that is under way already. `None` when too much is.
+    fn look_up(&self, uid: u32) -> Option<watch::Receiver<Option<Arc<User>>>> {
+        let mut known = lock(&self.known);
+        if let Some(asked) = known.asked.get(&uid) {
+            return Some(asked.clone());
+        }
+        if known.asked.len() >= UNDER_WAY {
+            return None;
+        }
+        let (answer, receiver) = watch::channel(None);
+        known.asked.insert(uid, receiver.clone());
+        drop(known);
         let known = self.known.clone();
-        spawn_blocking(move || {
-            let mut user = Arc::new(from_nss(uid));
-            let mut known = lock(&known);
-            // NSS cannot tell "no such user" from a directory that is down. A name once known stays, or policies for
-            // the user's groups would lapse with the directory.
-            if user.name.is_none()
-                && let Some((before, _)) = known.get(&uid)
-            {
-                user = before.clone();
-            }
-            if known.len() >= REMEMBERED {
-                known.clear();
-            }
-            known.insert(uid, (user.clone(), Instant::now()));
-            user
-        })
+        let work = move || {
+            let user = remember(&known, uid, from_nss(uid));
+            let _ = answer.send(Some(user));
+        };
+        if let Err(error) = std::thread::Builder::new().name("identity".into()).spawn(work) {
+            tracing::warn!(uid, "starting a thread for the user database: {error}");
+            lock(&self.known).asked.remove(&uid);
+        }
+        Some(receiver)
     }
+}
+
+fn remember(known: &Mutex<Known>, uid: u32, found: User) -> Arc<User> {
+    let mut known = lock(known);
+    known.asked.remove(&uid);
+    let mut user = Arc::new(found);
+    // NSS cannot tell "no such user" from a directory that is down. A name once known stays, or policies for the user's
+    // groups would lapse with the directory.
+    if user.name.is_none()
+        && let Some((before, _)) = known.users.get(&uid)
+    {
+        user = before.clone();
+    }
+    if known.users.len() >= REMEMBERED {
+        known.users.clear();
+    }
+    known.users.insert(uid, (user.clone(), Instant::now()));
+    user
+}
+
+/// Adds the groups of `[identity] groups` that name the user.
+pub fn with_extra_groups(user: Arc<User>, config: &Config) -> Arc<User> {
+    let Some(name) = user.name.clone() else { return user };
+    let extra = config
+        .identity
+        .groups
+        .iter()
+        .filter(|(group, members)| members.contains(&name) && !user.groups.contains(group));
+    let extra: Vec<Arc<str>> = extra.map(|(group, _)| group.clone()).collect();
+    if extra.is_empty() {
+        return user;
+    }
+    let mut user = User::clone(&user);
+    user.groups.extend(extra);
+    Arc::new(user)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -109,8 +169,37 @@ mod tests {
             groups: vec!["contractors".into()],
         });
         let identity = Identity::default();
-        lock(&identity.known).insert(uid, (contractor.clone(), Instant::now()));
-        assert_eq!(identity.look_up(uid).await.unwrap(), contractor);
+        remember(&identity.known, uid, User::clone(&contractor));
+        let unknown = User { uid: Some(uid), ..User::default() };
+        assert_eq!(remember(&identity.known, uid, unknown), contractor);
         assert_eq!(identity.user(uid).await, contractor);
+    }
+
+    #[tokio::test]
+    async fn a_user_is_asked_for_once_however_many_wait() {
+        let identity = Identity::default();
+        let uid = 3_999_999_997;
+        let (answer, receiver) = watch::channel(None);
+        lock(&identity.known).asked.insert(uid, receiver);
+        let waiting = async { tokio::join!(identity.user(uid), identity.user(uid)) };
+        let answered = async {
+            tokio::task::yield_now().await;
+            assert_eq!(lock(&identity.known).asked.len(), 1);
+            let user = User { uid: Some(uid), name: Some("late".into()), ..User::default() };
+            answer.send(Some(Arc::new(user))).unwrap();
+        };
+        let ((first, second), ()) = tokio::join!(waiting, answered);
+        assert_eq!(first.name.as_deref(), Some("late"));
+        assert!(Arc::ptr_eq(&first, &second));
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_when_too_many_are_asked_for() {
+        let identity = Identity::default();
+        let (_answer, receiver) = watch::channel(None);
+        let under_way = (0..UNDER_WAY as u32).map(|uid| (uid, receiver.clone()));
+        lock(&identity.known).asked.extend(under_way);
+        let uid = 3_999_999_996;
+        assert_eq!(*identity.user(uid).await, User { uid: Some(uid), ..User::default() });
     }
 }

@@ -16,6 +16,7 @@ pub mod http;
 pub mod policy;
 
 pub mod activity;
+pub mod doctor;
 pub mod exchange;
 
 #[cfg(feature = "daemon")]
@@ -27,7 +28,11 @@ pub mod cli;
 #[cfg(feature = "daemon")]
 pub mod identity;
 #[cfg(feature = "daemon")]
+pub mod inherited;
+#[cfg(feature = "daemon")]
 pub mod listener;
+#[cfg(feature = "daemon")]
+pub mod lock;
 #[cfg(feature = "daemon")]
 pub mod owner;
 #[cfg(feature = "daemon")]
@@ -38,6 +43,8 @@ pub mod proxy;
 pub mod record;
 #[cfg(feature = "daemon")]
 pub mod reload;
+#[cfg(feature = "daemon")]
+pub mod resolver;
 #[cfg(feature = "daemon")]
 pub mod steering;
 #[cfg(feature = "daemon")]

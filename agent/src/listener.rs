@@ -46,6 +46,53 @@ pub struct Sockets {
 }
 
 impl Listeners {
+    /// The sockets of an earlier run, when they are what would be bound; else new ones. `Ok((_, false))` says that the
+    /// earlier ones did not fit, if there were any.
+    pub fn take_over(
+        earlier: Vec<std::net::TcpListener>,
+        listen: SocketAddr,
+        workers: usize,
+    ) -> io::Result<(Self, bool)> {
+        match Self::fitting(earlier, listen, workers)? {
+            Some(listeners) => Ok((listeners, true)),
+            None => Ok((Self::bind(listen, workers)?, false)),
+        }
+    }
+
+    fn fitting(
+        earlier: Vec<std::net::TcpListener>,
+        listen: SocketAddr,
+        workers: usize,
+    ) -> io::Result<Option<Self>> {
+        let (mut fours, mut sixes) = (Vec::new(), Vec::new());
+        for socket in earlier {
+            socket.set_nonblocking(true)?;
+            let list = if socket.local_addr()?.is_ipv4() { &mut fours } else { &mut sixes };
+            list.push(socket);
+        }
+        let Some(v4) = fours.first().map(std::net::TcpListener::local_addr).transpose()? else {
+            return Ok(None);
+        };
+        let wanted_v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), v4.port());
+        let asked = (listen.is_ipv6() || listen.ip() == v4.ip()) && [0, v4.port()].contains(&listen.port());
+        let same = |sockets: &[std::net::TcpListener], address| {
+            sockets.iter().all(|socket| socket.local_addr().is_ok_and(|own| own == address))
+        };
+        let whole = fours.len() == workers && [0, workers].contains(&sixes.len());
+        if !asked || !whole || !same(&fours, v4) || !same(&sixes, wanted_v6) {
+            return Ok(None);
+        }
+        let v6 = (!sixes.is_empty()).then_some(wanted_v6);
+        let mut sixes = sixes.into_iter();
+        let per_worker = fours.into_iter().map(|v4| Sockets { v4, v6: sixes.next() }).collect();
+        Ok(Some(Self { v4, v6, per_worker }))
+    }
+
+    /// Every socket of every worker.
+    pub fn sockets(&self) -> impl Iterator<Item = &std::net::TcpListener> {
+        self.per_worker.iter().flat_map(|sockets| std::iter::once(&sockets.v4).chain(&sockets.v6))
+    }
+
     /// Binds `workers` sockets to each loopback address. Port 0 takes a free one, the same for all workers.
     pub fn bind(listen: SocketAddr, workers: usize) -> io::Result<Self> {
         let host = if listen.is_ipv4() { listen.ip() } else { IpAddr::V4(Ipv4Addr::LOCALHOST) };
@@ -88,6 +135,21 @@ impl Listeners {
     /// Each worker's sockets.
     pub fn pairs(&self) -> impl Iterator<Item = (&std::net::TcpListener, Option<&std::net::TcpListener>)> {
         self.per_worker.iter().map(|sockets| (&sockets.v4, sockets.v6.as_ref()))
+    }
+
+    /// Binds `workers` sockets to `listen` as it is, and where that is 127.0.0.1, to ::1 as well: the proxy of explicit
+    /// mode. `v4` is then its address, of whatever family.
+    pub fn bind_proxy(listen: SocketAddr, workers: usize) -> io::Result<Self> {
+        if listen.ip() == Ipv4Addr::LOCALHOST {
+            return Self::bind(listen, workers);
+        }
+        let first = bind(listen)?;
+        let address = first.local_addr()?;
+        let mut per_worker = vec![Sockets { v4: first, v6: None }];
+        for _ in 1..workers {
+            per_worker.push(Sockets { v4: bind(address)?, v6: None });
+        }
+        Ok(Self { v4: address, v6: None, per_worker })
     }
 
     pub fn into_sockets(self) -> Vec<Sockets> {
@@ -185,6 +247,33 @@ mod tests {
         {
             assert_eq!(connections_each(descriptors, workers), expected, "{descriptors} / {workers}");
         }
+    }
+
+    #[test]
+    fn sockets_of_an_earlier_run_are_taken_over_when_they_fit() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let earlier = |workers| -> (SocketAddr, Vec<std::net::TcpListener>) {
+            let listeners = Listeners::bind(any, workers).unwrap();
+            let sockets = listeners.sockets().map(|socket| socket.try_clone().unwrap()).collect();
+            (listeners.v4, sockets)
+        };
+        let (address, mut sockets) = earlier(2);
+        sockets.reverse();
+        let (listeners, taken) = Listeners::take_over(sockets, any, 2).unwrap();
+        assert!(taken && listeners.v4 == address && listeners.sockets().count() >= 2);
+
+        // Another number of workers, another port asked for, a socket missing, none at all.
+        let (_, sockets) = earlier(2);
+        assert!(!Listeners::take_over(sockets, any, 3).unwrap().1);
+        let (address, sockets) = earlier(1);
+        let other = Listeners::bind(any, 1).unwrap().v4;
+        assert_ne!(address, other);
+        assert!(!Listeners::take_over(sockets, other, 1).unwrap().1);
+        let (_, mut sockets) = earlier(2);
+        sockets.pop();
+        sockets.remove(0);
+        assert!(!Listeners::take_over(sockets, any, 2).unwrap().1);
+        assert!(!Listeners::take_over(Vec::new(), any, 1).unwrap().1);
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub struct Process {
     pub name: Option<Arc<str>>,
     /// Path of the cgroup below the cgroup root, for example `/system.slice/cron.service`.
     pub cgroup: Option<Arc<str>>,
+    /// The systemd unit it runs in, and the container (`runtime://id`), as the cgroup's path names them.
+    pub unit: Option<Arc<str>>,
+    pub container: Option<Arc<str>>,
 }
 
 impl Process {

@@ -69,8 +69,16 @@ pub struct Settings {
     /// File name in policies.d and its text.
     pub policies: Vec<(String, String)>,
     pub compliant: bool,
-    /// Lines of `[steering]`; host mode on the lab's cgroup when left out.
+    /// `[steering] guard`.
+    pub guard: &'static str,
+    /// `[steering] fail`.
+    pub fail: &'static str,
+    /// Further lines of `[steering]` on the lab's cgroup.
+    pub further: String,
+    /// All lines of `[steering]`; host mode on the lab's cgroup when left out.
     pub steering: Option<String>,
+    /// The agent runs as this user, and owns its directory; as root when left out.
+    pub uid: Option<u32>,
     /// The agent's binary; when left out [`BINARY_VARIABLE`] names it, else the newest build is taken.
     pub binary: Option<PathBuf>,
 }
@@ -85,7 +93,11 @@ impl Default for Settings {
                 ("20-memo.toml".to_owned(), MONITOR_MEMO.to_owned()),
             ],
             compliant: false,
+            guard: "peek",
+            fail: "closed",
+            further: String::new(),
             steering: None,
+            uid: None,
             binary: None,
         }
     }
@@ -96,6 +108,7 @@ pub struct Agent<'lab> {
     lab: &'lab Lab,
     binary: PathBuf,
     directory: PathBuf,
+    uid: Option<u32>,
     daemon: Daemon,
 }
 
@@ -105,8 +118,11 @@ impl<'lab> Agent<'lab> {
         let directory = lab.directory().join("agent");
         let binary = settings.binary.clone().map_or_else(binary, Ok)?;
         configure(lab, &directory, settings)?;
-        let daemon = spawn(lab, &binary, &directory)?;
-        let mut agent = Self { lab, binary, directory, daemon };
+        if let Some(uid) = settings.uid {
+            std::os::unix::fs::chown(&directory, Some(uid), Some(uid))?;
+        }
+        let daemon = spawn(lab, &binary, &directory, settings.uid)?;
+        let mut agent = Self { lab, binary, directory, uid: settings.uid, daemon };
         agent.wait_ready()?;
         Ok(agent)
     }
@@ -114,7 +130,7 @@ impl<'lab> Agent<'lab> {
     /// Starts it again, with what it has on disk, after it ended or was killed.
     pub fn start_again(&mut self) -> Result<()> {
         ensure!(self.daemon.ended().is_some(), "the agent is still running");
-        self.daemon = spawn(self.lab, &self.binary, &self.directory)?;
+        self.daemon = spawn(self.lab, &self.binary, &self.directory, self.uid)?;
         self.wait_ready()
     }
 
@@ -199,6 +215,53 @@ impl<'lab> Agent<'lab> {
         })
     }
 
+    /// Runs a second agent with this one's configuration, changed by `edit`, until it ends.
+    pub fn rival(&self, edit: impl Fn(&str) -> String) -> Result<Finished> {
+        let config = self.directory.join("rival.toml");
+        fs::write(&config, edit(&fs::read_to_string(self.config())?))?;
+        let mut command = self.lab.agent().command(&self.binary, None)?;
+        command.arg("run").arg("--config").arg(&config);
+        run(command, wait::PATIENCE)
+    }
+
+    /// Changes the settings file; what takes a restart waits for one.
+    pub fn edit_config(&self, edit: impl Fn(&str) -> String) -> Result<()> {
+        replace(&self.config(), &edit(&fs::read_to_string(self.config())?))
+    }
+
+    /// Runs `portcullis cleanup` of this configuration, as a service manager does that saw the service end so.
+    pub fn clean_up(&self, service_result: Option<&str>, arguments: &[&str]) -> Result<Finished> {
+        let mut command = self.lab.agent().command(&self.binary, None)?;
+        command.arg("cleanup").args(arguments).arg("--config").arg(self.config());
+        if let Some(result) = service_result {
+            command.env("SERVICE_RESULT", result);
+        }
+        run(command, wait::PATIENCE)
+    }
+
+    /// Ends it, and has a service manager that stores descriptors start it, kill it, connect to `host` for `path` while no
+    /// agent is there, start it again and stop it. Returns what that saw.
+    pub fn under_service_manager(&mut self, host: &str, path: &str) -> Result<Value> {
+        self.stop()?;
+        let mut command = self.lab.agent().command("/usr/bin/python3", None)?;
+        command.args(["-I", "-c", include_str!("service_manager.py")]);
+        command.arg(&self.binary).arg(self.config()).args([host, path]).arg(&self.directory);
+        let finished = run(command, wait::PATIENCE * 3)?.succeeded()?;
+        let text = finished.text();
+        let last = text.lines().last().with_context(|| format!("nothing was said: {}", finished.stderr))?;
+        serde_json::from_str(last).with_context(|| format!("no JSON: {text}"))
+    }
+
+    /// SIGSTOP.
+    pub fn pause(&self) {
+        self.daemon.signal(libc::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.daemon.signal(libc::SIGCONT);
+    }
+
     /// The kernel objects it holds.
     pub fn kernel_objects(&self) -> Objects {
         Objects::held_by(self.pid())
@@ -215,8 +278,8 @@ impl<'lab> Agent<'lab> {
     }
 }
 
-fn spawn(lab: &Lab, binary: &Path, directory: &Path) -> Result<Daemon> {
-    let mut command = lab.agent().command(binary, None)?;
+fn spawn(lab: &Lab, binary: &Path, directory: &Path, uid: Option<u32>) -> Result<Daemon> {
+    let mut command = lab.agent().command(binary, uid)?;
     command.arg("run").arg("--config").arg(directory.join("portcullis.toml")).env("RUST_BACKTRACE", "1");
     if let Some(filter) = std::env::var_os("RUST_LOG") {
         command.env("RUST_LOG", filter);
@@ -236,9 +299,12 @@ fn configure(lab: &Lab, directory: &Path, settings: &Settings) -> Result<()> {
     let shown = directory.display();
     let steering = settings.steering.clone().unwrap_or_else(|| {
         format!(
-            "mode = \"host\"\nguard = \"peek\"\nports = [443, 80]\nquic = \"refuse\"\nfail = \"closed\"\n\
-             cgroup = \"{}\"\nlisten = \"127.0.0.1:0\"\n",
-            lab.cgroup().display()
+            "mode = \"host\"\nguard = \"{}\"\nports = [443, 80]\nquic = \"refuse\"\nfail = \"{}\"\n\
+             cgroup = \"{}\"\nlisten = \"127.0.0.1:0\"\n{}\n",
+            settings.guard,
+            settings.fail,
+            lab.cgroup().display(),
+            settings.further,
         )
     });
     fs::write(
@@ -271,7 +337,8 @@ fn replace(path: &Path, text: &str) -> Result<()> {
     fs::rename(&draft, path).with_context(|| format!("cannot replace {}", path.display()))
 }
 
-fn binary() -> Result<PathBuf> {
+/// The agent that the tests are about.
+pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(BINARY_VARIABLE) {
         return Ok(PathBuf::from(path));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use crate::process::{Finished, Place, run};
+use crate::process::{Daemon, Finished, Place, run};
 use crate::{Lab, wait};
 
 /// Longest that a client may take, a download of the largest file on a busy machine included.
@@ -194,6 +194,19 @@ pub fn python(lab: &Lab, program: &str, arguments: &[&str], uid: Option<u32>) ->
     let mut command = lab.client().command(PYTHON, uid)?;
     command.args(["-I", "-c", program]).args(arguments);
     run(command, DEADLINE)
+}
+
+/// The same, running until it ends by itself or is dropped; `name` tells its log from others.
+pub fn python_daemon(
+    lab: &Lab,
+    name: &str,
+    program: &str,
+    arguments: &[&str],
+    uid: Option<u32>,
+) -> Result<Daemon> {
+    let mut command = lab.client().command(PYTHON, uid)?;
+    command.args(["-I", "-u", "-c", program]).args(arguments);
+    Daemon::spawn(name, command, lab.directory().join(format!("{name}.log")))
 }
 
 /// SHA-256 in hex, by coreutils.

@@ -117,6 +117,11 @@ impl Lab {
         self.pins.path().join("portcullis")
     }
 
+    /// The cgroup of its agent; its clients are in another.
+    pub fn agent_cgroup(&self) -> &Path {
+        &self.agents
+    }
+
     /// Where clients run.
     pub fn client(&self) -> Place {
         self.place(self.host.path(), self.clients.clone())
@@ -162,13 +167,21 @@ impl Lab {
     }
 
     fn place(&self, netns: PathBuf, cgroup: PathBuf) -> Place {
-        let mut files = vec![(self.files.path.join("resolv.conf"), resolved(Path::new("/etc/resolv.conf")))];
+        let mut files = vec![
+            (self.files.path.join("resolv.conf"), resolved(Path::new("/etc/resolv.conf"))),
+            (self.hosts(), resolved(Path::new("/etc/hosts"))),
+        ];
         // Names come from the lab's resolver alone, whatever this machine asks first (systemd-resolved, mDNS).
         let switch = Path::new("/etc/nsswitch.conf");
         if switch.exists() {
             files.push((self.files.path.join("nsswitch.conf"), resolved(switch)));
         }
         Place { netns, cgroup, files, home: self.files.path.clone() }
+    }
+
+    /// The hosts file that agent and clients see; only `localhost` is in it.
+    pub fn hosts(&self) -> PathBuf {
+        self.files.path.join("hosts")
     }
 
     /// PEM bundle that the clients trust: the origin's CA, and the agent's once an agent has started.
@@ -201,6 +214,7 @@ impl Lab {
             self.files.path.join("resolv.conf"),
             format!("nameserver {resolver}\noptions timeout:2 attempts:2\n"),
         )?;
+        fs::write(self.hosts(), "127.0.0.1 localhost\n::1 localhost\n")?;
         fs::write(
             self.files.path.join("nsswitch.conf"),
             "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n",

@@ -45,6 +45,10 @@ pub(crate) const SITES: [Site; 7] = [
 const ALIASES: [(&str, &str); 2] =
     [("docs.corp.test", "docs.edge.test"), ("docs.edge.test", "node7.cdn.test")];
 
+/// A site whose HTTPS record (RFC 9460) promises HTTP/3: priority 1, the name itself, `alpn` with `h3` beside the default.
+const HTTP3_SITE: &str = "files.corp.test";
+const HTTP3_RECORD: &str = "00010000010003026833";
+
 pub(crate) struct Origin {
     // Fields drop in this order: servers end before the files they read go.
     nginx: Daemon,
@@ -94,6 +98,26 @@ pub(crate) fn port_open(netns: &Path, address: &str, port: u16) -> bool {
         .unwrap_or(false)
 }
 
+/// An HTTPS record (RFC 9460) with an ECH configuration (RFC 9849 section 4) in hex, as providers publish it: whoever
+/// believes it hides the site's name behind the provider's.
+fn ech_record() -> String {
+    let sized = |content: &[u8]| {
+        let length = u16::try_from(content.len()).unwrap_or_default();
+        [&length.to_be_bytes()[..], content].concat()
+    };
+    let public_name = b"cloudflare-ech.com";
+    // A key that nobody has the other half of: any 32 octets are an X25519 public key.
+    let (config_id, kem, suites) = ([7], [0x00, 0x20], sized(&[0, 1, 0, 1]));
+    let mut contents = [&config_id[..], &kem, &sized(&[9; 32]), &suites, &[0]].concat();
+    contents.push(18);
+    contents.extend_from_slice(public_name);
+    contents.extend([0, 0]);
+    let list = sized(&[&[0xfe, 0x0d][..], &sized(&contents)].concat());
+    // Priority 1, this name itself, then the parameters alpn (1) and ech (5).
+    let record = [&[0, 1, 0][..], &[0, 1], &sized(b"\x08http/1.1"), &[0, 5], &sized(&list)].concat();
+    record.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
 fn dnsmasq(place: &Place, directory: &Path) -> Result<Daemon> {
     let mut text = String::from(
         "no-resolv\nno-hosts\nno-poll\nbind-interfaces\nport=53\nuser=root\ngroup=root\nlocal=/test/\nlocal-ttl=30\n",
@@ -107,9 +131,11 @@ fn dnsmasq(place: &Place, directory: &Path) -> Result<Daemon> {
             .fold(site.name, |name, (alias, target)| if name == *alias { target } else { name });
         writeln!(text, "host-record={name},{},{}", site.v4, site.v6)?;
     }
+    writeln!(text, "dns-rr={HTTP3_SITE},65,{HTTP3_RECORD}")?;
     for (alias, target) in ALIASES {
         writeln!(text, "cname={alias},{target}")?;
     }
+    writeln!(text, "dns-rr=api.corp.test,65,{}", ech_record())?;
     let configuration = directory.join("dnsmasq.conf");
     fs::write(&configuration, text)?;
     let mut command = place.command("dnsmasq", None)?;
@@ -140,6 +166,8 @@ fn nginx(place: &Place, directory: &Path, pki: &Pki) -> Result<Daemon> {
             writeln!(text, "listen {address}:443 ssl; listen {address}:80;")?;
         }
         writeln!(text, "ssl_certificate {}; ssl_certificate_key {};", chain.display(), key.display())?;
+        // In answers that add no field of their own.
+        writeln!(text, "add_header Alt-Svc 'h3=\":443\"; ma=60, h2=\":443\"';")?;
         writeln!(text, "root {}; index index.html;", documents.join(site.name).display())?;
         for resource in attachment::all() {
             text += &attachment::location(&resource, &documents, site.name);

@@ -57,6 +57,20 @@ fn remove(path: &Path) {
     }
 }
 
+/// Overwrites the first entry of a pinned array.
+pub fn overwrite(map: &Path, value: &[u8]) -> Result<()> {
+    let value: Vec<String> = value.iter().map(u8::to_string).collect();
+    must(
+        tool("bpftool")
+            .args(["map", "update", "pinned"])
+            .arg(map)
+            .args("key 0 0 0 0 value".split(' '))
+            .args(value),
+    )
+    .context("package bpftool")?;
+    Ok(())
+}
+
 /// Every pinned object below a directory.
 pub fn pinned(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

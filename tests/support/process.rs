@@ -266,7 +266,7 @@ impl Daemon {
         if self.ended().is_none() {
             signal_group(self.pid(), libc::SIGTERM);
         }
-        let end = Instant::now() + deadline;
+        let end = Instant::now() + wait::scaled(deadline);
         while self.ended().is_none() {
             if Instant::now() > end {
                 self.kill()?;
@@ -280,6 +280,11 @@ impl Daemon {
             std::thread::sleep(Duration::from_millis(5));
         }
         self.ended().with_context(|| format!("{} has no exit status", self.name))
+    }
+
+    /// Sends a signal to its process group.
+    pub(crate) fn signal(&self, signal: libc::c_int) {
+        signal_group(self.child.id(), signal);
     }
 
     /// SIGKILL, and waits for the end.

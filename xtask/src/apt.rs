@@ -37,7 +37,8 @@ fn installed(package: &str) -> bool {
         .is_ok_and(|output| output.stdout == b"installed")
 }
 
-fn refresh_lists() -> Result<()> {
+/// Once in the life of this process.
+pub(crate) fn refresh_lists() -> Result<()> {
     static ONCE: Once = Once::new();
     let mut result = Ok(());
     ONCE.call_once(|| {

@@ -7,11 +7,13 @@ mod build;
 mod check;
 mod command;
 mod demo;
+mod fuzz;
 mod run;
 mod setup;
 mod test;
 mod tidy;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -38,6 +40,10 @@ enum Command {
     Run(run::Arguments),
     /// Run the tests: unit, netns, or both
     Test(test::Arguments),
+    /// Boot other kernels in a virtual machine and run the tests that depend on the kernel there
+    VmTest(vm::Arguments),
+    /// Fuzz the parsers, or replay the kept inputs
+    Fuzz(fuzz::Arguments),
     /// Run the micro-benchmarks of the pure half
     Bench(bench::Arguments),
     /// Formatting, lints and the rules of the house
@@ -51,6 +57,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),
+        Command::VmTest(arguments) => vm::main(&arguments),
+        Command::Fuzz(arguments) => fuzz::main(&arguments),
         Command::Bench(arguments) => bench::main(&arguments),
         Command::Check => check::main(),
     };

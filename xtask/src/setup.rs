@@ -15,6 +15,9 @@ pub(crate) struct Arguments {
     /// Also Chromium, for the demo's browser lines
     #[arg(long)]
     browser: bool,
+    /// Also qemu and what makes an initramfs, for vm-test
+    #[arg(long)]
+    vm: bool,
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
@@ -25,6 +28,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     }
     if arguments.browser {
         browser()?;
+    }
+    if arguments.vm {
+        crate::vm::setup()?;
     }
     say("setup is complete");
     Ok(())
@@ -70,21 +76,24 @@ fn install_linker() -> Result<()> {
         .env("LLVM_SYS_221_PREFIX", LLVM_PREFIX))
 }
 
+/// The packages that the lab is made of; vm-test takes them along.
+pub(crate) const LAB: [&str; 10] = [
+    "bpftool",
+    "curl",
+    "dnsmasq-base",
+    "iproute2",
+    "nginx-light",
+    "openssl",
+    "procps",
+    "python3-minimal",
+    "python3",
+    "util-linux",
+];
+
 /// The programs that the lab is made of.
 pub(crate) fn lab() -> Result<()> {
     apt::ensure(
-        &[
-            "bpftool",
-            "curl",
-            "dnsmasq-base",
-            "iproute2",
-            "nginx-light",
-            "openssl",
-            "procps",
-            "python3-minimal",
-            "python3",
-            "util-linux",
-        ],
+        &LAB,
         "run real servers and clients",
         "Remedy: install nginx, dnsmasq, iproute2, curl, python3, openssl, procps and bpftool by hand.",
     )

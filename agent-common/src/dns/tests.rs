@@ -152,3 +152,40 @@ fn flipping_any_byte_never_panics() {
         }
     }
 }
+
+/// RFC 2181 section 8.
+#[test]
+fn a_ttl_with_the_topmost_bit_is_zero() {
+    for (ttl, believed) in [(0, 0), (60, 60), (i32::MAX as u32, i32::MAX as u32), (1 << 31, 0), (u32::MAX, 0)]
+    {
+        let message = answer("a.test", &[record(&wire("a.test"), TYPE_A, ttl, &[192, 0, 2, 7])]);
+        assert_eq!(check(&message).addresses, [("192.0.2.7".parse().unwrap(), believed)], "{ttl}");
+    }
+}
+
+#[test]
+fn questions_for_service_bindings_are_told_from_others() {
+    let question = |kind: u16| {
+        let mut out = std::vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        out.extend(wire("Files.corp.test"));
+        out.extend(kind.to_be_bytes());
+        out.extend([0, 1]);
+        out
+    };
+    for (kind, expected) in [(1, false), (28, false), (64, true), (65, true)] {
+        let mut name = NameBuffer::new();
+        assert_eq!(asks_for_bindings(&question(kind)[..], &mut name), expected, "{kind}");
+        let key = name.key();
+        assert_eq!(
+            key.bytes[..key.bits as usize / 8],
+            *DomainKey::name(b"files.corp.test").unwrap().as_bytes()
+        );
+    }
+    let whole = question(65);
+    for cut in 0..whole.len() - 2 {
+        assert!(!asks_for_bindings(&whole[..cut], &mut NameBuffer::new()), "{cut}");
+    }
+    let head = |bytes: &[u8]| <[u8; 12]>::try_from(&bytes[..12]).unwrap();
+    assert!(is_question(&head(&whole)) && id(&head(&whole)) == 0x1234);
+    assert!(!is_question(&head(&answer("a.test", &[]))));
+}

@@ -64,7 +64,9 @@ impl Facts {
                     pid: Some(4711),
                     exe: Some("/usr/bin/curl".into()),
                     name: Some("curl".into()),
-                    cgroup: Some("/user.slice".into()),
+                    cgroup: Some("/system.slice/job.service".into()),
+                    unit: Some("job.service".into()),
+                    container: None,
                 }),
                 kind: ClientKind::Native,
                 client: ClientAddr("127.0.0.1:40000".parse().unwrap()),
@@ -120,7 +122,10 @@ fn the_json_has_the_shape_of_the_interface_contract() {
         "app": {"id": "corp-files", "name": "Corp Files", "suite": "corp", "category": "file-hosting"},
         "user": {"name": "ada", "uid": 1000, "groups": ["staff", "hr"]},
         "device": {"id": "d-1", "compliant": false, "tags": ["kiosk"], "os": "Debian 12"},
-        "process": {"pid": 4711, "exe": "/usr/bin/curl", "name": "curl", "cgroup": "/user.slice"},
+        "process": {
+            "pid": 4711, "exe": "/usr/bin/curl", "name": "curl", "cgroup": "/system.slice/job.service",
+            "unit": "job.service", "container": null
+        },
         "client": {"address": "10.1.2.3", "port": 40000, "kind": "native", "user_agent": "Mozilla/5.0 (X11)"},
         "server": {"address": "203.0.113.9", "port": 443, "name": "files.corp.test"},
         "request": {
@@ -143,6 +148,15 @@ fn the_json_has_the_shape_of_the_interface_contract() {
 }
 
 #[test]
+fn records_of_earlier_versions_are_read() {
+    let mut json = serde_json::to_value(sample()).unwrap();
+    let process = json["process"].as_object_mut().unwrap();
+    assert!(process.remove("unit").is_some() && process.remove("container").is_some());
+    let read: Activity = serde_json::from_value(json).unwrap();
+    assert_eq!((read.process.unit, read.process.container), (None, None));
+}
+
+#[test]
 fn what_is_unknown_is_null_and_never_guessed() {
     let mut facts = Facts::new();
     facts.session.user = Arc::new(User::default());
@@ -161,6 +175,8 @@ fn what_is_unknown_is_null_and_never_guessed() {
         "/process/exe",
         "/process/name",
         "/process/cgroup",
+        "/process/unit",
+        "/process/container",
         "/client/user_agent",
         "/request/host",
         "/response",

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
     Steering,
+    /// Whether the kernel takes the agent for alive.
+    Heartbeat,
     Listener,
     Policies,
     CertificateAuthority,
@@ -17,8 +19,9 @@ pub enum Part {
 }
 
 impl Part {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Steering,
+        Self::Heartbeat,
         Self::Listener,
         Self::Policies,
         Self::CertificateAuthority,
@@ -29,6 +32,7 @@ impl Part {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Steering => "steering",
+            Self::Heartbeat => "heartbeat",
             Self::Listener => "listener",
             Self::Policies => "policies",
             Self::CertificateAuthority => "certificate-authority",

@@ -32,6 +32,22 @@ pub struct SteeringStatus {
     pub hooks: Vec<String>,
     /// Kernel counters by name.
     pub counters: BTreeMap<String, u64>,
+    /// What becomes of connections to selected apps while the agent is down: `closed` or `open`.
+    pub fail: String,
+    /// Where programs and maps are kept for the next agent.
+    pub pins: Option<PathBuf>,
+    /// Whether an earlier agent's programs and maps were taken over.
+    pub adopted: bool,
+    /// When no agent lived between the last one and this one.
+    pub gap: Option<GapStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapStatus {
+    /// The earlier agent's last heartbeat.
+    pub from: Timestamp,
+    /// This agent's first.
+    pub to: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,30 +1,36 @@
 //! The running agent as its admin side sees it: reload, look after the parts, answer the control socket.
 
 use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::Timestamp;
 
+use super::ahead::Ahead;
+use super::gap::Gap;
+use super::heartbeat::Heartbeat;
 use super::{orders, origin_connector, workers::Pool};
 use crate::admin::control::{Answer, Command};
 use crate::admin::health::{Condition, Health, Part};
 use crate::admin::status::{
-    AuthorityStatus, Constraints, DeviceStatus, PolicyStatus, ReloadStatus, Status, SteeringStatus,
+    AuthorityStatus, Constraints, DeviceStatus, GapStatus, PolicyStatus, ReloadStatus, Status, SteeringStatus,
 };
 use crate::catalog::HostPattern;
-use crate::config::Mode;
+use crate::config::{Fail, Mode};
 use crate::diagnostic::Style;
 use crate::proxy::worker::Shared;
 use crate::record::metrics::Metrics;
 use crate::reload::{self, Fingerprint, Snapshot, Sources, Watch};
-use crate::steering::{KernelCounters, Steering};
+use crate::steering::{self, KernelCounters, Steering};
 
 pub(super) struct Live<'p> {
     shared: Arc<Shared>,
     steering: RefCell<Option<Steering>>,
     mode: Mode,
-    counters: Arc<KernelCounters>,
+    /// Only in host mode.
+    ahead: Option<Ahead>,
+    counters: Option<Arc<KernelCounters>>,
     health: Arc<Health>,
     sources: Sources,
     watch: RefCell<Watch>,
@@ -32,22 +38,49 @@ pub(super) struct Live<'p> {
     minted: Cell<u64>,
     since: Timestamp,
     pool: &'p Pool,
+    /// Only in host mode.
+    heartbeat: Option<Heartbeat>,
+    kernel: Kernel,
+}
+
+/// What does not change about the kernel side while the agent runs.
+struct Kernel {
+    fail: &'static str,
+    pins: Option<PathBuf>,
+    adopted: bool,
+    gap: Option<Gap>,
 }
 
 impl<'p> Live<'p> {
     pub(super) fn new(
         shared: Arc<Shared>,
-        (steering, mode): (Steering, Mode),
+        (steering, mode): (Option<Steering>, Mode),
         health: Arc<Health>,
         sources: Sources,
         seen: Fingerprint,
+        gap: Option<Gap>,
         pool: &'p Pool,
     ) -> Result<Self> {
-        let counters = Arc::new(steering.counters()?);
+        let counters = steering.as_ref().map(Steering::counters).transpose()?.map(Arc::new);
+        let heart = steering.as_ref().map(Steering::heart).transpose()?.flatten();
+        let heartbeat = heart.map(|heart| Heartbeat::start(heart, pool.ticks())).transpose()?;
+        let kernel = Kernel {
+            fail: match shared.snapshot.load().config.steering.fail {
+                Fail::Closed => "closed",
+                Fail::Open => "open",
+            },
+            pins: steering.as_ref().and_then(Steering::pin_directory).map(PathBuf::from),
+            adopted: steering.as_ref().is_some_and(Steering::adopted),
+            gap,
+        };
         Ok(Self {
+            ahead: match &steering {
+                Some(steering) if mode == Mode::Host => Some(Ahead::new(shared.clone(), steering.learned()?)),
+                _ => None,
+            },
             shared,
             mode,
-            steering: RefCell::new(Some(steering)),
+            steering: RefCell::new(steering),
             counters,
             health,
             sources,
@@ -56,19 +89,28 @@ impl<'p> Live<'p> {
             minted: Cell::new(0),
             since: Timestamp::now(),
             pool,
+            heartbeat,
+            kernel,
         })
     }
 
-    /// The attached programs and where they are.
-    pub(super) fn hooks(&self) -> Vec<String> {
-        self.steering.borrow().as_ref().map(Steering::hooks).unwrap_or_default()
+    /// How connections come here, in words.
+    pub(super) fn how(&self) -> String {
+        match &*self.steering.borrow() {
+            Some(steering) => format!("programs on {}", steering.place()),
+            None => "none: clients are told to use the proxy".to_owned(),
+        }
+    }
+
+    pub(super) fn ahead(&self) -> Option<&Ahead> {
+        self.ahead.as_ref()
     }
 
     /// Takes over the kernel's counters before a scrape.
     pub(super) fn before_scrape(&self) -> Arc<dyn Fn(&Metrics) + Send + Sync> {
         let counters = self.counters.clone();
         Arc::new(move |metrics| {
-            for (event, total) in counters.read() {
+            for (event, total) in counters.iter().flat_map(|counters| counters.read()) {
                 metrics.set_kernel_event(event, total);
             }
         })
@@ -145,7 +187,15 @@ impl<'p> Live<'p> {
         load_metrics(&self.shared);
         self.check_authority();
         let applied = match &mut *self.steering.borrow_mut() {
-            Some(steering) => steering.apply(&orders).map_err(|error| format!("{error:#}")),
+            Some(steering) => steering
+                .apply(&orders)
+                .and_then(|()| steering.learned())
+                .map(|learned| {
+                    if let Some(ahead) = &self.ahead {
+                        ahead.orders_changed(learned);
+                    }
+                })
+                .map_err(|error| format!("{error:#}")),
             None => Ok(()),
         };
         if applied.is_err() {
@@ -172,6 +222,7 @@ impl<'p> Live<'p> {
         }
         let device = self.shared.device.load();
         metrics.set_device_compliant(device.compliant);
+        self.health.set(Part::Heartbeat, self.heartbeat_condition());
         self.health.set(Part::DevicePosture, Condition::Ok);
         let log = self.shared.recorder.log.state();
         self.health.set(
@@ -189,6 +240,14 @@ impl<'p> Live<'p> {
         }
     }
 
+    fn heartbeat_condition(&self) -> Condition {
+        if self.heartbeat.as_ref().is_none_or(|heartbeat| steering::is_fresh(heartbeat.last())) {
+            return Condition::Ok;
+        }
+        let what = if self.kernel.fail == "closed" { "refused" } else { "let pass" };
+        Condition::Failed(format!("a worker is stuck: new connections to monitored apps are {what}"))
+    }
+
     pub(super) fn answer(&self, command: &Command) -> Answer {
         match command {
             Command::Status => match serde_json::to_value(self.status()) {
@@ -202,20 +261,35 @@ impl<'p> Live<'p> {
         }
     }
 
-    /// New connections go direct from here on; running ones keep what they need.
-    pub(super) fn wind_down(&self) {
-        let steering = self.steering.borrow_mut().take();
-        *self.steering.borrow_mut() = steering.and_then(Steering::wind_down);
+    /// What is pinned outlives this process from here on, unless it is detached.
+    pub(super) fn settle(&self) {
+        if let Some(steering) = &mut *self.steering.borrow_mut() {
+            steering.settle();
+        }
     }
 
-    /// Takes away what is left.
+    /// New connections go direct from here on; running ones keep what they need.
+    pub(super) fn wind_down(&self) {
+        let Some(steering) = self.steering.borrow_mut().take() else { return };
+        match steering.wind_down() {
+            Ok(rest) => *self.steering.borrow_mut() = rest,
+            Err(error) => tracing::error!("not everything was detached: {error:#}"),
+        }
+    }
+
+    /// Takes away what is left: nothing stays in the kernel.
     pub(super) fn detach(&self) {
-        drop(self.steering.borrow_mut().take());
+        if let Some(steering) = self.steering.borrow_mut().take()
+            && let Err(error) = steering.detach()
+        {
+            tracing::error!("not everything was detached: {error:#}");
+        }
     }
 
     pub(super) fn status(&self) -> Status {
         let snapshot = self.shared.snapshot.load();
         let device = self.shared.device.load();
+        let counters = self.counters.iter().flat_map(|counters| counters.read());
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -223,8 +297,12 @@ impl<'p> Live<'p> {
             mode: self.mode.name().into(),
             listener: self.pool.listening().into(),
             steering: SteeringStatus {
-                hooks: self.hooks(),
-                counters: self.counters.read().into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
+                hooks: self.steering.borrow().as_ref().map(Steering::hooks).unwrap_or_default(),
+                counters: counters.map(|(name, n)| (name.to_owned(), n)).collect(),
+                fail: self.kernel.fail.into(),
+                pins: self.kernel.pins.clone(),
+                adopted: self.kernel.adopted,
+                gap: self.kernel.gap.map(|gap| GapStatus { from: gap.from, to: gap.to }),
             },
             policies: PolicyStatus {
                 revision: snapshot.revision,
@@ -286,9 +364,10 @@ pub(super) fn authority_condition(expires_soon: bool, outgrown: &[String]) -> Co
 fn warn_of_restart(before: &Snapshot, after: &Snapshot) {
     let (old, new) = (&before.config, &after.config);
     let changed = [
-        ("[steering] mode, guard, quic, cgroup, interfaces, dial or listen", {
+        ("[steering] mode, guard, quic, fail, cgroup, interfaces, dial or listen", {
             let (a, b) = (&old.steering, &new.steering);
-            (a.mode, a.guard, a.quic, &a.cgroup, a.listen) != (b.mode, b.guard, b.quic, &b.cgroup, b.listen)
+            (a.mode, a.guard, a.quic, a.fail, &a.cgroup, a.listen)
+                != (b.mode, b.guard, b.quic, b.fail, &b.cgroup, b.listen)
                 || (&a.interfaces, a.dial) != (&b.interfaces, b.dial)
         }),
         ("[metrics] listen", old.metrics != new.metrics),

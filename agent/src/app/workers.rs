@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::watch;
 
+use super::heartbeat::Ticks;
 use crate::listener::{self, Listeners};
 use crate::proxy::dial::Dialer;
 use crate::proxy::share::Shares;
@@ -24,12 +25,13 @@ pub(super) struct Pool {
     stop: watch::Sender<bool>,
     threads: RefCell<Vec<JoinHandle<()>>>,
     listening: String,
+    ticks: Ticks,
 }
 
 /// Starts one worker for each set of sockets.
 pub(super) fn start(
     shared: &Arc<Shared>,
-    steering: &Steering,
+    steering: Option<&Steering>,
     listeners: Listeners,
     drain: Duration,
 ) -> Result<Pool> {
@@ -41,22 +43,28 @@ pub(super) fn start(
     let mut threads = Vec::new();
     let sockets = listeners.into_sockets();
     let most = listener::connections_each(descriptors()?, sockets.len());
+    let ticks = Ticks::new(sockets.len());
     tracing::info!(most, "connections that each worker serves at a time");
     for (index, sockets) in sockets.into_iter().enumerate() {
-        let arrivals = steering.arrivals()?;
-        let own = steering.own_sockets()?;
+        let arrivals = steering.map(Steering::arrivals).transpose()?;
+        let own = steering.map(Steering::own_sockets).transpose()?;
+        let targets = steering.map(Steering::targets).transpose()?;
+        let peeked = steering.map(Steering::peeked).transpose()?;
         let shared = shared.clone();
         let mut stopped = stopped.clone();
+        let tick = ticks.clone().tick(index);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let dialer = Dialer::new(own, shared.deadlines.connect);
             let shares = Shares::new(most.div_ceil(SHARE));
-            let worker = Rc::new(Worker { shared, arrivals: RefCell::new(arrivals), dialer, shares });
+            let (arrivals, peeked) = (arrivals.map(RefCell::new), peeked.map(RefCell::new));
+            let worker = Rc::new(Worker { shared, arrivals, targets, peeked, dialer, shares });
             let stop = async move {
                 // A sender that is gone is a stop, too.
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
             let local = tokio::task::LocalSet::new();
+            local.spawn_local(tick);
             let served = runtime.block_on(local.run_until(listener::run(worker, sockets, most, stop, drain)));
             if let Err(error) = served {
                 tracing::error!("worker {index}: {error}");
@@ -64,7 +72,7 @@ pub(super) fn start(
         });
         threads.push(thread.context("starting a worker thread")?);
     }
-    Ok(Pool { stop, threads: RefCell::new(threads), listening })
+    Ok(Pool { stop, threads: RefCell::new(threads), listening, ticks })
 }
 
 /// Descriptors this process may have, after taking as many as it is allowed: the usual soft limit of 1024 is for
@@ -81,6 +89,11 @@ impl Pool {
     /// The listener's addresses, for people.
     pub(super) fn listening(&self) -> &str {
         &self.listening
+    }
+
+    /// When each worker last had its turn.
+    pub(super) fn ticks(&self) -> Ticks {
+        self.ticks.clone()
     }
 
     /// Whether every worker still runs.

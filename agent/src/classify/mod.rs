@@ -29,12 +29,14 @@ pub enum ActivityType {
     Share,
     Print,
     View,
+    /// A connection or request as such, where it was refused before it could be anything else.
+    Access,
     /// An exchange that is no activity of its own: API calls, sub-resources, redirects.
     None,
 }
 
 impl ActivityType {
-    pub const ALL: [ActivityType; 9] = [
+    pub const ALL: [ActivityType; 10] = [
         ActivityType::Download,
         ActivityType::Upload,
         ActivityType::SignIn,
@@ -43,6 +45,7 @@ impl ActivityType {
         ActivityType::Share,
         ActivityType::Print,
         ActivityType::View,
+        ActivityType::Access,
         ActivityType::None,
     ];
 
@@ -56,6 +59,7 @@ impl ActivityType {
             ActivityType::Share => "share",
             ActivityType::Print => "print",
             ActivityType::View => "view",
+            ActivityType::Access => "access",
             ActivityType::None => "none",
         }
     }

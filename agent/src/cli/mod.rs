@@ -4,6 +4,8 @@ pub mod activity;
 pub mod ca;
 mod check;
 pub mod classify;
+mod cleanup;
+pub mod doctor;
 mod reload;
 mod run;
 pub mod status;
@@ -43,6 +45,8 @@ enum Command {
     Check,
     /// Whether it runs, how it steers, what it has loaded, the health of each part
     Status(status::StatusArgs),
+    /// Whether kernel and host have what it needs, with a remedy for what is missing
+    Doctor(doctor::DoctorArgs),
     /// The activity log
     Activity(Box<activity::ActivityArgs>),
     /// Read the configuration again, as a changed file or SIGHUP does
@@ -51,6 +55,8 @@ enum Command {
     Classify(classify::ClassifyArgs),
     /// The host's own certificate authority
     Ca(ca::Ca),
+    /// Remove what an agent that did not stop in order left in the kernel
+    Cleanup(cleanup::CleanupArgs),
 }
 
 /// Runs the program.
@@ -74,6 +80,10 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Some(settings) => status::run(&status, &settings.paths.run.join(CONTROL_SOCKET)),
             None => ExitCode::from(USAGE),
         }),
+        Command::Doctor(doctor) => Ok(match settings(config) {
+            Some(settings) => doctor::run(&doctor, &settings),
+            None => ExitCode::from(USAGE),
+        }),
         Command::Activity(activity) => Ok(match settings(config) {
             Some(settings) => activity::run(&activity, &settings.paths.state.join(ACTIVITY_LOG)),
             None => ExitCode::from(USAGE),
@@ -83,9 +93,14 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             None => ExitCode::from(USAGE),
         }),
         Command::Classify(classify) => classify::run(&classify),
+        Command::Cleanup(cleanup) => match settings(config) {
+            Some(settings) => cleanup::run(&cleanup, &settings),
+            None => Ok(ExitCode::from(USAGE)),
+        },
         Command::Ca(command) => {
             let Some(snapshot) = load(config) else { return Ok(ExitCode::from(USAGE)) };
-            let patterns: Vec<_> = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
+            let catalog = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone());
+            let patterns: Vec<_> = catalog.chain(snapshot.config.tls.ech_patterns()).collect();
             ca::run(&command, &snapshot.config.paths.state.join("ca"), &patterns).context("ca")?;
             Ok(ExitCode::SUCCESS)
         }

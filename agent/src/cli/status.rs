@@ -93,12 +93,30 @@ fn screenful(status: &Status, screen: Screen, now: Timestamp) -> String {
     let hooks = &status.steering.hooks;
     line(
         "Steering",
-        &if hooks.is_empty() { "no hooks".to_owned() } else { clean(&hooks.join(", ")).into_owned() },
+        &if status.mode == "explicit" {
+            "none: clients are told to use this proxy".to_owned()
+        } else if hooks.is_empty() {
+            "no hooks".to_owned()
+        } else {
+            clean(&hooks.join(", ")).into_owned()
+        },
     );
     let counters = status.steering.counters.iter().filter(|(_, count)| **count > 0);
     let counters: Vec<String> = counters.map(|(name, count)| format!("{} {count}", clean(name))).collect();
     if !counters.is_empty() {
         line("", &counters.join(", "));
+    }
+
+    let steering = &status.steering;
+    let kept = match &steering.pins {
+        Some(path) => format!("state kept in {}", path.display()),
+        None => "state goes with the process".to_owned(),
+    };
+    line("Without agent", &clean(&format!("fail {}, {kept}", steering.fail)));
+    if let Some(gap) = &steering.gap {
+        let seconds = gap.to.duration_since(gap.from).as_secs_f64();
+        let when = format!("none for {seconds:.1} s until {}, then its state was taken over", local(gap.to));
+        line("", &screen.paint(Colour::Yellow, &when));
     }
 
     let policies = &status.policies;

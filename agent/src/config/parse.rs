@@ -8,8 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Config, Device, Dial, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS, Mode, Posture, Quic, Steering,
-    Tls, UpstreamRoots,
+    Config, Device, Dial, Existing, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS, Mode, Posture, Quic,
+    Steering, Tls, UpstreamRoots,
 };
 use crate::catalog::HostPattern;
 use crate::diagnostic::SourceFile;
@@ -18,9 +18,21 @@ use crate::policy::Networks;
 
 const FILE_KEYS: &[&str] =
     &["steering", "tls", "device", "identity", "networks", "activity", "metrics", "console", "paths"];
-const STEERING_KEYS: &[&str] =
-    &["mode", "guard", "ports", "quic", "fail", "cgroup", "interfaces", "dial", "listen"];
-const TLS_KEYS: &[&str] = &["upstream_roots", "bypass"];
+const STEERING_KEYS: &[&str] = &[
+    "mode",
+    "guard",
+    "ports",
+    "quic",
+    "fail",
+    "cgroup",
+    "interfaces",
+    "dial",
+    "listen",
+    "existing",
+    "resolve",
+    "clients",
+];
+const TLS_KEYS: &[&str] = &["upstream_roots", "bypass", "ech_public_names"];
 const DEVICE_KEYS: &[&str] = &["posture", "file", "command", "every", "deadline", "tags"];
 const IDENTITY_KEYS: &[&str] = &["groups"];
 const ACTIVITY_KEYS: &[&str] = &["retention"];
@@ -34,6 +46,8 @@ const GUARDS: [(&str, Guard); 4] =
 const QUICS: [(&str, Quic); 2] = [("refuse", Quic::Refuse), ("pass", Quic::Pass)];
 const FAILS: [(&str, Fail); 2] = [("closed", Fail::Closed), ("open", Fail::Open)];
 const DIALS: [(&str, Dial); 2] = [("gateway", Dial::Gateway), ("client", Dial::Client)];
+const EXISTING: [(&str, Existing); 3] =
+    [("close", Existing::Close), ("report", Existing::Report), ("leave", Existing::Leave)];
 const POSTURES: [(&str, Posture); 3] =
     [("checks", Posture::Checks), ("file", Posture::File), ("command", Posture::Command)];
 
@@ -77,6 +91,9 @@ fn steering(table: &Table<'_>, steering: &mut Steering) {
     table.set("interfaces", &mut steering.interfaces, interfaces);
     table.set("dial", &mut steering.dial, |v| v.choice(&DIALS));
     table.set("listen", &mut steering.listen, listen);
+    table.set("existing", &mut steering.existing, |v| v.choice(&EXISTING));
+    table.set("resolve", &mut steering.resolve, Value::boolean);
+    table.set("clients", &mut steering.clients, |v| Some(distinct(v, network)));
     if let (Some(missing), Some(mode)) = (steering.missing_for(steering.mode), table.get("mode")) {
         // A list with a bad name in it has been complained about.
         if table.get("interfaces").is_none_or(|list| list.is_empty_list()) {
@@ -98,6 +115,7 @@ fn tls(table: &Table<'_>, tls: &mut Tls) {
         }
     });
     table.set("bypass", &mut tls.bypass, |v| Some(distinct(v, host_pattern)));
+    table.set("ech_public_names", &mut tls.ech_public_names, |v| Some(distinct(v, host_name)));
 }
 
 fn device(table: &Table<'_>, device: &mut Device) {
@@ -199,6 +217,16 @@ fn interface(value: &Value<'_>) -> Option<Arc<str>> {
 
 fn host_pattern(value: &Value<'_>) -> Option<HostPattern> {
     value.parse(|text| HostPattern::parse(text).map_err(|error| Fault::new(error.to_string())))
+}
+
+fn host_name(value: &Value<'_>) -> Option<String> {
+    match host_pattern(value)? {
+        HostPattern::Exact(name) => Some(name.to_string()),
+        HostPattern::Below(_) => {
+            value.complain(Fault::new("a public name is one name, without `*`"));
+            None
+        }
+    }
 }
 
 fn command(value: &Value<'_>) -> Option<Vec<Arc<str>>> {

@@ -1,10 +1,12 @@
 //! The settings of portcullis.toml as types that cannot be wrong, with their defaults.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::catalog::HostPattern;
 use crate::policy::Networks;
@@ -44,6 +46,11 @@ pub struct Steering {
     pub dial: Dial,
     /// The agent's listener; in explicit mode the proxy's address.
     pub listen: SocketAddr,
+    pub existing: Existing,
+    /// Whether exact host names of selected apps are looked up ahead of any client.
+    pub resolve: bool,
+    /// Who may use the proxy of explicit mode, by address.
+    pub clients: Vec<IpNet>,
 }
 
 impl Default for Steering {
@@ -58,6 +65,12 @@ impl Default for Steering {
             interfaces: Vec::new(),
             dial: Dial::Gateway,
             listen: local(0),
+            existing: Existing::Close,
+            resolve: true,
+            clients: vec![
+                IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+                IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+            ],
         }
     }
 }
@@ -129,12 +142,44 @@ pub enum Fail {
     Open,
 }
 
+/// Connections to monitored apps from before they could be steered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Existing {
+    Close,
+    /// Recorded, and left to go on.
+    Report,
+    Leave,
+}
+
 /// `[tls]`
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     pub upstream_roots: UpstreamRoots,
     /// Never decrypted. [`HostMap`](crate::catalog::HostMap) collects them for look-ups.
     pub bypass: Vec<HostPattern>,
+    /// Names that stand outside an encrypted ClientHello and say only who the provider is: lower case, without
+    /// duplicates.
+    pub ech_public_names: Vec<String>,
+}
+
+/// The public names of providers that are known to publish ECH configurations.
+const ECH_PUBLIC_NAMES: [&str; 1] = ["cloudflare-ech.com"];
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            upstream_roots: UpstreamRoots::default(),
+            bypass: Vec::new(),
+            ech_public_names: ECH_PUBLIC_NAMES.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+impl Tls {
+    /// The public names as patterns: an authority has to vouch for them too.
+    pub fn ech_patterns(&self) -> impl Iterator<Item = HostPattern> {
+        self.ech_public_names.iter().map(|name| HostPattern::Exact(name.as_str().into()))
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -38,7 +38,15 @@ fn an_empty_file_is_the_defaults_of_the_contract() {
     );
     assert_eq!((&steering.ports[..], steering.cgroup.as_ref()), (&[443, 80][..], None));
     assert_eq!(steering.listen.to_string(), "127.0.0.1:0");
-    assert_eq!(config.tls, Tls { upstream_roots: UpstreamRoots::System, bypass: vec![] });
+    assert_eq!((steering.existing, steering.resolve), (Existing::Close, true));
+    assert_eq!(
+        config.tls,
+        Tls {
+            upstream_roots: UpstreamRoots::System,
+            bypass: vec![],
+            ech_public_names: vec!["cloudflare-ech.com".into()],
+        }
+    );
     assert_eq!((config.device.posture, config.device.every), (Posture::Checks, Duration::from_secs(60)));
     assert_eq!(config.activity.retention, Duration::from_secs(90 * 24 * 3600));
     assert_eq!(config.metrics.listen.to_string(), "127.0.0.1:9464");
@@ -63,9 +71,12 @@ cgroup = "/sys/fs/cgroup/unified"
 interfaces = ["lan0", "lan1"]
 dial = "client"
 listen = "[::1]:3128"
+existing = "report"
+resolve = false
 [tls]
 upstream_roots = "/etc/roots.pem"
 bypass = ["pinned.test", "*.Bank.test"]
+ech_public_names = ["Edge.Provider.test"]
 [device]
 posture = "command"
 file = "/run/x.json"
@@ -98,7 +109,9 @@ run = "/tmp/r"
     assert_eq!(steering.interfaces, ["lan0".into(), "lan1".into()]);
     assert_eq!(steering.dial, Dial::Client);
     assert_eq!(steering.listen.to_string(), "[::1]:3128");
+    assert_eq!((steering.existing, steering.resolve), (Existing::Report, false));
     assert_eq!(config.tls.upstream_roots, UpstreamRoots::File("/etc/roots.pem".into()));
+    assert_eq!(config.tls.ech_public_names, ["edge.provider.test"]);
     assert_eq!(
         config.tls.bypass,
         [HostPattern::Exact("pinned.test".into()), HostPattern::Below("bank.test".into())]
@@ -127,6 +140,13 @@ fn every_complaint_has_its_place_and_remedy() {
     bad(
         "[steering]\nmode = \"hots\"",
         &["2:8: `steering.mode`: unknown value \"hots\" (did you mean `host`?)"],
+    );
+    bad(
+        "[steering]\nexisting = \"clsoe\"\nresolve = \"no\"",
+        &[
+            "2:12: `steering.existing`: unknown value \"clsoe\" (did you mean `close`?)",
+            "3:11: `steering.resolve`: expected a boolean, found a string",
+        ],
     );
     bad("[steerin]\nmode = \"host\"", &["1:2: `steerin`: unknown key (did you mean `steering`?)"]);
     bad("[steering]\nprots = [1]", &["2:1: `steering.prots`: unknown key (did you mean `ports`?)"]);

@@ -115,6 +115,16 @@ impl<'a> Value<'a> {
         }
     }
 
+    pub fn boolean(&self) -> Option<bool> {
+        match self.node() {
+            DeValue::Boolean(value) => Some(*value),
+            _ => {
+                self.wrong_type("a boolean");
+                None
+            }
+        }
+    }
+
     /// A string that is not empty and has no control characters.
     pub fn name(&self) -> Option<&'a str> {
         self.parse(|text| match text {

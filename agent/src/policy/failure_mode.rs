@@ -35,13 +35,28 @@ pub enum Failure {
     OriginalDestinationMissing,
     /// A ClientHello without server name at an address that was steered.
     NoServerName,
+    /// The server name of the hello is an address, or no host name at all (RFC 6066 section 3 allows neither).
+    ServerNameUnusable,
+    /// The outer name of an encrypted ClientHello is a provider's public name: the name that counts is hidden
+    /// (RFC 9849). The client is shown that its encryption is off, and tries again in clear.
+    ServerNameHidden,
+    /// A tunnel that was asked for by the name of a monitored app carries a hello for something else.
+    TunnelNameDiffers,
+    /// The host's authority may not vouch for the name: no certificate, no connection.
+    LeafNotPermitted,
     ClientHelloUnparsable,
     ClientHelloTooLarge,
     ClientHelloTimeout,
+    /// The client waits for the server to speak first, as in SMTP or with a connection kept in store.
+    ClientSilent,
     /// First bytes that are neither TLS nor HTTP, at an address of a monitored app.
     UnknownProtocol,
     /// The same at an address that was steered only because no DNS answer explains it.
     UnexplainedProtocol,
+    /// A connection that was not steered names a selected app.
+    UnsteeredName,
+    /// A connection that was not steered begins like TLS or HTTP, in a shape that the kernel does not read.
+    UnsteeredUnreadable,
     /// Encrypted ClientHello, real or GREASE. Without an answer to it the client goes by the outer name (RFC 9849).
     EncryptedClientHello,
     UserUnknown,
@@ -49,6 +64,10 @@ pub enum Failure {
     UpstreamConnect,
     UpstreamVerification,
     UpstreamProtocol,
+    /// A request in clear text at an address of a monitored app that does not say which site it is for.
+    NoHost,
+    /// A request for another host than its connection is for (RFC 9110 section 7.4).
+    Misdirected,
     RequestFraming,
     ResponseFraming,
     ActivityLogFull,
@@ -65,21 +84,40 @@ pub enum Outcome {
     Continue,
 }
 
+impl Outcome {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Relay => "relayed untouched",
+            Self::Refuse => "refused",
+            Self::Continue => "goes on",
+        }
+    }
+}
+
 impl Failure {
-    pub const ALL: [Failure; 16] = [
+    pub const ALL: [Failure; 25] = [
         Self::OriginalDestinationMissing,
         Self::NoServerName,
+        Self::ServerNameUnusable,
+        Self::ServerNameHidden,
+        Self::TunnelNameDiffers,
+        Self::LeafNotPermitted,
         Self::ClientHelloUnparsable,
         Self::ClientHelloTooLarge,
         Self::ClientHelloTimeout,
+        Self::ClientSilent,
         Self::UnknownProtocol,
         Self::UnexplainedProtocol,
+        Self::UnsteeredName,
+        Self::UnsteeredUnreadable,
         Self::EncryptedClientHello,
         Self::UserUnknown,
         Self::PostureUnknown,
         Self::UpstreamConnect,
         Self::UpstreamVerification,
         Self::UpstreamProtocol,
+        Self::NoHost,
+        Self::Misdirected,
         Self::RequestFraming,
         Self::ResponseFraming,
         Self::ActivityLogFull,
@@ -109,6 +147,27 @@ impl Failure {
             Self::NoServerName => {
                 (Stage::Peek, "no_sni", Refuse, "the ClientHello names no server at a steered address")
             }
+            Self::ServerNameUnusable => {
+                (Stage::Peek, "sni_unusable", Refuse, "the server name of the ClientHello is no host name")
+            }
+            Self::ServerNameHidden => (
+                Stage::Peek,
+                "sni_hidden",
+                Refuse,
+                "the ClientHello hides its server name in an encrypted one: the client is to try again without",
+            ),
+            Self::TunnelNameDiffers => (
+                Stage::Peek,
+                "tunnel_name_differs",
+                Refuse,
+                "the tunnel was asked for by another name than the ClientHello in it has",
+            ),
+            Self::LeafNotPermitted => (
+                Stage::Peek,
+                "leaf_not_permitted",
+                Refuse,
+                "the certificate authority of this host may not vouch for the name",
+            ),
             Self::ClientHelloUnparsable => {
                 (Stage::Peek, "client_hello_unparsable", Refuse, "the ClientHello cannot be parsed")
             }
@@ -118,6 +177,12 @@ impl Failure {
             Self::ClientHelloTimeout => {
                 (Stage::Peek, "client_hello_timeout", Refuse, "the ClientHello did not arrive in time")
             }
+            Self::ClientSilent => (
+                Stage::Peek,
+                "client_silent",
+                Refuse,
+                "the client said nothing to a monitored app: in TLS and HTTP it speaks first",
+            ),
             Self::UnknownProtocol => (
                 Stage::Peek,
                 "unknown_protocol",
@@ -129,6 +194,19 @@ impl Failure {
                 "unexplained_protocol",
                 Relay,
                 "the client speaks neither TLS nor HTTP to an address that belongs to no monitored app",
+            ),
+            Self::UnsteeredName => (
+                Stage::Peek,
+                "unsteered_name",
+                Refuse,
+                "the connection went past the agent and names a monitored app: the next attempt is inspected",
+            ),
+            Self::UnsteeredUnreadable => (
+                Stage::Peek,
+                "unsteered_unreadable",
+                Refuse,
+                "the connection went past the agent and the kernel cannot read whom it is for: the next attempt is \
+                 peeked at",
             ),
             Self::EncryptedClientHello => {
                 (Stage::Peek, "ech", Continue, "the ClientHello carries an encrypted one, real or not")
@@ -153,6 +231,12 @@ impl Failure {
             ),
             Self::UpstreamProtocol => {
                 (Stage::Upstream, "upstream_protocol", Refuse, "the origin broke the protocol")
+            }
+            Self::NoHost => {
+                (Stage::Http, "no_host", Refuse, "the request names no host at an address of a monitored app")
+            }
+            Self::Misdirected => {
+                (Stage::Http, "misdirected", Refuse, "the request is for another host than its connection")
             }
             Self::RequestFraming => {
                 (Stage::Http, "request_framing", Refuse, "the request can be read in more than one way")
@@ -208,17 +292,26 @@ mod tests {
         let expected = [
             (F::OriginalDestinationMissing, Refuse),
             (F::NoServerName, Refuse),
+            (F::ServerNameUnusable, Refuse),
+            (F::ServerNameHidden, Refuse),
+            (F::TunnelNameDiffers, Refuse),
+            (F::LeafNotPermitted, Refuse),
             (F::ClientHelloUnparsable, Refuse),
             (F::ClientHelloTooLarge, Refuse),
             (F::ClientHelloTimeout, Refuse),
+            (F::ClientSilent, Refuse),
             (F::UnknownProtocol, Refuse),
             (F::UnexplainedProtocol, Relay),
+            (F::UnsteeredName, Refuse),
+            (F::UnsteeredUnreadable, Refuse),
             (F::EncryptedClientHello, Continue),
             (F::UserUnknown, Continue),
             (F::PostureUnknown, Continue),
             (F::UpstreamConnect, Refuse),
             (F::UpstreamVerification, Refuse),
             (F::UpstreamProtocol, Refuse),
+            (F::NoHost, Refuse),
+            (F::Misdirected, Refuse),
             (F::RequestFraming, Refuse),
             (F::ResponseFraming, Refuse),
             (F::ActivityLogFull, Continue),
@@ -226,6 +319,16 @@ mod tests {
         assert_eq!(expected.map(|(failure, _)| failure), F::ALL);
         for (failure, outcome) in expected {
             assert_eq!(super::outcome(failure), outcome, "{failure:?}");
+        }
+    }
+
+    /// The README shows the table; a row that is changed here is changed there.
+    #[test]
+    fn the_readme_has_every_row() {
+        let readme = include_str!("../../../README.md");
+        for failure in Failure::ALL {
+            let row = format!("| `{}` | {} | {} |", failure.name(), outcome(failure).name(), failure.words());
+            assert!(readme.lines().any(|line| line == row), "{row}");
         }
     }
 

@@ -6,6 +6,7 @@
 mod condition;
 pub mod decision;
 mod evaluate;
+mod existing;
 mod explain;
 pub mod failure_mode;
 mod parse;

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
+use super::dial::Ready;
 use super::share::Holder;
 use super::untouched::{abort, log_failure, untouched};
+use super::who::Early;
 use super::worker::{Accepted, Worker};
-use super::{inspect, late, plain};
+use super::{ech, explicit, inspect, late, plain, refused};
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::catalog::App;
 use crate::policy::failure_mode::{self, Failure, Outcome};
@@ -18,7 +20,7 @@ use crate::record::guard::ConnectionGuard;
 use crate::record::metrics::Path;
 use crate::reload::Snapshot;
 use crate::steering::FlowMiss;
-use crate::tls::{self, ClientHello, Peeked, ServerName};
+use crate::tls::{self, ClientHello, PeekDeadlines, Peeked, ServerName};
 
 /// What the connection is known to want, once its first bytes were read.
 enum Wish {
@@ -37,8 +39,11 @@ enum Wish {
 /// Serves one accepted connection to its end.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, listener_port: u16) {
     let mut guard = ConnectionGuard::begin(&worker.shared.recorder.metrics);
+    let Some(arrivals) = &worker.arrivals else {
+        return explicit::serve(&worker, stream, client, &mut guard).await;
+    };
     let taken = match stream.local_addr() {
-        Ok(local) => worker.arrivals.borrow_mut().take(client, local, listener_port),
+        Ok(local) => arrivals.borrow_mut().take(client, local, listener_port),
         // Reset before it was accepted.
         Err(_) => return,
     };
@@ -50,13 +55,14 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, li
                 tracing::warn!(%client, "{miss}");
             }
             log_failure(Failure::OriginalDestinationMissing, client, None);
+            refused::count(&worker.shared, Failure::OriginalDestinationMissing);
             abort(stream);
             return;
         }
     };
-    let holder = match &arrival.owner {
-        Some(flow) => Holder::User(flow.uid),
-        None => Holder::of_host(client.ip()),
+    let (holder, peek) = match &arrival.owner {
+        Some(flow) => (Holder::User(flow.uid), worker.shared.peek),
+        None => (Holder::of_host(client.ip()), PeekDeadlines::REMOTE),
     };
     let Some(_share) = worker.shares.take(holder) else {
         // Counted as refused. Not logged: it comes in floods.
@@ -70,24 +76,34 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, li
         original_dst: OriginalDst(arrival.original_dst),
         unexplained: arrival.unexplained,
         owner: arrival.owner,
+        ready: Ready::default(),
+        peek,
+        asked: None,
     };
     route(&worker, accepted, &mut guard).await;
 }
 
-async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &mut ConnectionGuard) {
+/// The way of a connection whose destination is known.
+pub(super) async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &mut ConnectionGuard) {
     // Heads and small bodies must not wait for each other's acknowledgements.
     let _ = accepted.stream.set_nodelay(true);
-    let peeked = tls::peek(&mut accepted.stream, worker.shared.peek).await;
+    let mut peeked = tls::peek(&mut accepted.stream, accepted.peek).await;
     let unexplained = accepted.unexplained;
     if unexplained && matches!(&peeked, Peeked::TimedOut { bytes } if bytes.is_empty()) {
-        return late::serve(worker, accepted, guard).await;
+        match late::first_words(worker, accepted, guard).await {
+            Some((still, words)) => (accepted, peeked) = (still, words),
+            None => return,
+        }
     }
     let (wish, bytes) = wish_of(peeked, unexplained);
     let snapshot = worker.shared.snapshot.load_full();
     match wish {
         Wish::Gone => {}
-        Wish::Failed(failure) => fail(worker, accepted, bytes, failure, guard).await,
+        Wish::Failed(failure) => fail(worker, accepted, bytes, (failure, ""), guard).await,
         Wish::PlainHttp => plain::plain(worker, accepted, bytes, guard).await,
+        Wish::Tls { hello, name } if contradicts(&accepted, &hello, &name, &snapshot) => {
+            fail(worker, accepted, bytes, (Failure::TunnelNameDiffers, &name), guard).await;
+        }
         Wish::Tls { hello, name } => match snapshot.catalog.lookup(&name) {
             Some(app) if is_bypassed(&snapshot, &name) => {
                 guard.set_app(&app.id);
@@ -100,7 +116,13 @@ async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &mut Connecti
                 guard.set_app(&app.id);
                 inspect::tls(worker, accepted, bytes, &hello, &name, app, guard).await;
             }
+            _ if ech::hides_its_name(&hello, &name, &snapshot.config.tls.ech_public_names) => {
+                log_failure(Failure::ServerNameHidden, accepted.client.0, Some(accepted.original_dst));
+                record(worker, &accepted, (Failure::ServerNameHidden, &name), guard).await;
+                ech::switch_off(worker, accepted, bytes, &name).await;
+            }
             _ => {
+                worker.note_unmonitored(accepted.owner.as_ref(), &bytes);
                 guard.set_path(Path::Spliced);
                 untouched(worker, accepted, bytes, guard).await;
             }
@@ -115,7 +137,8 @@ fn wish_of(peeked: Peeked, unexplained: bool) -> (Wish, Vec<u8>) {
     match peeked {
         Peeked::Tls { hello, bytes } => match &hello.server_name {
             ServerName::Name(name) => (Wish::Tls { name: name.clone(), hello }, bytes),
-            ServerName::Absent | ServerName::Unusable => (or_relayed(Failure::NoServerName), bytes),
+            ServerName::Absent => (or_relayed(Failure::NoServerName), bytes),
+            ServerName::Unusable => (or_relayed(Failure::ServerNameUnusable), bytes),
         },
         // A method is what tells HTTP from everything else; the codec does the judging.
         Peeked::Plain { bytes } if bytes.first().is_some_and(u8::is_ascii_uppercase) => {
@@ -124,29 +147,63 @@ fn wish_of(peeked: Peeked, unexplained: bool) -> (Wish, Vec<u8>) {
         Peeked::Plain { bytes } => (or_relayed(Failure::UnknownProtocol), bytes),
         Peeked::Malformed { bytes } => (Wish::Failed(Failure::ClientHelloUnparsable), bytes),
         Peeked::TooLarge { bytes } => (Wish::Failed(Failure::ClientHelloTooLarge), bytes),
+        Peeked::TimedOut { bytes } if bytes.is_empty() => (Wish::Failed(Failure::ClientSilent), bytes),
         Peeked::TimedOut { bytes } => (Wish::Failed(Failure::ClientHelloTimeout), bytes),
         Peeked::Closed { bytes } => (Wish::Gone, bytes),
     }
 }
 
-fn is_bypassed(snapshot: &Snapshot, name: &str) -> bool {
+/// Whether the client told the proxy one thing and says another. A hello that hides its name is not held to it yet.
+fn contradicts(accepted: &Accepted, hello: &ClientHello, name: &str, snapshot: &Snapshot) -> bool {
+    !ech::hides_its_name(hello, name, &snapshot.config.tls.ech_public_names)
+        && accepted.asked.as_ref().is_some_and(|asked| asked.contradicts(name, snapshot))
+}
+
+pub(super) fn is_bypassed(snapshot: &Snapshot, name: &str) -> bool {
     snapshot.config.tls.bypass.iter().any(|pattern| pattern.matches(name))
 }
 
-/// What the failure table says, done.
-async fn fail(
+/// What the failure table says, done. `name`: the server name that was asked for, empty when there is none.
+pub(super) async fn fail(
     worker: &Rc<Worker>,
     accepted: Accepted,
     bytes: Vec<u8>,
-    failure: Failure,
+    (failure, name): (Failure, &str),
     guard: &mut ConnectionGuard,
 ) {
     log_failure(failure, accepted.client.0, Some(accepted.original_dst));
     match failure_mode::outcome(failure) {
         Outcome::Relay | Outcome::Continue => {
+            worker.note_unmonitored(accepted.owner.as_ref(), &bytes);
             guard.set_path(Path::Spliced);
             untouched(worker, accepted, bytes, guard).await;
         }
-        Outcome::Refuse => abort(accepted.stream),
+        Outcome::Refuse => {
+            record(worker, &accepted, (failure, name), guard).await;
+            abort(accepted.stream);
+        }
     }
+}
+
+/// Records a refused connection for the app that its address belongs to. At an address that nothing explains it may
+/// be anybody's, and is only counted.
+async fn record(
+    worker: &Worker,
+    accepted: &Accepted,
+    (failure, name): (Failure, &str),
+    guard: &mut ConnectionGuard,
+) {
+    if accepted.unexplained {
+        return refused::count(&worker.shared, failure);
+    }
+    let early = Early::of(accepted).await;
+    let app = refused::app_at(
+        worker,
+        &worker.shared.snapshot.load(),
+        accepted.asked.as_ref(),
+        accepted.original_dst,
+    );
+    guard.set_app(&app.id);
+    let addresses = (accepted.client, accepted.original_dst);
+    refused::record(&worker.shared, early.refused(failure, app, addresses, name)).await;
 }

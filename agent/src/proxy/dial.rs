@@ -11,15 +11,35 @@ use tokio::time::timeout;
 use crate::addr::OriginalDst;
 use crate::steering::OwnSockets;
 
+/// A connection to the origin that was made before it was known what it is for. Serves once.
+#[derive(Debug, Default)]
+pub struct Ready(RefCell<Option<TcpStream>>);
+
+impl Ready {
+    pub fn new(origin: TcpStream) -> Self {
+        Self(RefCell::new(Some(origin)))
+    }
+}
+
 /// One worker thread's way out.
 pub struct Dialer {
-    own: RefCell<OwnSockets>,
+    /// Absent where the kernel steers nothing.
+    own: Option<RefCell<OwnSockets>>,
     deadline: Duration,
 }
 
 impl Dialer {
-    pub fn new(own: OwnSockets, deadline: Duration) -> Self {
-        Self { own: RefCell::new(own), deadline }
+    pub fn new(own: Option<OwnSockets>, deadline: Duration) -> Self {
+        Self { own: own.map(RefCell::new), deadline }
+    }
+
+    /// The connection that is ready, else a new one.
+    pub async fn dial_or_take(&self, ready: &Ready, to: OriginalDst) -> io::Result<TcpStream> {
+        let ready = ready.0.borrow_mut().take();
+        match ready {
+            Some(origin) => Ok(origin),
+            None => self.dial(to).await,
+        }
     }
 
     /// A connection to the original destination that the kernel will not steer back.
@@ -28,7 +48,9 @@ impl Dialer {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
-        self.own.borrow_mut().mark(&socket).map_err(io::Error::other)?;
+        if let Some(own) = &self.own {
+            own.borrow_mut().mark(&socket).map_err(io::Error::other)?;
+        }
         socket.set_nodelay(true)?;
         match timeout(self.deadline, socket.connect(to.0)).await {
             Ok(result) => result,

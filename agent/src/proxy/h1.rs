@@ -25,6 +25,8 @@ use crate::http::head::{RequestHead, ResponseHead, Version};
 /// What the proxy asks about each exchange, and tells it. Implemented by the pipeline, and by tests in memory.
 pub trait Exchanges {
     type Origin: AsyncRead + AsyncWrite + Unpin;
+    /// The connection ends behind the first exchange: the next request may be for another origin.
+    const ONE_EXCHANGE: bool = false;
 
     /// A fresh connection to the origin, verified for the name of this session.
     fn dial(&self) -> impl Future<Output = Result<Self::Origin, &'static str>>;
@@ -32,6 +34,10 @@ pub trait Exchanges {
     fn request(&self, request: &RequestHead) -> Option<Answer>;
     /// Before the first byte of the response reaches the client. `Some` is sent instead of it.
     fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer>;
+    /// What is taken out of a request before it is sent on.
+    fn adapt_request(&self, _: &mut RequestHead) {}
+    /// What is taken out of a response, interim ones included, before it is judged and sent on.
+    fn adapt_response(&self, _: &mut ResponseHead) {}
     /// Payload bytes moved: to the origin, to the client.
     fn moved(&self, to_origin: u64, to_client: u64);
 }
@@ -118,13 +124,14 @@ where
             Upgrade::WebSocket => Upgrade::WebSocket,
             Upgrade::None | Upgrade::H2c | Upgrade::Other => Upgrade::None,
         };
-        let persistent = connection::keep_alive(head.fields(), head.version());
-        let request = Request { head, framing, upgrade, persistent };
+        let persistent = !X::ONE_EXCHANGE && connection::keep_alive(head.fields(), head.version());
+        let mut request = Request { head, framing, upgrade, persistent };
         if let Some(answer) = self.exchanges.request(&request.head) {
             // A body that nobody reads cannot be told from the next request.
             let body_read = matches!(request.framing, Framing::None | Framing::Length(0));
             return self.answer(&request, &answer, body_read).await;
         }
+        self.exchanges.adapt_request(&mut request.head);
         let response = self.forward(&request).await?;
         if response.turn == Turn::Switched {
             return self.upgraded(&request, &response.head).await;
@@ -221,7 +228,7 @@ where
         loop {
             let wait = self.deadlines.response_head;
             let client = &mut *self.client;
-            let head = while_moving(wait, |cx| {
+            let mut head = while_moving(wait, |cx| {
                 let state = poll_head(cx, client, origin, &mut body, &mut sent, &mut answered, self.limits);
                 (state, body.payload() + u64::from(sent))
             })
@@ -230,6 +237,7 @@ where
             let turn = responses
                 .next(&head, request.head.version(), request.upgrade, self.limits)
                 .map_err(|refusal| HeadError::Ended(Ended::Refused(Peer::Origin, refusal)))?;
+            self.exchanges.adapt_response(&mut head);
             if turn != Turn::Interim {
                 return Ok(Response { head, turn, body, sent });
             }

@@ -7,14 +7,18 @@ use super::enforce::Answer;
 use super::h1::{self, Ended, Exchanges};
 use super::judge::Judge;
 use super::origin::{Dialler, Fault, TlsDialler};
+use super::refused;
 use super::side::Side;
 use super::untouched::{abort, log_failure, say_and_close};
 use super::who::Early;
-use super::worker::{Accepted, Worker};
+use super::worker::{Accepted, Shared, Worker};
 use crate::catalog::App;
+use crate::http::h1::Peer;
 use crate::http::head::{RequestHead, ResponseHead};
+use crate::policy::failure_mode::Failure;
 use crate::record::guard::ConnectionGuard;
 use crate::record::metrics::{Direction, Path, Side as TlsSide};
+use crate::session::Session;
 use crate::tls::{self, ClientHello, HANDSHAKE_DEADLINE, Prefixed, UpstreamFailure};
 
 /// The one protocol that is inspected now; HTTP/2 clients that offer HTTP/1.1 too fall back to it.
@@ -33,12 +37,15 @@ pub(super) async fn tls(
     let metrics = &worker.shared.recorder.metrics;
     let alpn: Vec<Vec<u8>> = hello.alpn.iter().filter(|protocol| *protocol == HTTP_1_1).cloned().collect();
     // The process may be gone in milliseconds: ask before anything that waits.
-    let early = Early::of(&accepted);
-    let dialler = TlsDialler { worker, name, alpn: &alpn, to: accepted.original_dst };
+    let early = Early::of(&accepted).await;
+    let dialler = TlsDialler { worker, name, alpn: &alpn, to: accepted.original_dst, ready: &accepted.ready };
     let origin = match dialler.dial_once().await {
         Ok(origin) => origin,
         Err(fault) => {
-            log_failure(fault.failure(), accepted.client.0, Some(accepted.original_dst));
+            let failure = fault.failure();
+            log_failure(failure, accepted.client.0, Some(accepted.original_dst));
+            let addresses = (accepted.client, accepted.original_dst);
+            refused::record(&worker.shared, early.refused(failure, app, addresses, name)).await;
             match fault {
                 Fault::Connect(_) => abort(accepted.stream),
                 // The client is told the same, and never sees a certificate for an origin that has no good one.
@@ -58,6 +65,7 @@ pub(super) async fn tls(
         Err(error) => {
             metrics.tls_handshake(TlsSide::Client, error.name());
             tracing::warn!(name, "refused: {error}");
+            refused::in_session(&worker.shared, guard.app(), &session, Failure::LeafNotPermitted, None);
             let _ =
                 say_and_close(accepted.stream, &tls::mirrored_alert(&UpstreamFailure::UnusableName)).await;
             return;
@@ -80,6 +88,17 @@ pub(super) async fn tls(
     let shared = &worker.shared;
     let ended = h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await;
     log_end(&ended, name);
+    record_end(&worker.shared, guard, &session, &ended);
+}
+
+/// Records a connection that ended because a message on it could not be read safely.
+pub(super) fn record_end(shared: &Shared, guard: &ConnectionGuard, session: &Session, ended: &Ended) {
+    let failure = match ended {
+        Ended::Refused(Peer::Client, _) => Failure::RequestFraming,
+        Ended::Refused(Peer::Origin, _) => Failure::ResponseFraming,
+        _ => return,
+    };
+    refused::in_session(shared, guard.app(), session, failure, None);
 }
 
 /// The exchanges of an inspected connection: every one is judged.
@@ -102,6 +121,10 @@ impl<D: Dialler> Exchanges for Inspected<'_, D> {
 
     fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer> {
         self.judge.response(request, response)
+    }
+
+    fn adapt_response(&self, response: &mut ResponseHead) {
+        self.judge.adapt(response);
     }
 
     fn moved(&self, to_origin: u64, to_client: u64) {

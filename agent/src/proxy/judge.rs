@@ -6,12 +6,16 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::enforce::Answer;
+use super::refused;
 use super::worker::Shared;
 use crate::activity::{Activity, Observed, Outcome};
 use crate::classify::{self, ActivityType, Exchange};
+use crate::config::Quic;
+use crate::http::alt_svc;
 use crate::http::h1::{Framing, response_body};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::policy::decision::Action;
+use crate::policy::failure_mode::Failure;
 use crate::record::guard::ConnectionGuard;
 use crate::session::Session;
 
@@ -37,12 +41,20 @@ impl<'a> Judge<'a> {
             exe = self.session.process.exe.as_deref(),
             "refused: the request names another host than the connection"
         );
+        refused::in_session(self.shared, self.guard.app(), self.session, Failure::Misdirected, Some(request));
         Some(Self::misdirected())
     }
 
     /// Tells a client to use another connection for this host.
     pub(super) fn misdirected() -> Answer {
         Answer::failure(421, "this connection is for another host")
+    }
+
+    /// Takes offers of QUIC out of a response where QUIC is refused.
+    pub(super) fn adapt(&self, response: &mut ResponseHead) {
+        if self.shared.snapshot.load().config.steering.quic == Quic::Refuse {
+            alt_svc::without_quic(response.fields_mut());
+        }
     }
 
     /// The verdict on a response. `Some` is what the client gets instead.

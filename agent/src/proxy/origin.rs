@@ -3,7 +3,7 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::dial;
+use super::dial::{self, Ready};
 use super::worker::Worker;
 use crate::addr::OriginalDst;
 use crate::policy::failure_mode::Failure;
@@ -44,6 +44,7 @@ pub(super) struct TlsDialler<'a> {
     pub name: &'a str,
     pub alpn: &'a [Vec<u8>],
     pub to: OriginalDst,
+    pub ready: &'a Ready,
 }
 
 impl Dialler for TlsDialler<'_> {
@@ -68,7 +69,7 @@ impl Dialler for TlsDialler<'_> {
 
 impl TlsDialler<'_> {
     async fn connect(&self) -> Result<OriginStream<TcpStream>, Fault> {
-        let tcp = self.worker.dialer.dial(self.to).await.map_err(Fault::Connect)?;
+        let tcp = self.worker.dialer.dial_or_take(self.ready, self.to).await.map_err(Fault::Connect)?;
         let connector = self.worker.shared.origins.load_full();
         let origin = connector.connect(tcp, self.name, self.alpn, HANDSHAKE_DEADLINE).await;
         Ok(origin.map_err(Fault::Tls)?.stream)
@@ -79,13 +80,14 @@ impl TlsDialler<'_> {
 pub(super) struct PlainDialler<'a> {
     pub worker: &'a Worker,
     pub to: OriginalDst,
+    pub ready: &'a Ready,
 }
 
 impl Dialler for PlainDialler<'_> {
     type Stream = TcpStream;
 
     async fn dial_once(&self) -> Result<TcpStream, Fault> {
-        self.worker.dialer.dial(self.to).await.map_err(|error| {
+        self.worker.dialer.dial_or_take(self.ready, self.to).await.map_err(|error| {
             let fault = Fault::Connect(error);
             self.worker.shared.recorder.metrics.upstream_failure(fault.name());
             fault

@@ -9,9 +9,10 @@ use tokio::time::timeout;
 use super::buffer::Input;
 use super::enforce::Answer;
 use super::h1::{self, Exchanges};
-use super::inspect::{Inspected, count, log_end};
+use super::inspect::{Inspected, count, log_end, record_end};
 use super::judge::{Judge, host_of};
 use super::origin::{Dialler, PlainDialler};
+use super::refused;
 use super::side::Side;
 use super::untouched::{abort, log_failure, relay_counted};
 use super::who::Early;
@@ -21,6 +22,7 @@ use crate::http::head::{RequestHead, ResponseHead, Version};
 use crate::policy::failure_mode::Failure;
 use crate::record::guard::ConnectionGuard;
 use crate::record::metrics::Path;
+use crate::session::Session;
 
 /// HTTP in clear text at an address of a monitored app. The first request's host says which app it is, if any.
 pub(super) async fn plain(
@@ -30,9 +32,10 @@ pub(super) async fn plain(
     guard: &mut ConnectionGuard,
 ) {
     let shared = &worker.shared;
-    let early = Early::of(&accepted);
+    let early = Early::of(&accepted).await;
     let unexplained = accepted.unexplained;
-    let Accepted { stream, client: client_addr, original_dst, .. } = accepted;
+    let Accepted { stream, client: client_addr, original_dst, ready, asked, .. } = accepted;
+    let addresses = (client_addr, original_dst);
     let mut client = Side::new(stream);
     client.input = Input::with_bytes(bytes);
     let host = match first_host(&mut client, worker).await {
@@ -42,6 +45,8 @@ pub(super) async fn plain(
         Err(_) if unexplained => String::new(),
         Err(refusal) => {
             log_failure(Failure::RequestFraming, client_addr.0, Some(original_dst));
+            let app = refused::app_at(worker, &shared.snapshot.load(), asked.as_ref(), original_dst);
+            refused::record(shared, early.refused(Failure::RequestFraming, app, addresses, "")).await;
             let answer = Answer::failure(refusal.status(Peer::Client), &refusal.to_string());
             let head = RequestHead::new("GET", "/", Version::Http11);
             if answer.write(&head, false, client.out()).is_ok() {
@@ -50,20 +55,27 @@ pub(super) async fn plain(
             return;
         }
     };
-    let dialler = PlainDialler { worker, to: original_dst };
-    let Ok(origin) = dialler.dial_once().await else {
-        log_failure(Failure::UpstreamConnect, client_addr.0, Some(original_dst));
-        return abort(client.stream);
-    };
     let snapshot = shared.snapshot.load_full();
     let app = snapshot.catalog.lookup(&host).filter(|app| snapshot.policies.selects(app)).cloned();
+    let dialler = PlainDialler { worker, to: original_dst, ready: &ready };
+    let Ok(origin) = dialler.dial_once().await else {
+        let failure = Failure::UpstreamConnect;
+        log_failure(failure, client_addr.0, Some(original_dst));
+        match app {
+            Some(app) => refused::record(shared, early.refused(failure, app, addresses, &host)).await,
+            None => refused::count(shared, failure),
+        }
+        return abort(client.stream);
+    };
     let ended = match app {
         Some(app) => {
             guard.set_app(&app.id);
             guard.set_path(Path::Inspected);
-            let session = early.session(worker, &host, app, (client_addr, original_dst), &origin).await;
+            let session = early.session(worker, &host, app, addresses, &origin).await;
             let exchanges = Inspected { judge: Judge::new(shared, &session, guard), dialler, guard };
-            h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await
+            let ended = h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await;
+            record_end(shared, guard, &session, &ended);
+            ended
         }
         None if unexplained => {
             guard.set_path(Path::Spliced);
@@ -71,7 +83,9 @@ pub(super) async fn plain(
         }
         None => {
             guard.set_path(Path::Spliced);
-            let exchanges = Unmonitored { worker, dialler, guard };
+            let at_address = refused::app_at(worker, &snapshot, asked.as_ref(), original_dst);
+            let session = early.session(worker, &host, at_address, addresses, &origin).await;
+            let exchanges = Unmonitored { worker, session, dialler, guard };
             h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await
         }
     };
@@ -101,6 +115,8 @@ async fn first_host(client: &mut Side<TcpStream>, worker: &Worker) -> Result<Opt
 /// recorded, but a later request for a monitored host is sent to a connection of its own.
 struct Unmonitored<'a> {
     worker: &'a Worker,
+    /// Of the app that the address belongs to: what a refusal is recorded with.
+    session: Session,
     dialler: PlainDialler<'a>,
     guard: &'a ConnectionGuard,
 }
@@ -117,14 +133,20 @@ impl Exchanges for Unmonitored<'_> {
         if !names_a_site(&host) {
             // As a ClientHello without a name: which of the sites at this address it is for, only the origin knows.
             tracing::info!(
-                failure = Failure::NoServerName.name(),
+                failure = Failure::NoHost.name(),
                 "refused: a request in clear text names no host"
             );
+            let shared = &self.worker.shared;
+            let app = shared.recorder.metrics.app(&self.session.app.id);
+            refused::in_session(shared, &app, &self.session, Failure::NoHost, Some(request));
             return Some(Answer::failure(421, "at this address a request must name its host"));
         }
         let snapshot = self.worker.shared.snapshot.load();
-        let app = snapshot.catalog.lookup(&host)?;
-        snapshot.policies.selects(app).then(Judge::misdirected)
+        let app = snapshot.catalog.lookup(&host).filter(|app| snapshot.policies.selects(app))?;
+        let session = Session { app: app.clone(), server_name: host.into(), ..self.session.clone() };
+        let metrics = self.worker.shared.recorder.metrics.app(&app.id);
+        refused::in_session(&self.worker.shared, &metrics, &session, Failure::Misdirected, Some(request));
+        Some(Judge::misdirected())
     }
 
     fn response(&self, _: &RequestHead, _: &ResponseHead) -> Option<Answer> {

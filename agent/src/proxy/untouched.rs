@@ -31,7 +31,7 @@ pub(super) async fn untouched(
     bytes: Vec<u8>,
     guard: &mut ConnectionGuard,
 ) {
-    let origin = match worker.dialer.dial(accepted.original_dst).await {
+    let origin = match worker.dialer.dial_or_take(&accepted.ready, accepted.original_dst).await {
         Ok(origin) => origin,
         Err(error) => {
             worker.shared.recorder.metrics.upstream_failure(dial::failure_name(&error));

@@ -3,28 +3,61 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use agent_common::abi::Flow;
 use tokio::net::TcpStream;
 
+use super::explicit::{self, AskedFor};
+use super::refused::Refused;
 use super::worker::{Accepted, Worker};
 use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
 use crate::catalog::App;
-use crate::config::Config;
+use crate::identity::with_extra_groups;
 use crate::owner;
+use crate::policy::failure_mode::Failure;
 use crate::session::{Process, Session, User};
 
 /// What must be asked at once: a short-lived process takes it along.
 pub(super) struct Early {
     process: Process,
-    /// `None` where the client is another host.
     uid: Option<u32>,
+    /// The client is on another host: locations go by its own address.
+    remote: bool,
 }
 
 impl Early {
-    pub(super) fn of(accepted: &Accepted) -> Self {
-        match &accepted.owner {
-            Some(flow) => Self { process: owner::process_of(flow), uid: Some(flow.uid) },
-            None => Self { process: Process::default(), uid: None },
+    pub(super) async fn of(accepted: &Accepted) -> Self {
+        if let Some(asked) = &accepted.asked {
+            return Self::of_socket(asked).await;
         }
+        match &accepted.owner {
+            Some(flow) => Self { process: owner::process_of(flow), uid: Some(flow.uid), remote: false },
+            None => Self { process: Process::default(), uid: None, remote: true },
+        }
+    }
+
+    /// Of a client that came to the proxy: by the socket, where it is one of this host.
+    pub(super) async fn of_socket(asked: &AskedFor) -> Self {
+        let Some(socket) = asked.owner else {
+            return Self { process: Process::default(), uid: None, remote: asked.remote };
+        };
+        let search = move || {
+            let pid = explicit::process_with(socket)?;
+            Some(owner::process_of(&Flow { pid, ..Flow::default() }))
+        };
+        let found = tokio::task::spawn_blocking(search).await.ok().flatten();
+        Self { process: found.unwrap_or_default(), uid: Some(socket.uid), remote: asked.remote }
+    }
+
+    /// What is recorded when this connection is refused.
+    pub(super) fn refused(
+        self,
+        failure: Failure,
+        app: Arc<App>,
+        (client, original_dst): (ClientAddr, OriginalDst),
+        server_name: &str,
+    ) -> Refused<'static> {
+        let (uid, process, server_name) = (self.uid, self.process, server_name.into());
+        Refused { failure, app, uid, process, client, original_dst, server_name, request: None }
     }
 
     /// The whole session, once the origin is connected: named locations go by the local address that reaches it, and on a
@@ -39,12 +72,12 @@ impl Early {
     ) -> Session {
         let user = match self.uid {
             Some(uid) => worker.shared.identity.user(uid).await,
-            None => Arc::default(),
+            None => Arc::new(User::default()),
         };
         let snapshot = worker.shared.snapshot.load();
-        let location = match self.uid {
-            Some(_) => origin.local_addr().map_or(client.0.ip(), |local| local.ip()),
-            None => client.0.ip(),
+        let location = match origin.local_addr() {
+            Ok(local) if !self.remote => local.ip(),
+            _ => client.0.ip(),
         };
         Session {
             app,
@@ -57,21 +90,4 @@ impl Early {
             server_name: server_name.into(),
         }
     }
-}
-
-/// Adds the groups of `[identity] groups` that name the user.
-fn with_extra_groups(user: Arc<User>, config: &Config) -> Arc<User> {
-    let Some(name) = user.name.clone() else { return user };
-    let extra = config
-        .identity
-        .groups
-        .iter()
-        .filter(|(group, members)| members.contains(&name) && !user.groups.contains(group));
-    let extra: Vec<Arc<str>> = extra.map(|(group, _)| group.clone()).collect();
-    if extra.is_empty() {
-        return user;
-    }
-    let mut user = User::clone(&user);
-    user.groups.extend(extra);
-    Arc::new(user)
 }

@@ -8,7 +8,8 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 
 use super::deadline::Deadlines;
-use super::dial::Dialer;
+use super::dial::{Dialer, Ready};
+use super::explicit::AskedFor;
 use super::share::Shares;
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::http::h1::Limits;
@@ -16,7 +17,7 @@ use crate::identity::Identity;
 use crate::posture;
 use crate::record::Recorder;
 use crate::reload;
-use crate::steering::Arrivals;
+use crate::steering::{Arrivals, Peeked, Targets};
 use crate::tls::{ClientSide, OriginConnector, PeekDeadlines};
 
 /// What all workers share. Everything in it is read without a lock that another core holds.
@@ -35,9 +36,23 @@ pub struct Shared {
 /// One worker thread's own things.
 pub struct Worker {
     pub shared: Arc<Shared>,
-    pub arrivals: RefCell<Arrivals>,
+    /// Where accepted connections were going; absent where the kernel steers nothing and clients ask a proxy.
+    pub arrivals: Option<RefCell<Arrivals>>,
+    /// Which apps an address was learned for; absent where the kernel steers nothing.
+    pub targets: Option<Targets>,
+    /// Where nobody monitored was found; absent where the kernel steers nothing.
+    pub peeked: Option<RefCell<Peeked>>,
     pub dialer: Dialer,
     pub shares: Shares,
+}
+
+impl Worker {
+    /// Remembers that a connection that began with `words` is for nobody monitored.
+    pub(super) fn note_unmonitored(&self, owner: Option<&Flow>, words: &[u8]) {
+        if let (Some(peeked), Some(flow)) = (&self.peeked, owner) {
+            peeked.borrow_mut().note(flow, words);
+        }
+    }
 }
 
 /// A steered connection as it was accepted.
@@ -49,4 +64,10 @@ pub struct Accepted {
     pub unexplained: bool,
     /// Who made it, where the kernel knows: a gateway sees other hosts' connections.
     pub owner: Option<Flow>,
+    /// A connection to the origin, where one was made already.
+    pub ready: Ready,
+    /// How long its first bytes may take.
+    pub peek: PeekDeadlines,
+    /// What the client told the proxy, where it uses one.
+    pub asked: Option<AskedFor>,
 }

@@ -60,6 +60,7 @@ pub struct Metrics {
     log_lost: Counter,
     log_lost_source: OnceLock<Arc<AtomicU64>>,
     device_compliant: Gauge,
+    gap_seconds: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -70,6 +71,7 @@ impl Metrics {
         let decision_seconds = Histogram::new(&DECISION_SECONDS);
         let (certificates_minted, log_lost) = (Counter::default(), Counter::default());
         let device_compliant = Gauge::default();
+        let gap_seconds = Gauge::<f64, AtomicU64>::default();
         let build_info = Family::<Labels<1>, Gauge>::default();
         build_info.get_or_create(&[("version", Arc::from(version))]).set(1);
 
@@ -89,10 +91,21 @@ impl Metrics {
         r.register("tls_handshakes", "TLS handshakes, by side and result", families.handshakes.clone());
         r.register("certificates_minted", "Leaf certificates made", certificates_minted.clone());
         r.register("upstream_failures", "Origins not reached, by reason", families.upstream_failures.clone());
+        r.register("refusals", "Connections and requests refused, by failure", families.refusals.clone());
         r.register("kernel_events", "What the kernel programs did, by event", families.kernel_events.clone());
         r.register("activity_log_lost", "Activity records that could not be stored", log_lost.clone());
         r.register("policy_reloads", "Attempts to load policies and apps", families.reloads.clone());
+        r.register(
+            "existing_connections",
+            "Connections to selected apps from before they could be steered, by what became of them",
+            families.existing.clone(),
+        );
         r.register("device_compliant", "1 while the device is compliant", device_compliant.clone());
+        r.register(
+            "gap_seconds",
+            "Time without an agent before this one took over from one that did not stop in order",
+            gap_seconds.clone(),
+        );
         r.register("build_info", "The version that runs", build_info);
 
         for result in ["ok", "failed"] {
@@ -115,6 +128,7 @@ impl Metrics {
             log_lost,
             log_lost_source: OnceLock::new(),
             device_compliant,
+            gap_seconds,
         }
     }
 
@@ -194,9 +208,23 @@ impl Metrics {
         self.families.upstream_failures.get_or_create(&[("reason", reason.into())]).inc();
     }
 
+    /// A connection from before it could be steered; `result` is `closed`, `reported` or `failed`.
+    pub fn existing_connection(&self, app: &Arc<str>, result: &'static str) {
+        self.families.existing.get_or_create(&[("app", app.clone()), ("result", result.into())]).inc();
+    }
+
+    /// `failure` is a name of the failure table.
+    pub fn refused(&self, failure: &'static str) {
+        self.families.refusals.get_or_create(&[("failure", failure.into())]).inc();
+    }
+
     pub fn policies_reloaded(&self, ok: bool) {
         let result = if ok { "ok" } else { "failed" };
         self.families.reloads.get_or_create(&[("result", result.into())]).inc();
+    }
+
+    pub fn set_gap(&self, gap: std::time::Duration) {
+        self.gap_seconds.set(gap.as_secs_f64());
     }
 
     pub fn set_device_compliant(&self, compliant: bool) {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
-use agent_common::abi::{Flow, FlowKey};
+use agent_common::abi::{Flow, FlowKey, OWN_CONNECTION, OWN_LISTENER};
 use anyhow::Result;
 use aya::maps::{HashMap, Map, MapData, MapError, SkStorage};
 
@@ -60,6 +60,11 @@ impl OwnSockets {
 
     /// To be called before connect().
     pub fn mark(&mut self, socket: &impl AsRawFd) -> Result<(), MapError> {
-        self.map.insert(socket, 1, 0)
+        self.map.insert(socket, OWN_CONNECTION, 0)
+    }
+
+    /// Says that steered connections are accepted on this listening socket. None is steered to another.
+    pub fn mark_listener(&mut self, socket: &impl AsRawFd) -> Result<(), MapError> {
+        self.map.insert(socket, OWN_LISTENER, 0)
     }
 }

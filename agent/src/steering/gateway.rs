@@ -18,8 +18,8 @@ use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData, SockMap};
 
-use super::clock::monotonic_ns;
 use super::flow::FlowMiss;
+use super::heart::now_ns;
 use super::load;
 use links::Links;
 use pins::Pins;
@@ -111,15 +111,24 @@ impl Gateway {
         self.links.missing()
     }
 
+    pub(super) fn interfaces(&self) -> Vec<&str> {
+        self.links.interfaces()
+    }
+
+    pub(super) fn pin_directory(&self) -> Option<&Path> {
+        self.pins.as_ref().map(Pins::directory)
+    }
+
     pub(super) fn hooks(&self) -> Vec<String> {
         self.links.hooks()
     }
 }
 
-/// Removes what a killed agent left in this network namespace: pinned programs below `pins`, routing rules.
-pub fn remove_leftovers(pins: &Path) -> std::io::Result<()> {
-    pins::remove(pins)?;
-    routing::remove()
+/// Removes what a killed agent left in this network namespace: pinned programs below `pins`, routing rules. `Ok(false)`
+/// when there was nothing.
+pub fn remove_leftovers(pins: &Path) -> std::io::Result<bool> {
+    let pinned = pins::remove(pins)?;
+    Ok(routing::remove()? || pinned)
 }
 
 /// Per worker: where a connection that the transparent listener accepted was going, and whether the address is an app's.
@@ -142,7 +151,7 @@ impl Destinations {
             return Err(FlowMiss::NotSteered);
         }
         let selected = self.steer_apps.load(Ordering::Relaxed);
-        let now = monotonic_ns();
+        let now = now_ns();
         let is_apps = self
             .targets
             .get(&address, 0)

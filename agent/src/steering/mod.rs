@@ -1,25 +1,38 @@
 //! The kernel side from userspace: load and attach the programs, tell them what to steer, learn where a steered
 //! connection was going. The only place that knows aya.
 
+#[cfg(test)]
+mod agreement;
 mod arrival;
-mod clock;
+mod bpf;
 mod counters;
+mod events;
 mod flow;
 pub mod gateway;
+mod heart;
+mod learned;
+mod links;
 mod load;
 mod namespace;
 mod patterns;
+mod peeked;
+mod pins;
+pub mod probe;
+pub mod sock_diag;
+mod targets;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use agent_common::abi::{
-    ABI_VERSION, Address, FAIL_CLOSED, FAIL_OPEN, GUARD_ALL, GUARD_OFF, GUARD_PEEK, Settings,
+    ABI_VERSION, Address, FAIL_CLOSED, FAIL_OPEN, GUARD_ALL, GUARD_OFF, GUARD_PEEK, GUARD_SNI, Heartbeat,
+    Settings,
 };
 use agent_common::limits::STEERED_PORTS;
 use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
 
@@ -27,8 +40,14 @@ use crate::catalog::HostPattern;
 
 pub use arrival::{Arrival, Arrivals};
 pub use counters::KernelCounters;
+pub use events::{Events, Stopped};
 pub use flow::{FlowMiss, Flows, OwnSockets};
 pub use gateway::GatewayOptions;
+pub use heart::{Heart, is_fresh, now_ns};
+pub use learned::Learned;
+pub use peeked::Peeked;
+pub use pins::{PinFault, check_base, clean_up};
+pub use targets::Targets;
 
 /// What steering needs to know to start.
 #[derive(Debug, Clone)]
@@ -39,12 +58,20 @@ pub struct Options {
     pub listener_v6: Option<SocketAddr>,
     pub refuse_quic: bool,
     pub guard: Guard,
+    /// Whether connections to selected apps are refused while the agent does not live. Takes pins.
+    pub fail_closed: bool,
+    /// Directory on a BPF file system below which programs and maps are kept for the next agent. `None`: they go with
+    /// this process, however it ends.
+    pub pins: Option<PathBuf>,
 }
 
-/// Which connections are steered besides those to addresses of selected apps.
+/// Which connections are steered besides those to addresses of selected apps. All but `Off` also watch the first words of
+/// connections that are left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
     Off,
+    /// None.
+    Watch,
     /// Those to addresses that no DNS answer explains.
     Unexplained,
     /// Every connection to the ports.
@@ -55,6 +82,7 @@ impl Guard {
     const fn word(self) -> u32 {
         match self {
             Guard::Off => GUARD_OFF,
+            Guard::Watch => GUARD_SNI,
             Guard::Unexplained => GUARD_PEEK,
             Guard::All => GUARD_ALL,
         }
@@ -72,14 +100,22 @@ pub struct Orders {
     pub ports: Vec<u16>,
 }
 
-/// The loaded and attached programs. Dropping it detaches them and frees every map.
+/// The loaded and attached programs, and the pins of both.
+///
+/// [`Steering::detach`] takes everything away. Dropping it does the same before [`Steering::settle`]; afterwards pinned
+/// state stays for the next agent, because a process that ends in any other way has failed.
 pub struct Steering {
     settings: Settings,
     settings_map: Array<MapData, Settings>,
     patterns: patterns::Patterns,
     app_bits: patterns::AppBits,
+    /// The selected apps with their bits.
+    selected: Vec<(Arc<str>, u64)>,
     /// What the workers of a gateway take a selected app by.
     steer_apps: Arc<AtomicU64>,
+    /// The bits of all apps, for the workers.
+    shown_bits: Arc<ArcSwap<patterns::AppBits>>,
+    kept_bits: patterns::KeptBits,
     // Before the object: its programs are detached first.
     place: Place,
     ebpf: Ebpf,
@@ -87,22 +123,38 @@ pub struct Steering {
 
 /// Where the programs are attached.
 enum Place {
-    Cgroup(PathBuf),
+    Cgroup(Box<Host>),
     Gateway(Box<gateway::Gateway>),
 }
 
+/// What host mode has beside the object.
+struct Host {
+    heart: Heart,
+    earlier: Option<Heartbeat>,
+    cgroup: PathBuf,
+    // Dropped in this order: the programs' links before the pins that hold them.
+    links: Option<links::Links>,
+    pins: Option<pins::Pins>,
+}
+
 impl Steering {
-    /// Loads and attaches everything; steering begins with the first [`Steering::apply`].
+    /// Loads and attaches everything, or takes over what an earlier agent left; steering by this agent begins with the
+    /// first [`Steering::apply`].
     ///
-    /// Fails when the kernel refuses a program or when no cgroup v2 hierarchy is mounted; nothing stays behind then.
+    /// Fails when another agent holds the cgroup, when the kernel refuses a program, or when no cgroup v2 hierarchy is
+    /// mounted. Nothing new stays behind then; what an earlier agent left stays as it is.
     pub fn start(options: &Options) -> Result<Self> {
         let cgroup = match &options.cgroup {
             Some(path) => path.clone(),
             None => cgroup2_root().context("looking for the cgroup v2 hierarchy")?,
         };
-        let mut ebpf = load::load(false)?;
+        let pins = options.pins.as_deref().map(|base| pins::Pins::claim(base, &cgroup)).transpose()?;
+        let adopted = pins.as_ref().is_some_and(pins::Pins::adopted);
+        let mut ebpf = load::load(pins.as_ref())?;
         let settings_map = Array::try_from(load::take_map(&mut ebpf, "PC_SETTINGS")?)?;
         let patterns = patterns::Patterns::new(load::take_map(&mut ebpf, "PC_PATTERNS")?)?;
+        let (kept_bits, app_bits) = patterns::KeptBits::open(load::take_map(&mut ebpf, "PC_APPS")?)?;
+        let heart = Heart::new(load::map_data(&ebpf, "PC_HEARTBEAT")?)?;
         let settings = Settings {
             abi_version: ABI_VERSION,
             network_namespace: namespace::own_cookie().context("reading the network namespace's cookie")?,
@@ -112,20 +164,37 @@ impl Steering {
             listener_port_v6: options.listener_v6.map(|a| a.port()).unwrap_or_default(),
             refuse_quic: options.refuse_quic.into(),
             guard: options.guard.word(),
+            fail: if options.fail_closed { FAIL_CLOSED } else { FAIL_OPEN },
             ..Settings::default()
         };
         let mut steering = Self {
             settings,
             settings_map,
             patterns,
-            app_bits: patterns::AppBits::default(),
+            app_bits,
+            kept_bits,
+            selected: Vec::new(),
             steer_apps: Arc::default(),
-            place: Place::Cgroup(cgroup.clone()),
+            shown_bits: Arc::default(),
+            place: Place::Cgroup(Box::new(Host {
+                earlier: if adopted { heart.last() } else { None },
+                heart,
+                cgroup,
+                links: None,
+                pins,
+            })),
             ebpf,
         };
-        // Disabled until the orders are in: the programs are attached one after the other and must not half-work.
-        steering.write_settings()?;
-        load::attach(&mut steering.ebpf, &cgroup)?;
+        // New programs are disabled until the orders are in: they are attached one after the other and must not
+        // half-work. Programs that were there go on as they were told, which is to do without an agent.
+        if !adopted {
+            steering.write_settings()?;
+        }
+        if let Place::Cgroup(host) = &mut steering.place {
+            let pins = host.pins.as_ref();
+            host.links =
+                Some(links::Links::attach(&mut steering.ebpf, load::HOST_PROGRAMS, &host.cgroup, pins)?);
+        }
         Ok(steering)
     }
 
@@ -137,13 +206,19 @@ impl Steering {
         options: &GatewayOptions,
         listeners: impl Iterator<Item = (&'a TcpListener, Option<&'a TcpListener>)>,
     ) -> Result<Self> {
-        let mut ebpf = load::load(true)?;
+        let mut ebpf = load::load_for_gateway()?;
         let mut settings_map = Array::try_from(load::take_map(&mut ebpf, "PC_SETTINGS")?)?;
         let patterns = patterns::Patterns::new(load::take_map(&mut ebpf, "PC_PATTERNS")?)?;
+        let (kept_bits, app_bits) = patterns::KeptBits::open(load::take_map(&mut ebpf, "PC_APPS")?)?;
+        let guard = match options.guard {
+            // First words are read at this host's own sockets alone.
+            Guard::Watch => Guard::Off,
+            guard => guard,
+        };
         let mut settings = Settings {
             abi_version: ABI_VERSION,
             refuse_quic: options.refuse_quic.into(),
-            guard: options.guard.word(),
+            guard: guard.word(),
             fail: if options.pins.is_some() { FAIL_CLOSED } else { FAIL_OPEN },
             ..Settings::default()
         };
@@ -155,8 +230,11 @@ impl Steering {
             settings,
             settings_map,
             patterns,
-            app_bits: patterns::AppBits::default(),
+            app_bits,
+            kept_bits,
+            selected: Vec::new(),
             steer_apps: Arc::default(),
+            shown_bits: Arc::default(),
             place: Place::Gateway(Box::new(gateway)),
             ebpf,
         })
@@ -173,43 +251,80 @@ impl Steering {
         }
     }
 
-    /// New connections go direct from here on. `Some`: what running connections still need, to be dropped after them. On
+    /// New connections go direct from here on. `Some`: what running connections still need, to be detached after them. On
     /// a host that is nothing; on a gateway their packets reach the agent only as long as the programs are attached.
-    pub fn wind_down(mut self) -> Option<Self> {
+    pub fn wind_down(mut self) -> Result<Option<Self>> {
         if let Place::Cgroup(_) = self.place {
-            return None;
+            return self.detach().map(|()| None);
         }
         self.settings.steer_apps = 0;
-        match self.write_settings() {
-            Ok(()) => Some(self),
-            Err(error) => {
-                tracing::warn!("steering could not be wound down: {error:#}");
-                None
-            }
-        }
+        self.write_settings()?;
+        Ok(Some(self))
     }
 
-    /// Makes the kernel steer what one snapshot of catalog and policies asks for.
+    /// Makes the kernel steer what one snapshot of catalog and policies asks for. On a host the listening sockets must
+    /// bear their mark ([`OwnSockets::mark_listener`]) by now.
     pub fn apply(&mut self, orders: &Orders) -> Result<()> {
+        for (_, app) in &orders.patterns {
+            self.app_bits.bit_of(app);
+        }
+        self.selected = orders.selected.iter().map(|app| (app.clone(), self.app_bits.bit_of(app))).collect();
+        self.settings.steer_apps = self.selected.iter().fold(0, |bits, (_, bit)| bits | bit);
+        self.kept_bits.keep(&self.app_bits)?;
         self.patterns.replace(&orders.patterns, &mut self.app_bits)?;
-        self.settings.steer_apps =
-            orders.selected.iter().fold(0, |bits, app| bits | self.app_bits.bit_of(app));
         self.steer_apps.store(self.settings.steer_apps, Ordering::Relaxed);
+        self.shown_bits.store(Arc::new(self.app_bits.clone()));
         self.settings.ports = [0; STEERED_PORTS];
         for (to, port) in self.settings.ports.iter_mut().zip(&orders.ports) {
             *to = *port;
         }
         let first = self.settings.enabled == 0;
         self.settings.enabled = 1;
+        if first && let Place::Cgroup(host) = &mut self.place {
+            // The sockets listen: what is steered from here on waits there for the workers.
+            host.heart.beat(now_ns())?;
+        }
+        // Port and switch in one write. Should a program read half of it, it finds no listener of ours at the port.
         self.write_settings()?;
-        if first && let Place::Gateway(gateway) = &mut self.place {
-            gateway.settle()?;
+        if first {
+            match &mut self.place {
+                Place::Cgroup(host) => host.pins.as_ref().map_or(Ok(()), pins::Pins::remove_left_overs)?,
+                Place::Gateway(gateway) => gateway.settle()?,
+            }
         }
         Ok(())
     }
 
     fn write_settings(&mut self) -> Result<()> {
         self.settings_map.set(0, self.settings, 0).context("writing the settings map")
+    }
+
+    /// From here on the pinned state of a host outlives this process, unless it is taken away by [`Steering::detach`].
+    pub fn settle(&mut self) {
+        if let Place::Cgroup(host) = &mut self.place
+            && let Some(pins) = &mut host.pins
+        {
+            pins.keep();
+        }
+    }
+
+    /// Takes everything away, in an order that leaves nothing half-working: new connections go direct at once, then
+    /// programs, links, maps and pins go.
+    pub fn detach(mut self) -> Result<()> {
+        self.disable();
+        let Place::Cgroup(host) = &mut self.place else { return Ok(()) };
+        drop(host.links.take());
+        match host.pins.take() {
+            Some(pins) => pins.remove(),
+            None => Ok(()),
+        }
+    }
+
+    fn disable(&mut self) {
+        self.settings.enabled = 0;
+        if let Err(error) = self.write_settings() {
+            tracing::warn!("steering could not be disabled before detaching: {error:#}");
+        }
     }
 
     /// A handle for one worker thread: where accepted connections were going.
@@ -228,28 +343,93 @@ impl Steering {
         OwnSockets::new(load::map_data(&self.ebpf, "PC_OWN")?)
     }
 
+    /// Learned addresses with the apps selected now; to be asked for anew after [`Steering::apply`].
+    pub fn learned(&self) -> Result<Learned> {
+        let ports = self.settings.ports.iter().copied().filter(|port| *port != 0).collect();
+        Learned::new(load::map_data(&self.ebpf, "PC_TARGETS")?, self.selected.clone(), ports)
+    }
+
+    /// A handle for one worker thread: which apps an address was learned for.
+    pub fn targets(&self) -> Result<Targets> {
+        Targets::new(load::map_data(&self.ebpf, "PC_TARGETS")?, self.shown_bits.clone())
+    }
+
+    /// A handle for one worker thread: remembers what was peeked at.
+    pub fn peeked(&self) -> Result<Peeked> {
+        Peeked::new(load::map_data(&self.ebpf, "PC_PEEKED")?)
+    }
+
+    /// What the kernel wants done. For one reader, within a runtime.
+    pub fn events(&self) -> Result<Events> {
+        Events::new(load::map_data(&self.ebpf, "PC_EVENTS")?)
+    }
+
     /// A handle for the metrics.
     pub fn counters(&self) -> Result<KernelCounters> {
         KernelCounters::new(load::map_data(&self.ebpf, "PC_COUNTERS")?)
     }
 
+    /// A handle for the thread that says that a host's agent lives. A gateway's programs do not ask.
+    pub fn heart(&self) -> Result<Option<Heart>> {
+        match self.place {
+            Place::Cgroup(_) => Ok(Some(Heart::new(load::map_data(&self.ebpf, "PC_HEARTBEAT")?)?)),
+            Place::Gateway(_) => Ok(None),
+        }
+    }
+
+    /// Where the programs are attached, for people.
+    pub fn place(&self) -> String {
+        match &self.place {
+            Place::Cgroup(host) => host.cgroup.display().to_string(),
+            Place::Gateway(gateway) => gateway.interfaces().join(", "),
+        }
+    }
+
     /// The attached programs and where they are, for people.
     pub fn hooks(&self) -> Vec<String> {
         match &self.place {
-            Place::Cgroup(cgroup) => {
-                load::PROGRAMS.iter().map(|program| format!("{program} on {}", cgroup.display())).collect()
+            Place::Cgroup(host) => {
+                let cgroup = host.cgroup.display();
+                load::program_names().map(|program| format!("{program} on {cgroup}")).collect()
             }
             Place::Gateway(gateway) => gateway.hooks(),
+        }
+    }
+
+    /// Where they are pinned.
+    pub fn pin_directory(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Cgroup(host) => host.pins.as_ref().map(pins::Pins::directory),
+            Place::Gateway(gateway) => gateway.pin_directory(),
+        }
+    }
+
+    /// Whether an earlier agent's programs and maps were taken over. A gateway's are replaced.
+    pub fn adopted(&self) -> bool {
+        match &self.place {
+            Place::Cgroup(host) => host.pins.as_ref().is_some_and(pins::Pins::adopted),
+            Place::Gateway(_) => false,
+        }
+    }
+
+    /// The last heartbeat of the agent whose state was taken over.
+    pub fn earlier(&self) -> Option<Heartbeat> {
+        match &self.place {
+            Place::Cgroup(host) => host.earlier,
+            Place::Gateway(_) => None,
         }
     }
 }
 
 impl Drop for Steering {
     fn drop(&mut self) {
+        let stays = match &self.place {
+            Place::Cgroup(host) => host.pins.as_ref().is_some_and(pins::Pins::is_kept),
+            Place::Gateway(_) => false,
+        };
         // New connections go direct before the first program is detached: none meets a half-attached set.
-        self.settings.enabled = 0;
-        if let Err(error) = self.write_settings() {
-            tracing::warn!("steering could not be disabled before detaching: {error:#}");
+        if !stays {
+            self.disable();
         }
     }
 }

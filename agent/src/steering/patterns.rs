@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use agent_common::abi::app_bit;
+use agent_common::abi::{APP_ID, app_bit};
 use agent_common::domain::{DomainKey, KEY_SIZE};
 use agent_common::limits;
 use anyhow::{Context, Result, bail};
 use aya::maps::lpm_trie::Key;
-use aya::maps::{LpmTrie, Map, MapData};
+use aya::maps::{HashMap as KernelMap, LpmTrie, Map, MapData};
 
 use crate::catalog::HostPattern;
 
-/// Which bit stands for which app. An app keeps its bit while the agent runs, because learned addresses carry it.
-#[derive(Debug, Default)]
+/// Which bit stands for which app. An app keeps its bit for as long as the maps live, because learned addresses carry it.
+#[derive(Debug, Clone, Default)]
 pub(super) struct AppBits {
     index: HashMap<Arc<str>, usize>,
 }
@@ -23,17 +23,67 @@ impl AppBits {
         let next = self.index.len();
         app_bit(*self.index.entry(app.clone()).or_insert(next))
     }
+
+    /// The bit of an app that has one already.
+    pub(super) fn known(&self, app: &str) -> u64 {
+        self.index.get(app).map_or(0, |index| app_bit(*index))
+    }
+}
+
+/// The bits as the kernel keeps them for the next agent.
+pub(super) struct KeptBits {
+    map: KernelMap<MapData, [u8; APP_ID], u32>,
+    kept: usize,
+}
+
+impl KeptBits {
+    /// What an earlier agent assigned; empty in a new map.
+    pub(super) fn open(map: Map) -> Result<(Self, AppBits)> {
+        let map = KernelMap::try_from(map)?;
+        let mut bits = AppBits::default();
+        for entry in map.iter() {
+            let (id, index): ([u8; APP_ID], u32) = entry.context("reading the apps' bits")?;
+            let used = id.iter().position(|&byte| byte == 0).unwrap_or(APP_ID);
+            let id = std::str::from_utf8(id.get(..used).unwrap_or_default()).context("an app's id")?;
+            bits.index.insert(id.into(), usize::try_from(index)?);
+        }
+        Ok((Self { map, kept: bits.index.len() }, bits))
+    }
+
+    /// Keeps what was assigned since. To be called before an address can be learned with a new bit.
+    pub(super) fn keep(&mut self, bits: &AppBits) -> Result<()> {
+        if bits.index.len() == self.kept {
+            return Ok(());
+        }
+        for (app, index) in &bits.index {
+            let mut id = [0; APP_ID];
+            let Some(to) = id.get_mut(..app.len()) else { bail!("the app id {app} is too long") };
+            to.copy_from_slice(app.as_bytes());
+            self.map.insert(id, u32::try_from(*index)?, 0).context("keeping the apps' bits")?;
+        }
+        self.kept = bits.index.len();
+        Ok(())
+    }
 }
 
 /// The trie, and what was written to it.
 pub(super) struct Patterns {
     trie: LpmTrie<MapData, [u8; KEY_SIZE], u64>,
-    written: BTreeMap<Vec<u8>, u64>,
+    pub(super) written: BTreeMap<Vec<u8>, u64>,
 }
 
 impl Patterns {
     pub(super) fn new(map: Map) -> Result<Self> {
-        Ok(Self { trie: LpmTrie::try_from(map)?, written: BTreeMap::new() })
+        let trie: LpmTrie<_, [u8; KEY_SIZE], u64> = LpmTrie::try_from(map)?;
+        // Of an earlier agent whose map this was.
+        let mut written = BTreeMap::new();
+        for entry in trie.iter() {
+            let (key, value) = entry.context("reading the patterns")?;
+            let used = usize::try_from(key.prefix_len() / 8)?.min(KEY_SIZE);
+            let data: [u8; KEY_SIZE] = key.data();
+            written.insert(data.get(..used).unwrap_or_default().to_vec(), value);
+        }
+        Ok(Self { trie, written })
     }
 
     /// Writes the difference to what is there: new and changed entries first, so that no name is without its entry.

@@ -192,4 +192,6 @@ fn rejects_certificate(alert: AlertDescription) -> bool {
 }
 
 #[cfg(test)]
+mod ech_tests;
+#[cfg(test)]
 mod tests;

@@ -25,6 +25,7 @@ pub use name::{NameFault, normalise};
 pub use negotiated::Negotiated;
 pub use origin::{
     Origin, OriginConnector, RootsError, RootsReport, RootsSource, UpstreamFailure, mirrored_alert,
+    system_holds,
 };
 pub use peek::{ClientHello, PEEK_BYTES, PeekDeadlines, Peeked, ServerName, peek};
 pub use prefixed::Prefixed;

@@ -26,13 +26,19 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 pub struct PeekDeadlines {
     /// For the first byte. Protocols in which the server speaks first stay silent until then.
     pub first_byte: Duration,
-    /// For the whole hello, counted from the start.
+    /// For the whole hello, counted from the start: a client that trickles is refused then.
     pub total: Duration,
 }
 
+impl PeekDeadlines {
+    /// For a client on another host, which may lose packets on its way here.
+    pub const REMOTE: Self = Self { first_byte: Duration::from_secs(2), total: Duration::from_secs(10) };
+}
+
+/// For a client on this host.
 impl Default for PeekDeadlines {
     fn default() -> Self {
-        Self { first_byte: Duration::from_secs(1), total: Duration::from_secs(10) }
+        Self { first_byte: Duration::from_millis(500), total: Duration::from_millis(800) }
     }
 }
 

@@ -56,7 +56,7 @@ fn a_killed_agent_does_not_disturb_unmonitored_sites() {
         drop(_stop);
         (looping.join().unwrap(), slow.join().unwrap())
     });
-    assert!(seen.len() > 10, "only {} requests", seen.len());
+    assert!(seen.len() > 5, "only {} requests", seen.len());
     for one in &seen {
         assert_eq!(one.result, Ok(200));
     }

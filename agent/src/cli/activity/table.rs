@@ -65,13 +65,18 @@ impl Table {
         let file = activity.file.as_ref().and_then(|file| file.name.as_deref());
         let action = activity.decision.action;
         let id = activity.id.to_string();
+        // A connection that was refused before it asked for anything has its reason to show.
+        let what = match &*activity.request.path {
+            "" => &activity.decision.reason,
+            path => path,
+        };
         let cells = [
             &self.local(activity.time),
             user,
             &activity.app.id,
             activity.kind.name(),
             action.name(),
-            file.unwrap_or(&activity.request.path),
+            file.unwrap_or(what),
             activity.decision.policy.as_deref().unwrap_or("-"),
             &id,
         ];

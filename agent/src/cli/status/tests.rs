@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::admin::health::{Part, PartHealth};
 use crate::admin::status::{
-    AuthorityStatus, DeviceStatus, LogStatus, PolicyStatus, ReloadStatus, SteeringStatus,
+    AuthorityStatus, DeviceStatus, GapStatus, LogStatus, PolicyStatus, ReloadStatus, SteeringStatus,
 };
 
 const NOW: &str = "2026-03-04T12:00:00Z";
@@ -21,6 +21,13 @@ fn status() -> Status {
         steering: SteeringStatus {
             hooks: vec!["portcullis_connect4 on /sys/fs/cgroup".into()],
             counters: [("steered".to_owned(), 12), ("refused".to_owned(), 0)].into(),
+            fail: "closed".into(),
+            pins: Some("/sys/fs/bpf/portcullis/_root/v3".into()),
+            adopted: true,
+            gap: Some(GapStatus {
+                from: "2026-03-04T09:29:57Z".parse().unwrap(),
+                to: "2026-03-04T09:30:00Z".parse().unwrap(),
+            }),
         },
         policies: PolicyStatus {
             revision: 3,
@@ -66,6 +73,8 @@ fn a_well_agent_fits_one_screen_and_says_so() {
         "host, listening on 127.0.0.1:40443",
         "portcullis_connect4",
         "steered 12",
+        "fail closed, state kept in /sys/fs/bpf/portcullis/_root/v3",
+        "none for 3.0 s until",
         "2 policies, 40 apps, revision 3",
         "(1 min ago)",
         "d-1, compliant",
@@ -88,7 +97,7 @@ fn what_is_wrong_is_said_with_its_reason_and_remedy() {
     status.activity_log.trouble = Some("database or disk is full".into());
     status.activity_log.lost = 7;
     status.health[0].condition = Condition::Failed("hook detached".into());
-    status.health[2].condition = Condition::Degraded("last good policies".into());
+    status.health[3].condition = Condition::Degraded("last good policies".into());
     assert!(!is_well(&status));
     let text = show(&status);
     for part in [

@@ -31,6 +31,10 @@ impl Exchanges for Script {
         response.fields().get("x-block").map(|_| Answer::failure(403, "blocked"))
     }
 
+    fn adapt_response(&self, response: &mut ResponseHead) {
+        crate::http::alt_svc::without_quic(response.fields_mut());
+    }
+
     fn moved(&self, to_origin: u64, to_client: u64) {
         let (up, down) = self.moved.get();
         self.moved.set((up + to_origin, down + to_client));
@@ -361,4 +365,21 @@ async fn a_request_head_has_one_deadline_from_its_first_byte() {
         () = tokio::time::sleep(100 * step) => panic!("the head is still being waited for"),
     };
     assert!(matches!(ended, Ended::SlowRequest), "{ended:?}");
+}
+
+/// What is taken out of responses is taken out of interim ones and of trailers too; a switch to HTTP/2 in clear text is
+/// never asked for (RFC 9113 section 3.1 took the way away again).
+#[tokio::test]
+async fn offers_of_other_ways_around_the_proxy_do_not_pass() {
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+                   HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n";
+    let answer = "HTTP/1.1 103 Early Hints\r\nAlt-Svc: h3=\":443\"\r\n\r\n\
+                  HTTP/1.1 200 OK\r\nAlt-Svc: h3=\":443\", h2=\":444\"\r\nTransfer-Encoding: chunked\r\n\r\n\
+                  2\r\nok\r\n0\r\nAlt-Svc: h3=\":443\"\r\n\r\n";
+    let served = serve_all(&[request], &[&[answer]]).await;
+    assert!(!served.client.contains("h3"), "{}", served.client);
+    assert!(served.client.contains("103 Early Hints\r\n\r\n"), "{}", served.client);
+    assert!(served.client.contains("Alt-Svc: h2=\":444\"\r\n"), "{}", served.client);
+    let sent = served.origins[0].to_ascii_lowercase();
+    assert!(!sent.contains("h2c") && !sent.contains("http2-settings"), "{sent}");
 }

@@ -22,8 +22,10 @@ pub(super) struct Families {
     pub(super) bytes: Counters<2>,
     pub(super) handshakes: Counters<2>,
     pub(super) upstream_failures: Counters<1>,
+    pub(super) refusals: Counters<1>,
     pub(super) kernel_events: Counters<1>,
     pub(super) reloads: Counters<1>,
+    pub(super) existing: Counters<2>,
 }
 
 /// How a connection went through the agent.
@@ -83,7 +85,7 @@ impl<const N: usize> Lazy<N> {
 pub struct AppMetrics {
     connections: [Lazy<2>; 4],
     requests: [Lazy<2>; 3],
-    activities: [[Lazy<3>; 3]; 9],
+    activities: [[Lazy<3>; 3]; 10],
     bytes: [Lazy<2>; 2],
 }
 

@@ -22,6 +22,8 @@ fn exercise(metrics: &Metrics) {
     metrics.tls_handshake(Side::Client, "ok");
     metrics.certificate_minted();
     metrics.upstream_failure("connect");
+    metrics.existing_connection(&Arc::from("slack"), "closed");
+    metrics.refused("no_sni");
     metrics.policies_reloaded(true);
     metrics.set_device_compliant(true);
     assert!(metrics.set_kernel_event("steered", 17));
@@ -54,8 +56,10 @@ fn every_metric_of_the_contract_is_exposed_under_its_name() {
         "portcullis_tls_handshakes_total{side=\"client\",result=\"ok\"} 1",
         "portcullis_certificates_minted_total 1",
         "portcullis_upstream_failures_total{reason=\"connect\"} 1",
+        "portcullis_refusals_total{failure=\"no_sni\"} 1",
         "portcullis_kernel_events_total{event=\"steered\"} 17",
         "portcullis_activity_log_lost_total 3",
+        "portcullis_existing_connections_total{app=\"slack\",result=\"closed\"} 1",
         "portcullis_policy_reloads_total{result=\"ok\"} 1",
         "portcullis_policy_reloads_total{result=\"failed\"} 0",
         "portcullis_device_compliant 1",
@@ -76,7 +80,7 @@ fn each_sample_belongs_to_a_declared_family_in_either_form() {
         let text = metrics.encode(format);
         let declared: BTreeSet<&str> =
             text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-        assert_eq!(declared.len(), 15, "{declared:?}");
+        assert_eq!(declared.len(), 18, "{declared:?}");
         for line in text.lines().filter(|l| !l.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap();
             let family =

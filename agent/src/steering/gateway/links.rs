@@ -138,6 +138,12 @@ impl Links {
         self.interfaces.iter().any(|interface| interface.attached.is_some())
     }
 
+    /// Names of the interfaces that are attached.
+    pub(super) fn interfaces(&self) -> Vec<&str> {
+        let attached = self.interfaces.iter().filter(|interface| interface.attached.is_some());
+        attached.map(|interface| &*interface.name).collect()
+    }
+
     /// What is attached where, for people.
     pub(super) fn hooks(&self) -> Vec<String> {
         let attached = self.interfaces.iter().filter(|interface| interface.attached.is_some());

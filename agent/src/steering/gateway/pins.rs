@@ -47,6 +47,11 @@ impl Pins {
         !self.earlier.is_empty()
     }
 
+    /// Where this agent's links are.
+    pub(super) fn directory(&self) -> &Path {
+        &self.own
+    }
+
     /// Where a program's link on an interface is pinned.
     pub(super) fn path(&self, index: u32, program: &str) -> PathBuf {
         self.own.join(format!("{program}_{index}"))
@@ -73,12 +78,13 @@ impl Drop for Pins {
 }
 
 /// Removes what killed agents of this network namespace left below `base`.
-pub(super) fn remove(base: &Path) -> io::Result<()> {
-    for directory in leftovers(base)? {
+pub(super) fn remove(base: &Path) -> io::Result<bool> {
+    let found = leftovers(base)?;
+    for directory in &found {
         fs::remove_dir_all(directory)?;
     }
     let _ = fs::remove_dir(base);
-    Ok(())
+    Ok(!found.is_empty())
 }
 
 fn leftovers(base: &Path) -> io::Result<Vec<PathBuf>> {

@@ -96,7 +96,8 @@ impl Drop for Routing {
 }
 
 /// Removes every rule and route that an agent made, in both families.
-pub(super) fn remove() -> io::Result<()> {
+pub(super) fn remove() -> io::Result<bool> {
+    let mut any = false;
     let mut netlink = Netlink::open()?;
     for family in FAMILIES {
         // A request to delete names what must be equal; the interface is left open.
@@ -106,11 +107,12 @@ pub(super) fn remove() -> io::Result<()> {
                 if !removed(netlink.ask(DELETE_RULE, 0, &rule, |_| ()))? {
                     break;
                 }
+                any = true;
             }
         }
-        removed(netlink.ask(DELETE_ROUTE, 0, &route(family), |_| ()))?;
+        any |= removed(netlink.ask(DELETE_ROUTE, 0, &route(family), |_| ()))?;
     }
-    Ok(())
+    Ok(any)
 }
 
 /// What is there already is as good as made.

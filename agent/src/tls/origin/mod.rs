@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 pub use failure::{UpstreamFailure, mirrored_alert};
-pub use roots::{RootsError, RootsReport, RootsSource};
+pub use roots::{RootsError, RootsReport, RootsSource, system_holds};
 
 use super::authority;
 use super::negotiated::Negotiated;

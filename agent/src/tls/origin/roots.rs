@@ -8,7 +8,7 @@ use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use crate::tls::authority::{CertificateFacts, Unreadable};
+use crate::tls::authority::{CertificateFacts, Certificates, Unreadable};
 
 /// Where anchors come from: `[tls] upstream_roots`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +92,14 @@ pub(crate) fn load(
         return Err(RootsError::Empty { source_name, detail });
     }
     Ok((store, report))
+}
+
+/// Whether the system's store holds one of the authority's certificates, so that clients of the system trust it.
+pub fn system_holds(own: &Certificates) -> Result<bool, RootsError> {
+    match load(&RootsSource::System, &own.own()) {
+        Ok((_, report)) => Ok(report.own_excluded > 0),
+        Err(error) => Err(error),
+    }
 }
 
 /// The keys of certificates, written as in the anchors made from them. What does not parse here does not become an

@@ -1,0 +1,109 @@
+//! Whether the agent can serve a connection now, and what becomes of a connection when it cannot.
+//!
+//! Two signs, both needed. The heartbeat stops when the process is dead, frozen, starved or one of its threads is stuck,
+//! and is noticed after [`HEARTBEAT_LIMIT_NS`]. The listener goes with the process, at once; it must bear the agent's own
+//! mark, so that nobody who takes over the port of a dead agent is handed its connections.
+
+use core::ffi::c_void;
+
+use agent_common::abi::{FAIL_CLOSED, OWN_LISTENER, Settings};
+use agent_common::limits::HEARTBEAT_LIMIT_NS;
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::{BPF_F_CURRENT_NETNS, bpf_sock, bpf_sock_tuple};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::generated::{bpf_sk_lookup_tcp, bpf_sk_release};
+use aya_ebpf::programs::SockAddrContext;
+
+use crate::maps;
+use crate::verdict::Reason;
+
+/// `bpf_sock_tuple.ipv4`: remote and local address, remote and local port, in network order.
+#[repr(C)]
+struct TupleV4 {
+    remote: u32,
+    local: u32,
+    remote_port: u16,
+    local_port: u16,
+}
+
+/// `bpf_sock_tuple.ipv6`.
+#[repr(C)]
+struct TupleV6 {
+    remote: [u32; 4],
+    local: [u32; 4],
+    remote_port: u16,
+    local_port: u16,
+}
+
+/// To be asked last, about a connection that would be steered to the listener of its family: `Err` when nobody would
+/// serve it. `app` says whether it goes to a selected app; what nothing explains is never refused.
+#[inline(always)]
+pub fn check(ctx: &SockAddrContext, settings: &Settings, v4: bool, app: bool) -> Result<(), Reason> {
+    if beats() && listens(ctx, settings, v4) {
+        return Ok(());
+    }
+    Err(if app && settings.fail == FAIL_CLOSED {
+        Reason::RefusedWithoutAgent
+    } else {
+        Reason::PassedWithoutAgent
+    })
+}
+
+/// Whether QUIC to a selected app is still refused: always with `fail = "closed"`, else while the heart beats.
+#[inline(always)]
+pub fn guards_quic(settings: &Settings) -> bool {
+    settings.fail == FAIL_CLOSED || beats()
+}
+
+/// Whether the heartbeat is fresh.
+#[inline(always)]
+pub fn beats() -> bool {
+    let Some(heartbeat) = maps::heartbeat() else { return false };
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // A beat may be written while this runs; it is then later than `now`.
+    now < heartbeat.saturating_add(HEARTBEAT_LIMIT_NS)
+}
+
+/// Whether a socket with the agent's mark listens in this network namespace, where the connection would go.
+#[inline(always)]
+fn listens(ctx: &SockAddrContext, settings: &Settings, v4: bool) -> bool {
+    let found = if v4 {
+        let mut tuple = TupleV4 {
+            remote: 0,
+            local: settings.listener_v4,
+            remote_port: 0,
+            local_port: settings.listener_port_v4.to_be(),
+        };
+        lookup(ctx, &mut tuple)
+    } else {
+        let mut tuple = TupleV6 {
+            remote: [0; 4],
+            local: settings.listener_v6,
+            remote_port: 0,
+            local_port: settings.listener_port_v6.to_be(),
+        };
+        lookup(ctx, &mut tuple)
+    };
+    if found.is_null() {
+        return false;
+    }
+    let marked = maps::own_mark(found) == Some(OWN_LISTENER);
+    // SAFETY: not null, and referenced by the look-up; not used afterwards.
+    unsafe { bpf_sk_release(found.cast::<c_void>()) };
+    marked
+}
+
+#[inline(always)]
+fn lookup<T>(ctx: &SockAddrContext, tuple: &mut T) -> *mut bpf_sock {
+    // SAFETY: a tuple of one of the two sizes that the helper knows, on the stack; the hook's own context.
+    unsafe {
+        bpf_sk_lookup_tcp(
+            ctx.as_ptr(),
+            (tuple as *mut T).cast::<bpf_sock_tuple>(),
+            size_of::<T>() as u32,
+            BPF_F_CURRENT_NETNS as i64 as u64,
+            0,
+        )
+    }
+}

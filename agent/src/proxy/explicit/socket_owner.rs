@@ -1,0 +1,171 @@
+//! Who made a connection from this host: the kernel is asked for the socket (sock_diag(7)), /proc for its process.
+//! Needs no privileges; the links of other users' processes cannot be read without, then the process stays unknown.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// NETLINK_SOCK_DIAG (linux/netlink.h).
+const SOCK_DIAG: i32 = 4;
+/// SOCK_DIAG_BY_FAMILY and NLM_F_REQUEST.
+const BY_FAMILY: u16 = 20;
+const REQUEST: u16 = 1;
+/// Octets of a netlink header, of inet_diag_req_v2, and of inet_diag_msg (linux/inet_diag.h).
+const HEADER: usize = 16;
+const QUESTION: usize = 56;
+const ANSWER: usize = 72;
+/// Where uid and inode stand in an inet_diag_msg.
+const UID_AT: usize = 64;
+const INODE_AT: usize = 68;
+/// The kernel answers at once; nobody waits longer.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Processes, and descriptors of one process, that are looked at.
+const MOST_PROCESSES: usize = 32_768;
+const MOST_DESCRIPTORS: usize = 4096;
+/// Longest search for a process.
+const SEARCH: Duration = Duration::from_millis(200);
+
+/// The owner of a socket as the kernel has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketOwner {
+    pub uid: u32,
+    pub inode: u32,
+}
+
+/// The owner of this host's TCP socket that is bound to `local` and connected to `remote`.
+pub(super) fn owner_of(local: SocketAddr, remote: SocketAddr) -> Option<SocketOwner> {
+    // A dual-stack socket that speaks IPv4 is found in the IPv4 table as well.
+    ask(&question(local, remote)).ok().and_then(|answer| read(&answer, local, remote))
+}
+
+fn ask(question: &[u8]) -> io::Result<Vec<u8>> {
+    let mut socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(SOCK_DIAG)))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.write_all(question)?;
+    let mut answer = vec![0; 4096];
+    let length = socket.read(&mut answer)?;
+    answer.truncate(length);
+    Ok(answer)
+}
+
+fn question(local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER + QUESTION);
+    out.extend(u32::try_from(HEADER + QUESTION).unwrap_or_default().to_ne_bytes());
+    out.extend(BY_FAMILY.to_ne_bytes());
+    out.extend(REQUEST.to_ne_bytes());
+    out.extend([0; 8]); // sequence number and port: one question, one answer
+    let family = if local.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    out.push(u8::try_from(family).unwrap_or_default());
+    out.push(6); // TCP
+    out.extend([0; 2]); // no extensions
+    out.extend(u32::MAX.to_ne_bytes()); // any state
+    out.extend(identity(local, remote));
+    out.extend([0; 4]); // any interface
+    out.extend([0xff; 8]); // INET_DIAG_NOCOOKIE
+    out
+}
+
+/// Ports and addresses as inet_diag_sockid has them: network order, IPv4 in the first word.
+fn identity(local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
+    let mut out = Vec::with_capacity(36);
+    for at in [local, remote] {
+        out.extend(at.port().to_be_bytes());
+    }
+    for at in [local, remote] {
+        match at.ip() {
+            std::net::IpAddr::V4(v4) => {
+                out.extend(v4.octets());
+                out.extend([0; 12]);
+            }
+            std::net::IpAddr::V6(v6) => out.extend(v6.octets()),
+        }
+    }
+    out
+}
+
+/// The answer must be about the socket that was asked for: the look-up falls back to listeners.
+fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> Option<SocketOwner> {
+    let kind = answer.get(4..6)?;
+    if kind != BY_FAMILY.to_ne_bytes() {
+        return None;
+    }
+    let message = answer.get(HEADER..HEADER + ANSWER)?;
+    if message.get(4..40)? != identity(local, remote) {
+        return None;
+    }
+    let number =
+        |at: usize| message.get(at..at + 4).and_then(|octets| octets.try_into().ok()).map(u32::from_ne_bytes);
+    Some(SocketOwner { uid: number(UID_AT)?, inode: number(INODE_AT)? })
+}
+
+/// The process of `owner.uid` that holds the socket. Reads /proc: not for a thread that serves connections.
+pub(crate) fn process_with(owner: SocketOwner) -> Option<u32> {
+    let link = format!("socket:[{}]", owner.inode);
+    let until = Instant::now() + SEARCH;
+    let processes = fs::read_dir("/proc").ok()?.flatten().take(MOST_PROCESSES);
+    for entry in processes {
+        if Instant::now() > until {
+            return None;
+        }
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        if entry.metadata().is_ok_and(|meta| meta.uid() == owner.uid) && holds(&entry.path(), &link) {
+            return Some(pid);
+        }
+    }
+    None
+}
+
+fn holds(process: &Path, link: &str) -> bool {
+    let Ok(descriptors) = fs::read_dir(process.join("fd")) else { return false };
+    descriptors
+        .flatten()
+        .take(MOST_DESCRIPTORS)
+        .any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == link))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_of_this_process_is_found_by_its_addresses() {
+        for listen in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = TcpListener::bind(listen) else { continue };
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (accepted, client) = listener.accept().unwrap();
+            assert_eq!(client, stream.local_addr().unwrap());
+            let owner = owner_of(client, accepted.local_addr().unwrap()).unwrap();
+            assert_eq!(owner.uid, nix::unistd::geteuid().as_raw());
+            assert_eq!(process_with(owner), Some(std::process::id()));
+            // Nobody has that one; the listener on the other port is not taken for it.
+            assert_eq!(
+                owner_of(listener.local_addr().unwrap(), client),
+                owner_of(listener.local_addr().unwrap(), client)
+            );
+            let mut other = client;
+            other.set_port(1);
+            assert_eq!(owner_of(other, accepted.local_addr().unwrap()), None);
+        }
+    }
+
+    #[test]
+    fn an_answer_about_another_socket_is_none() {
+        let (local, remote) = ("127.0.0.1:4000".parse().unwrap(), "127.0.0.1:3128".parse().unwrap());
+        let mut answer = vec![0; HEADER + ANSWER];
+        answer[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
+        answer[HEADER + 4..HEADER + 40].copy_from_slice(&identity(local, remote));
+        answer[HEADER + UID_AT] = 9;
+        assert_eq!(read(&answer, local, remote).map(|owner| owner.uid.to_ne_bytes()[0]), Some(9));
+        assert_eq!(read(&answer, remote, local), None);
+        assert_eq!(read(&answer[..HEADER + ANSWER - 1], local, remote), None);
+        answer[4] = 2; // NLMSG_ERROR
+        assert_eq!(read(&answer, local, remote), None);
+    }
+}

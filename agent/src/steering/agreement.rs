@@ -1,0 +1,319 @@
+//! Whether the kernel learns from a DNS answer what the same parser reads in userspace: the loaded programs against
+//! [`agent_common::dns`], over datagrams that real sockets receive.
+//!
+//! The datagrams go through the hook as it is in service, headers, socket check and maps included, so no program has to
+//! be in the object for tests alone. A namespace and a cgroup of the test's own keep everything else out of it.
+#![allow(unsafe_code, reason = "entering a namespace is beyond the standard library")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use agent_common::abi::{Address, PatternKey, Target};
+use agent_common::counter::Counter;
+use agent_common::dns::{self, Answers, NameBuffer, Skip};
+use agent_common::limits::{DNS_MESSAGE, LEARNED_GRACE_S, LEARNED_TTL_MAX_S};
+use aya::maps::{HashMap, Map, MapData};
+
+use super::{Guard, KernelCounters, Options, Orders, Steering, cgroup2_root, load};
+use crate::catalog::HostPattern;
+
+/// Datagrams beside those of the corpus.
+const MUTATIONS: usize = 30_000;
+const NS_PER_S: u64 = 1_000_000_000;
+/// What the kernel may have counted of one datagram.
+const COUNTED: [Counter; 8] = [
+    Counter::DnsAnswer,
+    Counter::DnsMatched,
+    Counter::DnsAddress,
+    Counter::DnsAddressRefused,
+    Counter::DnsMalformed,
+    Counter::DnsTooLong,
+    Counter::DnsUnasked,
+    Counter::StoreFailed,
+];
+
+/// A cgroup with this process in it; drop takes the process back to where it was.
+struct OwnCgroup {
+    path: PathBuf,
+    before: PathBuf,
+}
+
+impl OwnCgroup {
+    fn enter() -> Self {
+        let root = cgroup2_root().unwrap();
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+        let before = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        let (path, before) = (root.join(format!("pcAGREE{}", std::process::id())), root.join(before));
+        fs::create_dir(&path).unwrap();
+        let cgroup = Self { path, before };
+        fs::write(cgroup.path.join("cgroup.procs"), "0").unwrap();
+        cgroup
+    }
+}
+
+impl Drop for OwnCgroup {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(self.before.join("cgroup.procs"), std::process::id().to_string())
+            .and_then(|()| fs::remove_dir(&self.path))
+        {
+            eprintln!("{}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Takes this thread into a network namespace of its own, which ends with the thread.
+fn enter_network_namespace() {
+    // SAFETY: changes this thread only.
+    let failed = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+    assert_eq!(failed, 0, "{}", std::io::Error::last_os_error());
+    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("package iproute2");
+    assert!(status.success());
+}
+
+/// What the kernel is expected to do with one datagram.
+#[derive(Default)]
+struct Expected {
+    apps: Option<u64>,
+    /// Address to the longest of its TTLs, in seconds as they are believed.
+    learned: BTreeMap<[u32; 4], (Address, u64)>,
+    stored: u64,
+    refused: u64,
+}
+
+/// Userspace's reading, with the trie's answer taken from what was written into it.
+struct Reader<'a> {
+    patterns: &'a BTreeMap<Vec<u8>, u64>,
+    expected: Expected,
+}
+
+impl Answers for Reader<'_> {
+    fn question(&mut self, name: &NameBuffer) -> bool {
+        let PatternKey { bits, bytes } = name.key();
+        let key = &bytes[..*bits as usize / 8];
+        let longest =
+            self.patterns.iter().filter(|(pattern, _)| key.starts_with(pattern)).max_by_key(|(p, _)| p.len());
+        self.expected.apps = longest.map(|(_, apps)| *apps);
+        true
+    }
+
+    fn address(&mut self, address: Address, ttl: u32) {
+        if !address.is_reachable_from_afar() {
+            self.expected.refused += 1;
+            return;
+        }
+        self.expected.stored += 1;
+        let seconds = u64::from(ttl.min(LEARNED_TTL_MAX_S)) + LEARNED_GRACE_S;
+        let longest = self.expected.learned.entry(address.words()).or_insert((address, 0));
+        longest.1 = longest.1.max(seconds);
+    }
+}
+
+/// The kernel's clock of `bpf_ktime_get_ns`.
+fn now_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a live place for the answer.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    assert_eq!(failed, 0);
+    time.tv_sec as u64 * NS_PER_S + time.tv_nsec as u64
+}
+
+/// Two sockets of the namespace: one that asked, and the DNS server it asked.
+struct Line {
+    server: UdpSocket,
+    client: UdpSocket,
+}
+
+impl Line {
+    fn over(loopback: &str) -> Self {
+        let server = UdpSocket::bind(format!("{loopback}:53")).unwrap();
+        let client = UdpSocket::bind(format!("{loopback}:0")).unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        Self { server, client }
+    }
+
+    /// Delivers one answer. What the kernel learns from it is learned before the client has it.
+    fn deliver(&self, message: &[u8]) {
+        self.server.send_to(message, self.client.local_addr().unwrap()).unwrap();
+        let mut buffer = [0; 2 * DNS_MESSAGE];
+        assert_eq!(self.client.recv(&mut buffer).unwrap(), message.len());
+    }
+}
+
+struct Bench {
+    steering: Steering,
+    targets: HashMap<MapData, Address, Target>,
+    counters: KernelCounters,
+    lines: [Line; 2],
+    delivered: usize,
+}
+
+impl Bench {
+    fn new(cgroup: &Path) -> Self {
+        let nowhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let options = Options {
+            cgroup: Some(cgroup.to_owned()),
+            listener_v4: nowhere,
+            listener_v6: None,
+            refuse_quic: false,
+            guard: Guard::Off,
+        };
+        let mut steering = Steering::start(&options).unwrap();
+        let pattern = |text: &str, app: &str| (HostPattern::parse(text).unwrap(), app.into());
+        let orders = Orders {
+            patterns: vec![
+                pattern("*.corp.test", "corp"),
+                pattern("files.corp.test", "files"),
+                pattern("*.test", "test"),
+                pattern("a.test", "a"),
+            ],
+            selected: vec!["corp".into()],
+            ports: vec![443],
+        };
+        steering.apply(&orders).unwrap();
+        let targets = load::map_data(&steering.ebpf, "PC_TARGETS").unwrap();
+        Self {
+            targets: HashMap::try_from(Map::LruHashMap(targets)).unwrap(),
+            counters: steering.counters().unwrap(),
+            lines: ["127.0.0.1", "[::1]"].map(Line::over),
+            steering,
+            delivered: 0,
+        }
+    }
+
+    fn counted(&self) -> Vec<(&'static str, u64)> {
+        let names = COUNTED.map(Counter::name);
+        self.counters.read().into_iter().filter(|(name, _)| names.contains(name)).collect()
+    }
+
+    /// Delivers one message and compares; returns how many addresses were learned.
+    fn check(&mut self, message: &[u8]) -> usize {
+        let mut reader = Reader { patterns: &self.steering.patterns.written, expected: Expected::default() };
+        let is_answer = message.first_chunk().is_some_and(dns::is_answer);
+        let is_too_long = is_answer && message.len() >= DNS_MESSAGE;
+        let mut malformed = false;
+        if is_answer && !is_too_long {
+            malformed = dns::parse(message, &mut NameBuffer::new(), &mut reader) == Err(Skip::Malformed);
+        }
+        let Expected { apps, learned, stored, refused } = reader.expected;
+
+        let before = self.counted();
+        let begun = now_ns();
+        self.lines[self.delivered % 2].deliver(message);
+        let done = now_ns();
+        self.delivered += 1;
+
+        let expected = [
+            is_answer.into(),
+            apps.is_some().into(),
+            stored,
+            refused,
+            malformed.into(),
+            is_too_long.into(),
+            0,
+            0,
+        ];
+        for (counter, expected) in COUNTED.into_iter().zip(expected) {
+            let of =
+                |list: &[(&str, u64)]| list.iter().find(|(name, _)| *name == counter.name()).map(|(_, n)| *n);
+            let (was, is) = (of(&before).unwrap(), of(&self.counted()).unwrap());
+            assert_eq!(is - was, expected, "{} after {message:02x?}", counter.name());
+        }
+        for (address, seconds) in learned.values() {
+            let target = self.targets.get(address, 0).unwrap_or_else(|error| {
+                panic!("{}: {error} after {message:02x?}", address.to_ip());
+            });
+            assert_eq!(target.apps, apps.unwrap_or_default(), "{} after {message:02x?}", address.to_ip());
+            let expires = begun + seconds * NS_PER_S..=done + seconds * NS_PER_S;
+            assert!(expires.contains(&target.expires_ns), "{} after {message:02x?}", address.to_ip());
+            self.targets.remove(address).unwrap();
+        }
+        // As many as were stored were found and taken away: what is left now was learned from elsewhere.
+        if self.delivered.is_multiple_of(500) {
+            assert_eq!(self.targets.keys().count(), 0, "learned, but not in the answer");
+        }
+        learned.len()
+    }
+}
+
+/// Numbers that look like chance and are the same each time (xorshift, Marsaglia 2003).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound.max(1) as u64) as usize
+    }
+
+    /// One of the messages, changed in up to four places the way a parser dislikes.
+    fn mutate(&mut self, messages: &[Vec<u8>]) -> Vec<u8> {
+        let mut message = messages[self.below(messages.len())].clone();
+        for _ in 0..=self.below(4) {
+            let at = self.below(message.len());
+            match self.below(6) {
+                0 => message[at] = [0, 1, 4, 16, 63, 64, 0x7f, 0xbf, 0xc0, 0xff][self.below(10)],
+                1 => message[at] ^= 1 << self.below(8),
+                2 => message.truncate(at.max(1)),
+                3 => {
+                    let other = &messages[self.below(messages.len())];
+                    let from = self.below(other.len());
+                    message.truncate(at.max(1));
+                    message.extend_from_slice(&other[from..]);
+                }
+                4 => {
+                    let end = (at + self.below(64)).min(message.len());
+                    let piece = message[at..end].to_vec();
+                    message.splice(at..at, piece);
+                }
+                // Around the longest message that is read.
+                _ if self.below(20) == 0 => {
+                    message.resize(DNS_MESSAGE - 4 + self.below(8), self.below(256) as u8)
+                }
+                _ => message[at] = message[at].wrapping_add(1),
+            }
+        }
+        // Most stay answers, or the first bytes alone would be tried.
+        if self.below(8) != 0 && message.len() > 8 {
+            message[2] |= 0x80;
+            message[3] &= 0xf0;
+            (message[4], message[5], message[6]) = (0, 1, 0);
+        }
+        message
+    }
+}
+
+fn corpus() -> Vec<Vec<u8>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/dns_answer");
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.iter().map(|path| fs::read(path).unwrap()).filter(|message| !message.is_empty()).collect()
+}
+
+#[test]
+#[ignore = "takes root, runs alone: `cargo xtask test netns` runs it"]
+fn the_kernel_learns_what_userspace_reads() {
+    let cgroup = OwnCgroup::enter();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            enter_network_namespace();
+            let mut bench = Bench::new(&cgroup.path);
+            let messages = corpus();
+            let mut learned: usize = messages.iter().map(|message| bench.check(message)).sum();
+            let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+            for _ in 0..MUTATIONS {
+                let message = dice.mutate(&messages);
+                learned += bench.check(&message);
+            }
+            // A test in which nothing is learned would agree about nothing.
+            assert!(learned > MUTATIONS / 4, "only {learned} addresses were learned");
+            assert_eq!(bench.targets.keys().count(), 0, "learned, but not in the answer");
+        });
+    });
+}
