@@ -3,4 +3,5 @@
 pub mod content_disposition;
 mod fields;
 pub mod h1;
+pub mod h2;
 pub mod head;

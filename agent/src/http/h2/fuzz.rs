@@ -1,0 +1,1 @@
+//! Entry points for fuzzers and property tests. Not on the data path.
