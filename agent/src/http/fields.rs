@@ -54,7 +54,9 @@ impl Fields {
 
     /// Every line with its mark.
     pub(super) fn iter_marked(&self) -> impl Iterator<Item = (&[u8], &[u8], bool)> {
-        self.lines.iter().map(|line| (line.name.of(&self.bytes), line.value.of(&self.bytes), line.never_indexed))
+        self.lines
+            .iter()
+            .map(|line| (line.name.of(&self.bytes), line.value.of(&self.bytes), line.never_indexed))
     }
 
     /// Appends a field line. Bytes are taken as they are.
@@ -115,8 +117,7 @@ impl Fields {
     pub fn set(&mut self, name: &str, value: &[u8]) {
         let at = self.iter().position(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
         self.remove(name);
-        let line =
-            Line { name: self.store(name.as_bytes()), value: self.store(value), never_indexed: false };
+        let line = Line { name: self.store(name.as_bytes()), value: self.store(value), never_indexed: false };
         // Lines before the first match all have other names, so its place did not move.
         self.lines.insert(at.unwrap_or(self.lines.len()), line);
     }

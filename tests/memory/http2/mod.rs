@@ -9,7 +9,7 @@ use h2::server::SendResponse;
 use h2::{RecvStream, SendStream, client, server};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use portcullis::http::h2::{Limits, Outcome};
-use portcullis::http::head::{RequestHead, ResponseHead, Version};
+use portcullis::http::head::{ResponseHead, Version};
 use shell::{Told, Verdicts, serve};
 use tokio::task::JoinHandle;
 
@@ -32,7 +32,7 @@ struct Setup {
 }
 
 /// Windows of both peers.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Windows {
     stream: u32,
     connection: u32,
@@ -170,7 +170,7 @@ async fn end(setup: Setup) -> Told {
 
 #[tokio::test]
 async fn heads_bodies_trailers_and_interim_responses_arrive() {
-    let mut setup = setup(USUAL, PASS).await;
+    let setup = setup(USUAL, PASS).await;
     let (status, body) = get(setup.client.clone(), "/1000".into()).await.expect("answered");
     assert_eq!((status.as_u16(), body), (200, (0..1000).map(pattern).collect()));
 
@@ -181,16 +181,18 @@ async fn heads_bodies_trailers_and_interim_responses_arrive() {
     let trailers = body.trailers().await.expect("read").expect("there are trailers");
     assert_eq!(trailers.get("grpc-status").map(|v| v.as_bytes()), Some(&b"0"[..]));
     assert_eq!(trailers.get("content-type"), None, "what was judged does not change late");
+    drop(body);
 
     let (mut response, _) = client.send_request(request("/hints"), true).expect("sent");
-    let hints = std::future::poll_fn(|cx| response.poll_informational(cx)).await.expect("hints").expect("read");
+    let hints =
+        std::future::poll_fn(|cx| response.poll_informational(cx)).await.expect("hints").expect("read");
     assert_eq!(hints.status(), 103);
     assert_eq!(response.await.expect("answered").status(), 200);
 
     let mut head = request("/echo");
     *head.method_mut() = Method::POST;
     let (response, mut send) = client.send_request(head, false).expect("sent");
-    send_all(&mut send, vec![b'u'; 300_000].into(), false).await.map_err(drop).ok();
+    drop(client);
     let mut trailers = HeaderMap::new();
     trailers.insert("x-sum", "1".parse().expect("value"));
     let reader = tokio::spawn(async move {
@@ -198,12 +200,12 @@ async fn heads_bodies_trailers_and_interim_responses_arrive() {
         let bytes = read(&mut body).await.expect("read");
         (bytes, body.trailers().await.expect("read"))
     });
+    send_all(&mut send, vec![b'u'; 300_000].into(), false).await.expect("sent");
     send.send_trailers(trailers).expect("sent");
+    drop(send);
     let (bytes, trailers) = reader.await.expect("joined");
-    assert_eq!(bytes.len(), 300_000);
+    assert_eq!(bytes, vec![b'u'; 300_000]);
     assert!(trailers.is_some_and(|trailers| trailers.contains_key("x-sum")));
-    drop(client);
-    setup.client = setup.client.ready().await.expect("ready");
     let told = end(setup).await;
     assert_eq!(told.error, None);
     assert_eq!(told.closed.len(), 4);
@@ -229,11 +231,15 @@ async fn many_streams_of_all_sizes_and_kinds_share_small_windows() {
                 let size = n * 7919 % most;
                 match n % 6 {
                     0 => {
-                        let (status, body) = get(client, format!("/file/{size}")).await.expect("answered");
+                        let (status, body) = get(client, format!("/file/{size}"))
+                            .await
+                            .unwrap_or_else(|e| panic!("{windows:?} {n}: {e:?}"));
                         assert_eq!((status.as_u16(), body), (403, vec![b'B'; 3000]));
                     }
                     1 => {
-                        let (status, body) = get(client, "/elsewhere".into()).await.expect("answered");
+                        let (status, body) = get(client, "/elsewhere".into())
+                            .await
+                            .unwrap_or_else(|e| panic!("{windows:?} {n}: {e:?}"));
                         assert_eq!((status.as_u16(), body), (403, vec![b'B'; 3000]));
                     }
                     2 => assert!(get(client, "/reset".into()).await.is_err_and(|error| error.is_reset())),
@@ -291,7 +297,9 @@ async fn an_upload_is_answered_before_its_end_and_its_credit_comes_back() {
     }
     let told = end(setup).await;
     assert_eq!(told.closed.len(), 20);
-    assert!(told.closed.values().all(|(outcome, to_origin, _)| *outcome == Outcome::Answered && *to_origin == 0));
+    assert!(
+        told.closed.values().all(|(outcome, to_origin, _)| *outcome == Outcome::Answered && *to_origin == 0)
+    );
 }
 
 #[tokio::test]

@@ -69,8 +69,7 @@ pub async fn serve(client: DuplexStream, origin: DuplexStream, limits: Limits, v
                     Ok(step) => step,
                     Err(error) => {
                         told.error = Some(error);
-                        for (side, out) in
-                            [(Side::Client, &mut client_out), (Side::Origin, &mut origin_out)]
+                        for (side, out) in [(Side::Client, &mut client_out), (Side::Origin, &mut origin_out)]
                         {
                             let _ = out.write_all(relay.output(side)).await;
                         }
@@ -147,12 +146,10 @@ fn answer(
             }
             heads.insert(stream, head);
         }
-        Event::Response { stream, head, .. } => {
-            match (verdicts.response)(&heads[&stream], &head) {
-                Some((answer, body)) => relay.answer(stream, &answer, body).expect("writes"),
-                None => relay.pass_response(stream, &head).expect("writes"),
-            }
-        }
+        Event::Response { stream, head, .. } => match (verdicts.response)(&heads[&stream], &head) {
+            Some((answer, body)) => relay.answer(stream, &answer, body).expect("writes"),
+            None => relay.pass_response(stream, &head).expect("writes"),
+        },
         Event::BadRequest { stream, refusal } => relay.reset(stream, refusal.code()),
         Event::BadResponse { stream, .. } => {
             let head = ResponseHead::new(502, portcullis::http::head::Version::Http2);

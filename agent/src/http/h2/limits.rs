@@ -62,7 +62,7 @@ impl Default for Limits {
             fields: 128,
             target: 8 * 1024,
             continuations: 20,
-            header_block: 64 * 1024,
+            header_block: 128 * 1024,
             interim_responses: 16,
             held: 256 * 1024,
             answers: 256 * 1024,

@@ -118,7 +118,8 @@ pub fn request(list: &FieldList, limits: &Limits) -> Result<Request, Refusal> {
     }
     let fields = fields(list, lines)?;
     let method = method.ok_or(Refusal::PseudoMissing)?;
-    let method = std::str::from_utf8(method).ok().filter(|m| is_token(m.as_bytes())).ok_or(Refusal::Method)?;
+    let method =
+        std::str::from_utf8(method).ok().filter(|m| is_token(m.as_bytes())).ok_or(Refusal::Method)?;
     let websocket = protocol.is_some();
     let refused = |other| method.eq_ignore_ascii_case(other);
     let wrong_connect = refused("CONNECT") && !(limits.websocket && method == "CONNECT" && websocket);
@@ -165,7 +166,8 @@ fn check_authority<'a>(authority: Option<&'a [u8]>, fields: &'a Fields) -> Resul
     if hosts.next().is_some() {
         return Err(Refusal::Authority);
     }
-    let valid = |text| std::str::from_utf8(text).ok().filter(|text| is_authority(text)).ok_or(Refusal::Authority);
+    let valid =
+        |text| std::str::from_utf8(text).ok().filter(|text| is_authority(text)).ok_or(Refusal::Authority);
     let (authority, host) = (authority.map(valid).transpose()?, host.map(valid).transpose()?);
     match (authority, host) {
         (None, None) => Err(Refusal::Authority),

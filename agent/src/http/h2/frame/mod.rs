@@ -66,20 +66,52 @@ impl FrameHeader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frame<'a> {
     /// `content` octets without padding; the whole payload counts for the windows.
-    Data { stream: u32, content: usize, end: bool },
-    Headers { stream: u32, fragment: &'a [u8], end: bool, complete: bool, priority: Option<[u8; 5]> },
-    Priority { stream: u32, priority: [u8; 5] },
-    Reset { stream: u32, code: ErrorCode },
+    Data {
+        stream: u32,
+        content: usize,
+        end: bool,
+    },
+    Headers {
+        stream: u32,
+        fragment: &'a [u8],
+        end: bool,
+        complete: bool,
+        priority: Option<[u8; 5]>,
+    },
+    Priority {
+        stream: u32,
+        priority: [u8; 5],
+    },
+    Reset {
+        stream: u32,
+        code: ErrorCode,
+    },
     /// Pairs of six octets.
     Settings(&'a [u8]),
     SettingsAck,
     PushPromise,
-    Ping { ack: bool, opaque: [u8; 8] },
-    GoAway { last: u32, code: ErrorCode },
+    Ping {
+        ack: bool,
+        opaque: [u8; 8],
+    },
+    GoAway {
+        last: u32,
+        code: ErrorCode,
+    },
     /// On stream 0 for the connection.
-    WindowUpdate { stream: u32, increment: u32 },
-    Continuation { stream: u32, fragment: &'a [u8], complete: bool },
-    PriorityUpdate { stream: u32, value: &'a [u8] },
+    WindowUpdate {
+        stream: u32,
+        increment: u32,
+    },
+    Continuation {
+        stream: u32,
+        fragment: &'a [u8],
+        complete: bool,
+    },
+    PriorityUpdate {
+        stream: u32,
+        value: &'a [u8],
+    },
     Unknown,
 }
 
@@ -101,7 +133,9 @@ pub fn parse<'a>(header: FrameHeader, payload: &'a [u8]) -> Result<Frame<'a>, Fa
     let FrameHeader { kind, flags, stream, .. } = header;
     let set = |bit| flags & bit != 0;
     match kind {
-        kind::DATA | kind::HEADERS | kind::PRIORITY | kind::RST_STREAM | kind::CONTINUATION if stream == 0 => {
+        kind::DATA | kind::HEADERS | kind::PRIORITY | kind::RST_STREAM | kind::CONTINUATION
+            if stream == 0 =>
+        {
             return Err(Refusal::StreamZero.into());
         }
         kind::SETTINGS | kind::PING | kind::GOAWAY | kind::PRIORITY_UPDATE if stream != 0 => {

@@ -58,7 +58,10 @@ impl DynamicTable {
     }
 
     fn text_of(&self, entry: &Entry) -> Option<(&[u8], &[u8])> {
-        self.text.get(entry.start..)?.get(..entry.name_len + entry.value_len)?.split_at_checked(entry.name_len)
+        self.text
+            .get(entry.start..)?
+            .get(..entry.name_len + entry.value_len)?
+            .split_at_checked(entry.name_len)
     }
 
     /// Adds an entry. One that is larger than the table empties it, which is no error (RFC 7541 section 4.4).

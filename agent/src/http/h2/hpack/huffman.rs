@@ -130,17 +130,18 @@ fn symbol(window: u64, bits: u32) -> Option<(u8, u32)> {
     if let Some((symbol, length)) = FAST.get(top).copied().filter(|(_, length)| *length > 0) {
         return Some((symbol, u32::from(length)));
     }
-    (FAST_BITS + 1..=LONGEST as u32).find_map(|length| {
-        let code = (window >> (bits - length)) as u32 & ((1 << length) - 1);
-        let place = code.checked_sub(*BY_LENGTH.first_code.get(length as usize)?)?;
-        if place >= u32::from(*BY_LENGTH.count.get(length as usize)?) {
-            return None;
-        }
-        let first = u32::from(*BY_LENGTH.first_symbol.get(length as usize)?);
-        let symbol = BY_LENGTH.symbols.get((first + place) as usize)?;
-        Some((u8::try_from(*symbol).ok(), length))
-    })
-    .and_then(|(symbol, length)| Some((symbol?, length)))
+    (FAST_BITS + 1..=LONGEST as u32)
+        .find_map(|length| {
+            let code = (window >> (bits - length)) as u32 & ((1 << length) - 1);
+            let place = code.checked_sub(*BY_LENGTH.first_code.get(length as usize)?)?;
+            if place >= u32::from(*BY_LENGTH.count.get(length as usize)?) {
+                return None;
+            }
+            let first = u32::from(*BY_LENGTH.first_symbol.get(length as usize)?);
+            let symbol = BY_LENGTH.symbols.get((first + place) as usize)?;
+            Some((u8::try_from(*symbol).ok(), length))
+        })
+        .and_then(|(symbol, length)| Some((symbol?, length)))
 }
 
 /// Bytes that `text` takes in this code.
@@ -179,7 +180,10 @@ mod tests {
     #[test]
     fn the_examples_of_the_standard() {
         for (text, code) in [
-            ("www.example.com", &[0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab, 0x90, 0xf4, 0xff][..]),
+            (
+                "www.example.com",
+                &[0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab, 0x90, 0xf4, 0xff][..],
+            ),
             ("no-cache", &[0xa8, 0xeb, 0x10, 0x64, 0x9c, 0xbf]),
             ("302", &[0x64, 0x02]),
             ("private", &[0xae, 0xc3, 0x77, 0x1a, 0x4b]),
@@ -212,7 +216,11 @@ mod tests {
         assert_eq!(decoded(&[]), Ok(Vec::new()));
         assert_eq!(decoded(&[0b0001_1111]), Ok(b"a".to_vec()), "00011 is a");
         assert_eq!(decoded(&[0b0001_1110]), Err(HpackError::Huffman), "a zero in the padding");
-        assert_eq!(decoded(&[0b0001_1111, 0xff]), Err(HpackError::Huffman), "more than seven bits of padding");
+        assert_eq!(
+            decoded(&[0b0001_1111, 0xff]),
+            Err(HpackError::Huffman),
+            "more than seven bits of padding"
+        );
         assert_eq!(decoded(&[0xff]), Err(HpackError::Huffman));
         assert_eq!(decoded(&[0xff, 0xff, 0xff, 0xff]), Err(HpackError::Huffman), "EOS");
         assert_eq!(decoded(&[0xff, 0xff, 0xff, 0xff, 0x1f, 0x1f, 0x1f]), Err(HpackError::Huffman));

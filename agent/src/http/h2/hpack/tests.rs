@@ -9,10 +9,7 @@ const LIST: usize = 64 * 1024;
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-    digits
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
 fn text(list: &FieldList) -> String {
@@ -79,7 +76,8 @@ fn appendix_c_3_and_4_requests() {
 
 #[test]
 fn appendix_c_5_and_6_responses_with_eviction() {
-    let date = |second| format!("date: Mon, 21 Oct 2013 20:13:{second} GMT\nlocation: https://www.example.com");
+    let date =
+        |second| format!("date: Mon, 21 Oct 2013 20:13:{second} GMT\nlocation: https://www.example.com");
     for blocks in [
         [
             "4803 3330 3258 0770 7269 7661 7465 611d 4d6f 6e2c 2032 3120 4f63 7420 3230 3133 2032 303a 3133 3a32 3120 474d 546e 1768 7474 7073 3a2f 2f77 7777 2e65 7861 6d70 6c65 2e63 6f6d",
@@ -96,8 +94,14 @@ fn appendix_c_5_and_6_responses_with_eviction() {
         let mut list = FieldList::new();
         // The examples have a table of 256 octets: 0x3fe101 says so.
         decoder.decode(&hex("3fe101"), &mut list).unwrap();
-        assert_eq!(decode(&mut decoder, blocks[0]), format!(":status: 302\ncache-control: private\n{}", date(21)));
-        assert_eq!(decode(&mut decoder, blocks[1]), format!(":status: 307\ncache-control: private\n{}", date(21)));
+        assert_eq!(
+            decode(&mut decoder, blocks[0]),
+            format!(":status: 302\ncache-control: private\n{}", date(21))
+        );
+        assert_eq!(
+            decode(&mut decoder, blocks[1]),
+            format!(":status: 307\ncache-control: private\n{}", date(21))
+        );
         assert_eq!(
             decode(&mut decoder, blocks[2]),
             format!(
@@ -135,7 +139,8 @@ fn what_is_no_header_block_is_refused() {
 
 #[test]
 fn every_prefix_of_a_block_is_answered() {
-    let block = hex("4803 3330 3258 0770 7269 7661 7465 4088 25a8 49e9 5ba9 7d7f 8925 a849 e95b b8e8 b4bf be");
+    let block =
+        hex("4803 3330 3258 0770 7269 7661 7465 4088 25a8 49e9 5ba9 7d7f 8925 a849 e95b b8e8 b4bf be");
     for end in 0..=block.len() {
         let mut list = FieldList::new();
         let answer = Decoder::new(LIST, 128).decode(&block[..end], &mut list);
@@ -175,9 +180,12 @@ fn a_bomb_keeps_the_tables_in_step_and_no_lines() {
 fn secrets_stay_out_of_every_table() {
     let mut encoder = Encoder::new(false);
     let mut out = Vec::new();
-    for (name, value) in
-        [("authorization", "Bearer x"), ("set-cookie", "a=b"), ("cookie", "short"), ("proxy-authorization", "y")]
-    {
+    for (name, value) in [
+        ("authorization", "Bearer x"),
+        ("set-cookie", "a=b"),
+        ("cookie", "short"),
+        ("proxy-authorization", "y"),
+    ] {
         let (name, value) = (name.as_bytes(), value.as_bytes());
         assert_eq!(Indexing::of(name, value), Indexing::Never);
         let before = out.len();
@@ -199,7 +207,8 @@ fn secrets_stay_out_of_every_table() {
 #[test]
 fn a_repeated_head_shrinks_to_its_indices() {
     let mut encoder = Encoder::new(true);
-    let head = [(":method", "GET"), (":authority", "contoso.sharepoint.com"), ("user-agent", "Mozilla/5.0 (X11)")];
+    let head =
+        [(":method", "GET"), (":authority", "contoso.sharepoint.com"), ("user-agent", "Mozilla/5.0 (X11)")];
     let sizes: Vec<usize> = (0..2)
         .map(|_| {
             let mut out = Vec::new();

@@ -2,8 +2,8 @@
 
 use super::stream::ResponseState;
 use super::{Outcome, Relay, Side};
-use crate::http::h2::frame::{MAX_PAYLOAD, flag, kind, write};
 use crate::http::h2::ErrorCode;
+use crate::http::h2::frame::{MAX_PAYLOAD, flag, kind, write};
 
 impl Relay {
     /// Writes what the windows have room for. Called when an answer was given, or a window of the client has grown.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::stream::{Flow, Held};
 use super::{Relay, Side};
 use crate::http::h2::emit;
-use crate::http::h2::frame::{FrameHeader, Fault, HEADER_LEN, MAX_31, flag, kind, write};
+use crate::http::h2::frame::{Fault, FrameHeader, HEADER_LEN, MAX_31, flag, kind, write};
 use crate::http::h2::{ErrorCode, Refusal};
 
 /// WINDOW_UPDATE frames that one octet of DATA explains: one per KiB, and two per frame.
@@ -54,7 +54,8 @@ impl Relay {
         if matches!(plan, Plan::Wait) {
             return Ok(Turn::Wait);
         }
-        if forwarding && matches!(plan, Plan::Forward) && !data.header.plain {
+        // What is forwarded is one row of whole frames: whatever is not, ends the row.
+        if forwarding && !(matches!(plan, Plan::Forward) && data.header.plain) {
             return Ok(Turn::Flush);
         }
         if data.content == 0 && !data.end {

@@ -25,7 +25,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::frame::{self, Fault, Frame, FrameHeader, HEADER_LEN, MAX_PAYLOAD, PREFACE, settings as setting, write};
+use super::frame::{
+    self, Fault, Frame, FrameHeader, HEADER_LEN, MAX_PAYLOAD, PREFACE, settings as setting, write,
+};
 use super::hpack::FieldList;
 use super::{ErrorCode, Limits, Refusal};
 use crate::http::head::{RequestHead, ResponseHead};
@@ -290,7 +292,9 @@ impl Relay {
             Frame::Headers { stream, fragment, end, complete, priority } => {
                 self.headers(from, stream, fragment, end, complete, priority, now)
             }
-            Frame::Continuation { fragment, complete, .. } => self.continuation(from, fragment, complete, now),
+            Frame::Continuation { fragment, complete, .. } => {
+                self.continuation(from, fragment, complete, now)
+            }
             Frame::Settings(payload) => self.settings(from, payload, now),
             Frame::SettingsAck => self.settings_ack(from),
             Frame::WindowUpdate { stream, increment } => self.window_update(from, stream, increment, now),
