@@ -12,7 +12,8 @@ use crate::http::head::{Fields, ResponseHead, Version};
 /// the blocks.
 pub fn fuzz_hpack(data: &[u8]) {
     let mut first = Decoder::new(64 * 1024, 128);
-    let (mut encoder, mut second) = (Encoder::new(data.len() % 2 == 0), Decoder::new(usize::MAX, usize::MAX));
+    let (mut encoder, mut second) =
+        (Encoder::new(data.len().is_multiple_of(2)), Decoder::new(usize::MAX, usize::MAX));
     let (mut list, mut again) = (FieldList::new(), FieldList::new());
     for block in data.split(|byte| *byte == 0xff) {
         if first.decode(block, &mut list).is_err() {

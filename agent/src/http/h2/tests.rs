@@ -14,6 +14,8 @@ use super::fuzz::{Harness, raw_data, raw_headers, read_heads};
 use super::{ConnectionError, ErrorCode, Event, Limits, Outcome, Refusal, Side};
 use crate::http::head::{ResponseHead, Version};
 
+type Lines<'a> = &'a [(&'a str, &'a str)];
+
 const GET: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", "/")];
 const POST: [(&str, &str); 4] =

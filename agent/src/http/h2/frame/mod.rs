@@ -169,7 +169,9 @@ pub fn parse<'a>(header: FrameHeader, payload: &'a [u8]) -> Result<Frame<'a>, Fa
         }
         kind::RST_STREAM => Frame::Reset { stream, code: ErrorCode(number(payload)?) },
         kind::SETTINGS if set(flag::ACK) && payload.is_empty() => Frame::SettingsAck,
-        kind::SETTINGS if set(flag::ACK) || payload.len() % 6 != 0 => return Err(Refusal::FrameSize.into()),
+        kind::SETTINGS if set(flag::ACK) || !payload.len().is_multiple_of(6) => {
+            return Err(Refusal::FrameSize.into());
+        }
         kind::SETTINGS => Frame::Settings(payload),
         kind::PUSH_PROMISE => Frame::PushPromise,
         kind::PING => {

@@ -36,11 +36,9 @@ impl Indexing {
     pub fn of(name: &[u8], value: &[u8]) -> Self {
         let is = |other: &&str| name == other.as_bytes();
         match name.first() {
-            Some(b'a' | b'p' | b's') if SECRET.iter().any(|other| is(other)) => Self::Never,
+            Some(b'a' | b'p' | b's') if SECRET.iter().any(is) => Self::Never,
             Some(b'c') if name == b"cookie" && value.len() < GUESSABLE_COOKIE => Self::Never,
-            Some(b':' | b'a' | b'c' | b'e' | b'g' | b'i' | b'l' | b'r' | b'x')
-                if VOLATILE.iter().any(|other| is(other)) =>
-            {
+            Some(b':' | b'a' | b'c' | b'e' | b'g' | b'i' | b'l' | b'r' | b'x') if VOLATILE.iter().any(is) => {
                 Self::Without
             }
             _ => Self::Table,

@@ -14,7 +14,7 @@ fn malformed_requests_reach_no_origin() {
     use Refusal::*;
     let long = format!("/{}", "p".repeat(8192));
     let large = "v".repeat(16_000);
-    let cases: &[(&[&str], &[(&str, &str)], Refusal)] = &[
+    let cases: &[(&[&str], Lines<'_>, Refusal)] = &[
         (&[":method"], &[], PseudoMissing),
         (&[":path"], &[], PseudoMissing),
         (&[":scheme"], &[], PseudoMissing),
@@ -78,7 +78,7 @@ fn malformed_requests_reach_no_origin() {
 #[test]
 fn malformed_responses_reach_no_client() {
     use Refusal::*;
-    let cases: &[(&[(&str, &str)], bool, Refusal)] = &[
+    let cases: &[(Lines<'_>, bool, Refusal)] = &[
         (&[], true, PseudoMissing),
         (&[("a", "b")], true, PseudoMissing),
         (&[(":status", "200"), (":status", "200")], true, PseudoRepeated),

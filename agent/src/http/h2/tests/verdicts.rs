@@ -38,7 +38,7 @@ fn requests_wait_in_their_order_and_others_do_not_wait_for_bodies() {
     harness.feed(Side::Client, &[raw_headers(1, false, &POST), raw_data(1, false, 50)].concat());
     harness.feed(Side::Client, &[raw_headers(3, true, &GET), window_update(1, 77)].concat());
     assert_eq!(harness.written[1], b"");
-    let heads: Vec<_> = harness.events.iter().cloned().collect();
+    let heads: Vec<_> = harness.events.clone();
     let head = |n: u32| {
         heads.iter().find_map(|event| match event {
             Event::Request { stream, head, .. } if *stream == n => Some(head.clone()),

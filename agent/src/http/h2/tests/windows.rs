@@ -47,15 +47,15 @@ fn sum_ok(harness: &Harness, directions: &mut [Direction; 2]) {
         let written = harness.written[to].strip_prefix(frame::PREFACE).unwrap_or(&harness.written[to]);
         directions[direction].received = data_len(written);
     }
-    for side in 0..2 {
+    for (side, direction) in directions.iter().enumerate() {
         // What `side` may send in all: never more than its window as granted by the relay, which it is held to here.
         let to_it = harness.written[side].strip_prefix(frame::PREFACE).unwrap_or(&harness.written[side]);
         let may_send = 65_535 + granted(to_it);
-        assert!(directions[side].sent <= may_send, "a window of {side} was cut");
+        assert!(direction.sent <= may_send, "a window of {side} was cut");
         // What it gets: never more than it granted.
         let receiver = 1 - side;
-        let most = 65_535 + directions[side].given_back;
-        assert!(directions[side].received <= most, "the window of {receiver} was overrun");
+        let most = 65_535 + direction.given_back;
+        assert!(direction.received <= most, "the window of {receiver} was overrun");
     }
 }
 
@@ -159,8 +159,8 @@ proptest! {
             }
         }
         prop_assert_eq!(harness.error, None);
-        for side in 0..2 {
-            let may_send = 65_535 + granted(&harness.written[side]) - directions[side].sent;
+        for (side, direction) in directions.iter().enumerate() {
+            let may_send = 65_535 + granted(&harness.written[side]) - direction.sent;
             prop_assert_eq!(may_send, 65_535, "side {}", side);
         }
     }
