@@ -78,7 +78,7 @@ async fn respond_to(request: Request<RecvStream>, mut respond: SendResponse<Byte
     let count = |text: &str| text.rsplit('/').next().and_then(|n| n.parse::<usize>().ok());
     let mut response = Response::new(());
     match path.as_str() {
-        "/reset" => return respond.send_reset(h2::Reason::INTERNAL_ERROR),
+        "/reset" => respond.send_reset(h2::Reason::INTERNAL_ERROR),
         "/hang" => {
             let _ = body.data().await;
             tokio::time::sleep(Duration::from_secs(600)).await;

@@ -10,12 +10,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 /// Size of the read buffer of each side, as the agent has it.
 const BUFFER: usize = 68 * 1024;
 
+/// A response of ours.
+pub type Page = (ResponseHead, Vec<u8>);
+
 /// What is decided about heads.
 pub struct Verdicts {
     /// Answered by us before the origin hears of it.
-    pub request: fn(&RequestHead) -> Option<(ResponseHead, Vec<u8>)>,
+    pub request: fn(&RequestHead) -> Option<Page>,
     /// Answered by us in place of the origin's response.
-    pub response: fn(&RequestHead, &ResponseHead) -> Option<(ResponseHead, Vec<u8>)>,
+    pub response: fn(&RequestHead, &ResponseHead) -> Option<Page>,
 }
 
 /// What the relay told.
