@@ -128,3 +128,51 @@ fn a_response_that_is_whole_survives_the_reset_behind_it() {
     assert_eq!(data_len(&harness.written[0]), 9);
     assert_eq!(resets(&harness.written[0]), [(1, 0)]);
 }
+
+#[test]
+fn what_our_page_took_from_the_window_is_waited_for_and_never_owed() {
+    let mut harness = greeted();
+    let mut elsewhere = GET;
+    elsewhere[3].1 = "/elsewhere";
+    harness.feed(Side::Client, &[raw_headers(1, true, &elsewhere), raw_headers(3, true, &GET)].concat());
+    harness.feed(Side::Client, &raw_headers(5, true, &GET));
+    harness.feed(Side::Origin, &[raw_headers(3, false, &OK), raw_headers(5, false, &OK)].concat());
+    // The origin knows nothing of the page, and uses up what it was granted.
+    harness.feed(Side::Origin, &raw_data(3, false, 16_384).repeat(3));
+    harness.feed(Side::Origin, &[raw_data(3, true, 16_383), raw_headers(5, true, &[("t", "v")])].concat());
+    assert_eq!(harness.error, None);
+    assert_eq!(data_len(&harness.written[0]), 100 + 3 * 16_384, "the last frame would overrun the client");
+    assert_eq!(outcomes(&harness)[1].0, 5, "others without data do not wait");
+    harness.feed(Side::Client, &window_update(0, 99));
+    assert_eq!(data_len(&harness.written[0]), 100 + 3 * 16_384);
+    harness.feed(Side::Client, &window_update(0, 1));
+    assert_eq!(data_len(&harness.written[0]), 100 + 65_535);
+    assert_eq!(granted(&harness.written[1]), 0, "the client gave back the page, which was not the origin's");
+    harness.feed(Side::Client, &window_update(0, 65_535));
+    assert_eq!(granted(&harness.written[1]), 65_535);
+    assert_eq!(outcomes(&harness)[2], (3, Outcome::Complete, 0, 65_535));
+    harness.finish();
+}
+
+#[test]
+fn a_client_that_cannot_read_a_page_yet_gets_the_rest_later_and_many_pages_have_a_bound() {
+    let limits = Limits { answers: 150, ..Limits::default() };
+    let mut harness = Harness::new(limits);
+    let mut greeting = frame::PREFACE.to_vec();
+    write::settings([(4, 0)], &mut greeting);
+    harness.feed(Side::Client, &greeting);
+    let mut elsewhere = GET;
+    elsewhere[3].1 = "/elsewhere";
+    harness.written = Default::default();
+    harness
+        .feed(Side::Client, &[raw_headers(1, true, &elsewhere), raw_headers(3, true, &elsewhere)].concat());
+    let lengths: Vec<_> = read_heads(&harness.written[0])
+        .iter()
+        .map(|(_, fields)| fields.get("content-length").map(<[u8]>::to_vec))
+        .collect();
+    assert_eq!(lengths, [Some(b"100".to_vec()), Some(b"0".to_vec())]);
+    assert_eq!(outcomes(&harness), [(3, Outcome::Answered, 0, 0)]);
+    harness.feed(Side::Client, &window_update(1, 100));
+    assert_eq!(outcomes(&harness)[1], (1, Outcome::Answered, 0, 100));
+    harness.finish();
+}
