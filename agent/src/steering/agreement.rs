@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -136,10 +136,17 @@ impl Line {
         Self { server, client }
     }
 
-    /// Delivers one answer. What the kernel learns from it is learned before the client has it.
+    /// Asks, with the number of the answer, and delivers the answer. What the kernel learns from it is learned before the
+    /// client has it.
     fn deliver(&self, message: &[u8]) {
-        self.server.send_to(message, self.client.local_addr().unwrap()).unwrap();
+        let mut question = *b"\0\0\x01\0\0\x01\0\0\0\0\0\0\0\0\x01\0\x01";
+        for (to, from) in question.iter_mut().zip(message.iter().take(2)) {
+            *to = *from;
+        }
+        self.client.send(&question).unwrap();
         let mut buffer = [0; 2 * DNS_MESSAGE];
+        assert_eq!(self.server.recv(&mut buffer).unwrap(), question.len());
+        self.server.send_to(message, self.client.local_addr().unwrap()).unwrap();
         assert_eq!(self.client.recv(&mut buffer).unwrap(), message.len());
     }
 }
@@ -150,19 +157,24 @@ struct Bench {
     counters: KernelCounters,
     lines: [Line; 2],
     delivered: usize,
+    /// By its mark the programs know the agent's network namespace.
+    _listener: TcpListener,
 }
 
 impl Bench {
     fn new(cgroup: &Path) -> Self {
-        let nowhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let options = Options {
             cgroup: Some(cgroup.to_owned()),
-            listener_v4: nowhere,
+            listener_v4: listener.local_addr().unwrap(),
             listener_v6: None,
             refuse_quic: false,
             guard: Guard::Off,
+            fail_closed: false,
+            pins: None,
         };
         let mut steering = Steering::start(&options).unwrap();
+        steering.own_sockets().unwrap().mark_listener(&listener).unwrap();
         let pattern = |text: &str, app: &str| (HostPattern::parse(text).unwrap(), app.into());
         let orders = Orders {
             patterns: vec![
@@ -182,6 +194,7 @@ impl Bench {
             lines: ["127.0.0.1", "[::1]"].map(Line::over),
             steering,
             delivered: 0,
+            _listener: listener,
         }
     }
 
