@@ -78,6 +78,10 @@ fn absent(dependency: &str, selection: &[&str]) -> Result<()> {
 
 fn netns(filter: Option<&str>) -> Result<()> {
     setup::lab()?;
+    // Elsewhere the tests in a browser are left out, visibly, where there is none.
+    if std::env::var_os("CI").is_some() {
+        setup::browser()?;
+    }
     let binary = build::agent()?;
     say("the agent between real programs, in network namespaces");
     run(host_cargo()
