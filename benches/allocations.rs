@@ -6,7 +6,10 @@ use portcullis::classify::{Exchange, classify};
 use portcullis::http::h1::{
     Body, Emit, Framing, Limits, Piece, parse_request_head, parse_response_head, write_response,
 };
+use portcullis::http::h2::Side;
+use portcullis::http::h2::hpack::Encoder;
 use portcullis_benches::http::{self, HOST};
+use portcullis_benches::http2;
 use portcullis_benches::policies::{self, Others};
 
 #[track_caller]
@@ -39,6 +42,27 @@ fn a_head_costs_its_text_its_lines_and_its_target() {
     let mut out = Vec::with_capacity(4096);
     // The digits of Content-Length.
     check(1, || write_response(&head, "GET", Emit::new(Framing::Length(12)), &mut out).expect("written"));
+}
+
+#[test]
+fn frames_of_http2_cost_none_and_a_head_its_text_its_lines_and_its_names() {
+    let (mut relay, frame, grant) = (http2::download(), http2::data(1), http2::grant());
+    let mut round = || {
+        http2::feed(&mut relay, Side::Origin, &frame);
+        http2::feed(&mut relay, Side::Client, &grant);
+    };
+    round();
+    check(0, || (0..100).for_each(|_| round()));
+
+    let mut encoder = Encoder::new(true);
+    let lines = http2::request_lines();
+    let mut relay = http2::relay();
+    let mut request = |stream: u32| http2::headers(stream, true, &http2::block(&lines, &mut encoder));
+    // Tables and buffers have grown to their size.
+    (0..40).for_each(|n| http2::feed(&mut relay, Side::Client, &request(2 * n + 1)));
+    let headers = request(81);
+    // Text and lines; method and target; authority; the box in which an approved head waits for those before it.
+    check(5, || http2::feed(&mut relay, Side::Client, &headers));
 }
 
 #[test]

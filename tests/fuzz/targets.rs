@@ -11,6 +11,7 @@ mod names;
 use portcullis::config::fuzz_config;
 use portcullis::http::content_disposition::fuzz_disposition;
 use portcullis::http::h1::fuzz::{fuzz_chunked, fuzz_fields, fuzz_head};
+use portcullis::http::h2::fuzz::{fuzz_hpack, fuzz_relay};
 
 /// Takes any bytes; panics when a promise is broken.
 pub type Entry = fn(&[u8]);
@@ -19,6 +20,8 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("h1_head", fuzz_head),
     ("h1_chunked", fuzz_chunked),
     ("h1_fields", fuzz_fields),
+    ("h2_hpack", fuzz_hpack),
+    ("h2_relay", fuzz_relay),
     ("disposition", fuzz_disposition),
     ("config", fuzz_config),
     ("client_hello", client_hello::fuzz_client_hello),

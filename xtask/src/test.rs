@@ -78,15 +78,19 @@ fn absent(dependency: &str, selection: &[&str]) -> Result<()> {
 
 fn netns(filter: Option<&str>) -> Result<()> {
     setup::lab()?;
+    // Elsewhere the tests in a browser are left out, visibly, where there is none.
+    if std::env::var_os("CI").is_some() {
+        setup::browser()?;
+    }
     let binary = build::agent()?;
     say("the agent between real programs, in network namespaces");
     run(host_cargo()
-        .args(["test", "--locked", "--package", "portcullis-tests", "--test", "it"])
+        .args(["test", "--locked", "--workspace", "--test", "it"])
         .args(filter)
         .env(lab::agent::BINARY_VARIABLE, binary))?;
     // Built with the agent's own access to its maps, so they stand in `steering` and not in the suite.
     say("the loaded programs against the parsers of userspace");
     run(host_cargo()
-        .args(["test", "--locked", "--package", "portcullis", "--lib", "--", "--ignored"])
+        .args(["test", "--locked", "--workspace", "--lib", "--", "--ignored"])
         .args(filter.or(Some("steering::agreement"))))
 }

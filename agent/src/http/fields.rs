@@ -19,6 +19,8 @@ impl Span {
 struct Line {
     name: Span,
     value: Span,
+    /// Its sender marked it as a secret that no HPACK table may hold. Not part of what makes two lines equal.
+    never_indexed: bool,
 }
 
 /// The field lines, in the order received. All text lies in one buffer, so building and dropping a head is cheap.
@@ -42,12 +44,24 @@ impl Fields {
     }
 
     pub(super) fn push_spans(&mut self, name: Span, value: Span) {
-        self.lines.push(Line { name, value });
+        self.lines.push(Line { name, value, never_indexed: false });
+    }
+
+    /// A line of HTTP/2, with the mark its sender gave it (RFC 7541 section 7.1.3).
+    pub(super) fn push_marked_spans(&mut self, name: Span, value: Span, never_indexed: bool) {
+        self.lines.push(Line { name, value, never_indexed });
+    }
+
+    /// Every line with its mark.
+    pub(super) fn iter_marked(&self) -> impl Iterator<Item = (&[u8], &[u8], bool)> {
+        self.lines
+            .iter()
+            .map(|line| (line.name.of(&self.bytes), line.value.of(&self.bytes), line.never_indexed))
     }
 
     /// Appends a field line. Bytes are taken as they are.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let line = Line { name: self.store(name), value: self.store(value) };
+        let line = Line { name: self.store(name), value: self.store(value), never_indexed: false };
         self.lines.push(line);
     }
 
@@ -103,7 +117,7 @@ impl Fields {
     pub fn set(&mut self, name: &str, value: &[u8]) {
         let at = self.iter().position(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
         self.remove(name);
-        let line = Line { name: self.store(name.as_bytes()), value: self.store(value) };
+        let line = Line { name: self.store(name.as_bytes()), value: self.store(value), never_indexed: false };
         // Lines before the first match all have other names, so its place did not move.
         self.lines.insert(at.unwrap_or(self.lines.len()), line);
     }

@@ -61,6 +61,11 @@ impl RequestHead {
         self
     }
 
+    pub(super) fn with_boxed_authority(mut self, authority: Box<str>) -> Self {
+        self.authority = Some(authority);
+        self
+    }
+
     pub fn method(&self) -> &str {
         self.line.get(..self.method_len).unwrap_or_default()
     }
@@ -101,6 +106,11 @@ impl RequestHead {
             .or_else(|| self.fields.get("host").and_then(|value| std::str::from_utf8(value).ok()))
             .map(str::trim)
             .filter(|authority| !authority.is_empty())
+    }
+
+    /// `:authority` of HTTP/2 as it was sent, apart from Host.
+    pub(super) fn pseudo_authority(&self) -> Option<&str> {
+        self.authority.as_deref()
     }
 
     /// The host without port, as written: case and a trailing dot stay, an IPv6 address keeps its brackets.

@@ -4,5 +4,6 @@ pub mod alt_svc;
 pub mod content_disposition;
 mod fields;
 pub mod h1;
+pub mod h2;
 pub mod head;
 pub mod proxy_request;

@@ -87,6 +87,8 @@ fn records(message: &mut Cursor<'_>, count: usize, found: &mut Vec<(IpAddr, u32)
     let mut hints = None;
     for _ in 0..count.min(limits::DNS_RECORDS) {
         let Some((kind, ttl, content)) = record(message) else { break };
+        // With the topmost bit set it is zero (RFC 2181 section 8).
+        let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl };
         match (kind, content.len()) {
             (1, 4) => found.push((ip(content)?, ttl)),
             (28, 16) => found.push((ip(content)?, ttl)),

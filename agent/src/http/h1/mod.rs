@@ -18,7 +18,7 @@ mod refusal;
 mod scan;
 pub mod serialise;
 mod start_line;
-mod syntax;
+pub(super) mod syntax;
 pub mod trailer;
 
 pub use body::{Body, Piece};

@@ -8,7 +8,7 @@ use crate::http::head::split_port;
 const MAX_HOST: usize = 254;
 
 /// One or more token characters: field names and methods.
-pub(super) fn is_token(text: &[u8]) -> bool {
+pub(in crate::http) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| TOKEN_CHARS[usize::from(*byte)])
 }
 
@@ -23,7 +23,7 @@ const TOKEN_CHARS: [bool; 256] = {
     table
 };
 
-pub(super) const fn is_token_char(byte: u8) -> bool {
+pub(in crate::http) const fn is_token_char(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
@@ -45,20 +45,20 @@ pub(super) const fn is_token_char(byte: u8) -> bool {
 }
 
 /// Free of controls but TAB: what may stand in a field value or reason phrase without ending its line.
-pub(super) fn is_field_text(text: &[u8]) -> bool {
+pub(in crate::http) fn is_field_text(text: &[u8]) -> bool {
     // To the end, whatever is found: without an exit the compiler looks at many bytes at once.
     !text.iter().fold(false, |bad, &byte| bad | ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f))
 }
 
 /// Free of controls and spaces, and without a fragment, which never belongs on the wire.
-pub(super) fn is_target(text: &str) -> bool {
+pub(in crate::http) fn is_target(text: &str) -> bool {
     let bad = |byte: u8| (byte <= b' ') | (byte == 0x7f) | (byte == b'#');
     !text.is_empty() && !text.bytes().fold(false, |found, byte| found | bad(byte))
 }
 
 /// A host name, IPv4 address or bracketed IPv6 address, with an optional port. Stricter than the URI grammar: no
 /// percent-encoding, no user information, no empty port, no empty label but the last.
-pub(super) fn is_authority(text: &str) -> bool {
+pub(in crate::http) fn is_authority(text: &str) -> bool {
     let (host, port) = split_port(text);
     is_host(host) && port.is_none_or(is_port)
 }

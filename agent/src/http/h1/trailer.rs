@@ -8,7 +8,7 @@ use crate::http::head::Fields;
 
 /// Fields that steer framing, routing, authentication or what the content is: a trailer must not change them after the
 /// head was judged (RFC 9110 section 6.5.1).
-const NOT_IN_TRAILERS: [&str; 33] = [
+pub(in crate::http) const NOT_IN_TRAILERS: [&str; 33] = [
     "accept-ranges",
     "age",
     "alt-svc",
