@@ -16,10 +16,10 @@ use aya_ebpf::bindings::{
     __sk_buff, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
     bpf_fib_lookup as FibLookup, bpf_sock_tuple,
 };
+use aya_ebpf::helpers::bpf_sk_release;
 use aya_ebpf::helpers::generated::{
     bpf_fib_lookup, bpf_sk_assign, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie,
 };
-use aya_ebpf::helpers::bpf_sk_release;
 use aya_ebpf::programs::TcContext;
 
 use crate::dns::DNS_PORT;

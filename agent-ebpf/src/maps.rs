@@ -8,8 +8,8 @@ use core::ffi::c_void;
 use core::ptr::{addr_of, null_mut, read_volatile, write_volatile};
 
 use agent_common::abi::{
-    APP_ID, Address, Asked, Event, FLOW_FRESH, Flow, FlowKey, Heartbeat, PatternKey, Question, Settings, Target,
-    Watched,
+    APP_ID, Address, Asked, Event, FLOW_FRESH, Flow, FlowKey, Heartbeat, PatternKey, Question, Settings,
+    Target, Watched,
 };
 use agent_common::byte_source::Slot;
 use agent_common::counter::{self, Counter};
