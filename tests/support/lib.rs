@@ -14,6 +14,7 @@
 pub mod agent;
 pub mod attachment;
 pub mod bpf;
+pub mod browser;
 mod cgroup;
 pub mod client;
 pub mod gateway;

@@ -9,7 +9,7 @@ use lab::client::{Curl, python};
 use lab::{Lab, ORIGIN_CA_NAME, address_of};
 use serde_json::json;
 
-use super::browser::Browser;
+use super::browser;
 use super::{MONITORED, SHARED, UNMONITORED, check_blocked, check_passed, url};
 
 /// The agent's user, who may do nothing that others may not, and another one.
@@ -278,8 +278,9 @@ fn other_hosts_are_let_in_by_address_and_kept_from_this_host() {
 fn a_browser_shows_pages_and_blocks() {
     let lab = Lab::start().unwrap();
     let agent = start(&lab);
-    let Some(browser) = Browser::of(&lab, &agent) else { return };
-    let shown = |address: String| browser.page(&address, &["--proxy-server=http://127.0.0.1:3128"]);
+    let Some(browser) = browser::open(&lab, &agent) else { return };
+    let shown =
+        |address: String| browser.document(&address, &["--proxy-server=http://127.0.0.1:3128"]).unwrap();
     assert!(shown(url(MONITORED, PAGE)).contains("Welcome to files.corp.test"));
     assert!(shown(url(MONITORED, DOCX)).contains("Downloading report.docx is blocked"));
     assert!(shown(url(UNMONITORED, PAGE)).contains("Welcome to other.example.test"));

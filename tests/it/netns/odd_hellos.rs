@@ -8,7 +8,7 @@ use lab::client::{Curl, python};
 use lab::{Lab, address_of};
 use serde_json::{Value, json};
 
-use super::browser::Browser;
+use super::browser;
 use super::{MONITORED, SHARED, UNMONITORED, check_passed};
 
 const USER: u32 = 4242;
@@ -189,13 +189,13 @@ fn a_browser_that_hides_its_name_comes_again_in_clear() {
     );
     let settings = Settings { steering: Some(steering), ..Settings::default() };
     let agent = Agent::start(&lab, &settings).unwrap();
-    let Some(browser) = Browser::of(&lab, &agent) else { return };
-    let page = browser.page("https://api.corp.test/index.html", &[]);
+    let Some(browser) = browser::open(&lab, &agent) else { return };
+    let page = browser.document("https://api.corp.test/index.html", &[]).unwrap();
     assert!(page.contains("Welcome to api.corp.test"), "{page}");
     let record = agent.wait_for_activity("the hidden name", |record| record["type"] == "access").unwrap();
     assert_eq!(record["server"]["name"], "cloudflare-ech.com", "{record}");
     assert!(record["process"]["exe"].as_str().unwrap().contains("chromium"), "{record}");
-    let file = browser.page("https://api.corp.test/content/report.docx", &[]);
+    let file = browser.document("https://api.corp.test/content/report.docx", &[]).unwrap();
     assert!(file.contains("Downloading report.docx is blocked"), "{file}");
 }
 

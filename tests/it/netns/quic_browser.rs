@@ -4,14 +4,14 @@ use lab::Lab;
 use lab::agent::{Agent, Settings};
 use lab::attachment::{DOCX, PAGE};
 
-use super::browser::Browser;
+use super::browser;
 use super::{MONITORED, url};
 
 #[test]
 fn chromium_is_told_of_no_quic_and_sees_the_block_page() {
     let lab = Lab::start().unwrap();
     let agent = Agent::start(&lab, &Settings::default()).unwrap();
-    let Some(browser) = Browser::of(&lab, &agent) else { return };
+    let Some(browser) = browser::open(&lab, &agent) else { return };
     let refused =
         || agent.metric("portcullis_kernel_events_total", &[("event", "https-question-refused")]).unwrap();
     let mut before = refused();
@@ -19,7 +19,7 @@ fn chromium_is_told_of_no_quic_and_sees_the_block_page() {
         (PAGE, format!("Welcome to {MONITORED}")),
         (DOCX, "Download blocked. Downloading report.docx is blocked".to_owned()),
     ] {
-        let seen = browser.page(&url(MONITORED, resource), &["--enable-quic"]);
+        let seen = browser.document(&url(MONITORED, resource), &["--enable-quic"]).unwrap();
         assert!(seen.contains(&expected), "{}: {seen}\n{}", resource.path, agent.log());
         // It did ask for the record that offers h3: otherwise this would be no test of QUIC.
         assert!(refused() > before, "{}: the browser never asked for the HTTPS record", resource.path);

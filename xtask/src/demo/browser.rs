@@ -1,11 +1,10 @@
 //! Chromium's lines, when it is installed: what a person sees.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::Result;
+use lab::Lab;
 use lab::agent::Agent;
-use lab::attachment::{DOCX, PAGE, Resource};
-use lab::{Lab, run, wait};
+use lab::attachment::{DOCX, PAGE};
+use lab::browser::Browser;
 
 use super::report::Report;
 use super::story::{text, url};
@@ -19,7 +18,7 @@ pub(crate) fn lines(report: &mut Report, lab: &Lab, agent: &Agent<'_>) -> Result
         );
         return Ok(());
     }
-    let browser = Browser::with_cas(lab, &[agent.ca(), lab.origin_ca()])?;
+    let browser = Browser::trusting(lab, &[agent.ca(), lab.origin_ca()])?;
     for (host, resource, expected) in [
         ("files.corp.test", PAGE, "Welcome to files.corp.test".to_owned()),
         ("files.corp.test", DOCX, text(DOCX)),
@@ -34,59 +33,12 @@ pub(crate) fn lines(report: &mut Report, lab: &Lab, agent: &Agent<'_>) -> Result
             &format!("chromium --headless {}", url(host, resource)),
             &format!("\"{expected}\""),
             || {
-                let page = browser.visible_text(host, resource)?;
+                let page = without_tags(&browser.document(&url(host, resource), &[])?);
                 Ok((page.contains(&expected), format!("\"{}\"", page.trim())))
             },
         )?;
     }
     Ok(())
-}
-
-struct Browser<'lab> {
-    lab: &'lab Lab,
-    home: PathBuf,
-}
-
-impl<'lab> Browser<'lab> {
-    /// A home directory whose trust store has these CAs.
-    fn with_cas(lab: &'lab Lab, cas: &[PathBuf]) -> Result<Self> {
-        let home = lab.directory().join("browser");
-        let store = home.join(".pki/nssdb");
-        std::fs::create_dir_all(&store)?;
-        let database = format!("sql:{}", store.display());
-        let certutil = |arguments: &[&str], file: Option<&Path>| -> Result<()> {
-            let mut command = lab.client().command("certutil", None)?;
-            command.args(["-d", &database]).args(arguments).args(file);
-            run(command, wait::PATIENCE)?.succeeded().map(drop)
-        };
-        certutil(&["-N", "--empty-password"], None)?;
-        for (number, ca) in cas.iter().enumerate() {
-            certutil(&["-A", "-t", "C,,", "-n", &format!("ca {number}"), "-i"], Some(ca))?;
-        }
-        Ok(Self { lab, home })
-    }
-
-    /// The text of the page as it stands in the browser's window.
-    fn visible_text(&self, host: &str, resource: Resource) -> Result<String> {
-        let mut command = self.lab.client().command("chromium", None)?;
-        command
-            .env("HOME", &self.home)
-            // Its singleton socket, which it leaves behind when it is killed.
-            .env("TMPDIR", &self.home)
-            // In the lab everything runs as root, which Chromium's sandbox refuses.
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-            ])
-            .args(["--disable-background-networking", "--dump-dom"])
-            .arg(format!("--user-data-dir={}", self.home.join("profile").display()))
-            .arg(url(host, resource));
-        let document = run(command, wait::PATIENCE * 3)?.succeeded()?.text();
-        Ok(without_tags(&document))
-    }
 }
 
 /// The text of an HTML document: no tags, no style, the entities that block pages use resolved.
