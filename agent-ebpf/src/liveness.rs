@@ -9,7 +9,10 @@ use core::ffi::c_void;
 use agent_common::abi::{FAIL_CLOSED, OWN_LISTENER, Settings};
 use agent_common::limits::HEARTBEAT_LIMIT_NS;
 use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::{BPF_F_CURRENT_NETNS, bpf_sock, bpf_sock_tuple};
+use aya_ebpf::bindings::{
+    BPF_F_CURRENT_NETNS, bpf_sock, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as TupleV4,
+    bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as TupleV6,
+};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::helpers::generated::{bpf_sk_lookup_tcp, bpf_sk_release};
 use aya_ebpf::programs::SockAddrContext;
@@ -17,29 +20,11 @@ use aya_ebpf::programs::SockAddrContext;
 use crate::maps;
 use crate::verdict::Reason;
 
-/// `bpf_sock_tuple.ipv4`: remote and local address, remote and local port, in network order.
-#[repr(C)]
-struct TupleV4 {
-    remote: u32,
-    local: u32,
-    remote_port: u16,
-    local_port: u16,
-}
-
-/// `bpf_sock_tuple.ipv6`.
-#[repr(C)]
-struct TupleV6 {
-    remote: [u32; 4],
-    local: [u32; 4],
-    remote_port: u16,
-    local_port: u16,
-}
-
 /// To be asked last, about a connection that would be steered to the listener of its family: `Err` when nobody would
 /// serve it. `app` says whether it goes to a selected app; what nothing explains is never refused.
 #[inline(always)]
 pub fn check(ctx: &SockAddrContext, settings: &Settings, v4: bool, app: bool) -> Result<(), Reason> {
-    if beats() && listens(ctx, settings, v4) {
+    if beats() && listens(ctx.as_ptr(), settings, v4) {
         return Ok(());
     }
     Err(if app && settings.fail == FAIL_CLOSED {
@@ -65,25 +50,26 @@ pub fn beats() -> bool {
     now < heartbeat.saturating_add(HEARTBEAT_LIMIT_NS)
 }
 
-/// Whether a socket with the agent's mark listens in this network namespace, where the connection would go.
+/// Whether a socket with the agent's mark listens in the context's network namespace, where steered connections of this
+/// family go. `context` is the hook's own, of a kind that may call bpf_sk_lookup_tcp().
 #[inline(always)]
-fn listens(ctx: &SockAddrContext, settings: &Settings, v4: bool) -> bool {
+pub fn listens(context: *mut c_void, settings: &Settings, v4: bool) -> bool {
     let found = if v4 {
         let mut tuple = TupleV4 {
-            remote: 0,
-            local: settings.listener_v4,
-            remote_port: 0,
-            local_port: settings.listener_port_v4.to_be(),
+            saddr: 0,
+            daddr: settings.listener_v4,
+            sport: 0,
+            dport: settings.listener_port_v4.to_be(),
         };
-        lookup(ctx, &mut tuple)
+        lookup(context, &mut tuple)
     } else {
         let mut tuple = TupleV6 {
-            remote: [0; 4],
-            local: settings.listener_v6,
-            remote_port: 0,
-            local_port: settings.listener_port_v6.to_be(),
+            saddr: [0; 4],
+            daddr: settings.listener_v6,
+            sport: 0,
+            dport: settings.listener_port_v6.to_be(),
         };
-        lookup(ctx, &mut tuple)
+        lookup(context, &mut tuple)
     };
     if found.is_null() {
         return false;
@@ -95,11 +81,11 @@ fn listens(ctx: &SockAddrContext, settings: &Settings, v4: bool) -> bool {
 }
 
 #[inline(always)]
-fn lookup<T>(ctx: &SockAddrContext, tuple: &mut T) -> *mut bpf_sock {
+fn lookup<T>(context: *mut c_void, tuple: &mut T) -> *mut bpf_sock {
     // SAFETY: a tuple of one of the two sizes that the helper knows, on the stack; the hook's own context.
     unsafe {
         bpf_sk_lookup_tcp(
-            ctx.as_ptr(),
+            context,
             (tuple as *mut T).cast::<bpf_sock_tuple>(),
             size_of::<T>() as u32,
             BPF_F_CURRENT_NETNS as i64 as u64,

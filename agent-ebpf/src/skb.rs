@@ -4,14 +4,12 @@ use agent_common::abi::{Address, Settings};
 use agent_common::byte_source::{ByteSource, Slot};
 use agent_common::limits::DNS_MESSAGE;
 use aya_ebpf::bindings::bpf_hdr_start_off::BPF_HDR_START_NET;
-use aya_ebpf::bindings::{
-    __sk_buff, BPF_F_CURRENT_NETNS, bpf_sock, bpf_sock_tuple,
-    bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as TupleV4,
-};
-use aya_ebpf::helpers::generated::{bpf_sk_lookup_tcp, bpf_sk_release, bpf_skb_load_bytes_relative};
+use aya_ebpf::bindings::{__sk_buff, bpf_sock};
+use aya_ebpf::helpers::generated::bpf_skb_load_bytes_relative;
 use aya_ebpf::helpers::{bpf_sk_fullsock, bpf_skb_load_bytes};
 use aya_ebpf::programs::SkBuffContext;
 
+use crate::liveness;
 use crate::maps::{self, MessageBuffer};
 
 const IPV4: u16 = 0x0800;
@@ -216,29 +214,7 @@ pub fn socket_of(ctx: &SkBuffContext, protocol: u8) -> Option<*mut bpf_sock> {
 /// that nobody else can set; bpf_get_netns_cookie() is for other hooks before Linux 6.15.
 #[inline(always)]
 pub fn is_in_agents_namespace(ctx: &SkBuffContext, settings: &Settings) -> bool {
-    let mut tuple = TupleV4 {
-        saddr: settings.listener_v4,
-        daddr: settings.listener_v4,
-        sport: 0,
-        dport: settings.listener_port_v4.to_be(),
-    };
-    // SAFETY: the tuple of the given size on the stack, the hook's own context.
-    let listener = unsafe {
-        bpf_sk_lookup_tcp(
-            ctx.skb.skb.cast(),
-            (&raw mut tuple).cast::<bpf_sock_tuple>(),
-            size_of::<TupleV4>() as u32,
-            BPF_F_CURRENT_NETNS as i64 as u64,
-            0,
-        )
-    };
-    if listener.is_null() {
-        return false;
-    }
-    let own = maps::is_own(listener);
-    // SAFETY: not null, taken above, released once.
-    unsafe { bpf_sk_release(listener.cast()) };
-    own
+    liveness::listens(ctx.skb.skb.cast(), settings, true)
 }
 
 #[inline(always)]
