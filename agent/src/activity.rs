@@ -254,14 +254,16 @@ pub struct Refused<'a> {
     pub session: &'a Session,
     pub device: &'a Device,
     pub decision: &'a Decision,
+    /// Whether what was decided was done.
+    pub enforced: bool,
     /// The request that was refused; `None` where the connection did not get that far.
     pub request: Option<&'a RequestHead>,
 }
 
 impl Activity {
-    /// The record of a refusal: type `access`, enforced. `id` and `time` as in [`Activity::new`].
+    /// The record of a refusal: type `access`. `id` and `time` as in [`Activity::new`].
     pub fn refused(id: Uuid, time: Timestamp, refused: &Refused<'_>) -> Self {
-        let Refused { session, device, decision, request } = *refused;
+        let Refused { session, device, decision, enforced, request } = *refused;
         let nothing = RequestHead::new("", "", Version::Http11);
         let classification = Classification {
             activity: ActivityType::Access,
@@ -279,7 +281,7 @@ impl Activity {
             response: None,
             classification: &classification,
             decision,
-            outcome: Outcome { enforced: true, micros: 0, file_size: None, content: None },
+            outcome: Outcome { enforced, micros: 0, file_size: None, content: None },
         };
         let mut activity = Self::new(id, time, &observed);
         if request.is_none() {

@@ -45,9 +45,8 @@ impl Ahead {
         Self { shared, learned: RefCell::new(learned), orders: watch::Sender::new(0) }
     }
 
-    /// The kernel steers by other orders now; `learned` was made after them.
-    pub(super) fn orders_changed(&self, learned: Learned) {
-        *self.learned.borrow_mut() = learned;
+    /// The kernel steers by other orders now.
+    pub(super) fn orders_changed(&self) {
         self.orders.send_modify(|count| *count += 1);
     }
 
@@ -110,7 +109,7 @@ impl Ahead {
             let setting = self.shared.snapshot.load().config.steering.existing;
             let (ports, selected) = {
                 let learned = self.learned.borrow();
-                (learned.ports().to_vec(), learned.selected().cloned().collect::<HashSet<_>>())
+                (learned.ports(), learned.selected().into_iter().collect::<HashSet<_>>())
             };
             if setting == config::Existing::Leave {
                 // Whoever turns it on later means the connections of that time.
@@ -148,7 +147,7 @@ impl Ahead {
 
     /// Deals with those whose address turns out to be a selected app's.
     async fn compare(&self, existing: &mut Existing, close: bool) {
-        let found = existing.take_selected(&self.learned.borrow());
+        let found = existing.take_selected(&self.learned.borrow(), &self.shared.snapshot.load());
         match found {
             Ok(found) if !found.is_empty() => deal_with(&self.shared, found, close).await,
             Ok(_) => {}

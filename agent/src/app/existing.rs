@@ -10,17 +10,16 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio::task::spawn_blocking;
-use uuid::Uuid;
 
-use crate::activity::{Activity, Refused};
 use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
-use crate::identity::with_extra_groups;
+use crate::catalog::App;
 use crate::owner;
 use crate::policy::decision::Decision;
+use crate::proxy::refused;
 use crate::proxy::worker::Shared;
-use crate::session::{Process, Session};
+use crate::reload::Snapshot;
+use crate::session::Process;
 use crate::steering::Learned;
 use crate::steering::sock_diag::{self, Connection};
 
@@ -37,7 +36,7 @@ pub(super) struct Existing {
 /// One of them, with the selected app that its remote address belongs to.
 pub(super) struct Found {
     connection: Connection,
-    app: Arc<str>,
+    app: Arc<App>,
 }
 
 impl Existing {
@@ -63,11 +62,16 @@ impl Existing {
     }
 
     /// Takes out those whose remote address belongs to a selected app.
-    pub(super) fn take_selected(&mut self, learned: &Learned) -> anyhow::Result<Vec<Found>> {
+    pub(super) fn take_selected(
+        &mut self,
+        learned: &Learned,
+        snapshot: &Snapshot,
+    ) -> anyhow::Result<Vec<Found>> {
         let mut found = Vec::new();
         for connection in self.open.values() {
-            if let Some(app) = learned.app_of(connection.id.remote.ip())? {
-                found.push(Found { connection: *connection, app: app.clone() });
+            let apps = learned.apps_at(connection.id.remote.ip())?;
+            if !apps.is_empty() {
+                found.push(Found { connection: *connection, app: refused::app_of(snapshot, &apps) });
             }
         }
         for one in &found {
@@ -115,9 +119,9 @@ pub(super) async fn deal_with(shared: &Shared, found: Vec<Found>, close: bool) {
             Ok(()) => "reported",
             Err(_) => "failed",
         };
-        shared.recorder.metrics.existing_connection(&one.app, outcome);
+        shared.recorder.metrics.existing_connection(&one.app.id, outcome);
         let (remote, uid, exe) = (one.connection.id.remote, one.connection.uid, process.exe.as_deref());
-        let (app, pid) = (&*one.app, process.pid);
+        let (app, pid) = (&*one.app.id, process.pid);
         match &result {
             Ok(()) => {
                 tracing::info!(app, %remote, uid, pid, exe, "{outcome}: a connection from before steering")
@@ -130,28 +134,14 @@ pub(super) async fn deal_with(shared: &Shared, found: Vec<Found>, close: bool) {
     }
 }
 
-async fn record(shared: &Shared, found: &Found, process: Process, close: bool, enforced: bool) {
-    let snapshot = shared.snapshot.load_full();
-    // An app that a reload took away meanwhile has no row to stand in.
-    let Some(app) = snapshot.catalog.app(&found.app).cloned() else { return };
-    let id = found.connection.id;
-    let user = shared.identity.user(found.connection.uid).await;
-    let session = Session {
-        app,
-        user: with_extra_groups(user, &snapshot.config),
-        kind: owner::kind_of(&process),
-        process: Arc::new(process),
-        client: ClientAddr(id.local),
-        location: LocationAddr(id.local.ip()),
-        original_dst: OriginalDst(id.remote),
-        // Which of the names at this address it was opened for is not known.
-        server_name: "".into(),
-    };
-    let device = shared.device.load();
-    let decision = Decision::for_existing(close, snapshot.revision);
-    let refused = Refused { session: &session, device: &device, decision: &decision, request: None };
-    let mut activity = Activity::refused(Uuid::now_v7(), Timestamp::now(), &refused);
-    activity.decision.enforced = enforced && close;
-    // A lost record is counted by the log.
-    let _ = shared.recorder.activity(&shared.recorder.metrics.app(&found.app), activity);
+async fn record(shared: &Shared, found: &Found, process: Process, close: bool, done: bool) {
+    let (id, app) = (found.connection.id, found.app.clone());
+    let addresses = (ClientAddr(id.local), OriginalDst(id.remote));
+    let metrics = shared.recorder.metrics.app(&app.id);
+    // Which of the names at this address it was opened for is not known.
+    let owner = (Some(found.connection.uid), process);
+    let mut session = refused::session(shared, app, owner, addresses, "".into()).await;
+    session.location = LocationAddr(id.local.ip());
+    let decision = Decision::for_existing(close, shared.snapshot.load().revision);
+    refused::decided(shared, &metrics, &session, &decision, (close && done, None));
 }

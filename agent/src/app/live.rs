@@ -8,9 +8,10 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::ahead::Ahead;
+use super::build::origin_connector;
 use super::gap::Gap;
 use super::heartbeat::Heartbeat;
-use super::{orders, origin_connector, workers::Pool};
+use super::{orders, workers::Pool};
 use crate::admin::control::{Answer, Command};
 use crate::admin::health::{Condition, Health, Part};
 use crate::admin::status::{
@@ -102,6 +103,14 @@ impl<'p> Live<'p> {
         }
     }
 
+    /// What becomes of connections once this agent stops, in words.
+    pub(super) fn afterwards(&self) -> &'static str {
+        match self.mode {
+            Mode::Host | Mode::Gateway => "new connections go direct",
+            Mode::Explicit => "the proxy takes no new connections",
+        }
+    }
+
     pub(super) fn ahead(&self) -> Option<&Ahead> {
         self.ahead.as_ref()
     }
@@ -187,19 +196,13 @@ impl<'p> Live<'p> {
         load_metrics(&self.shared);
         self.check_authority();
         let applied = match &mut *self.steering.borrow_mut() {
-            Some(steering) => steering
-                .apply(&orders)
-                .and_then(|()| steering.learned())
-                .map(|learned| {
-                    if let Some(ahead) = &self.ahead {
-                        ahead.orders_changed(learned);
-                    }
-                })
-                .map_err(|error| format!("{error:#}")),
+            Some(steering) => steering.apply(&orders).map_err(|error| format!("{error:#}")),
             None => Ok(()),
         };
-        if applied.is_err() {
-            self.shared.snapshot.store(before);
+        match (&applied, &self.ahead) {
+            (Err(_), _) => self.shared.snapshot.store(before),
+            (Ok(()), Some(ahead)) => ahead.orders_changed(),
+            (Ok(()), None) => {}
         }
         applied
     }

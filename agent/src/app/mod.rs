@@ -1,6 +1,8 @@
 //! The composition root: builds every part in order, runs the workers and the admin side, takes all of it down again.
 
 mod ahead;
+mod available;
+mod build;
 mod existing;
 mod gap;
 mod heartbeat;
@@ -9,39 +11,22 @@ mod live;
 mod orders;
 mod workers;
 
-use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use arc_swap::ArcSwap;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::health::{Condition, Health, Part};
 use crate::admin::{control, http};
-use crate::catalog::HostPattern;
-use crate::config::{Config, Dial, Fail, Guard, Mode, Quic, UpstreamRoots};
+use crate::config::Mode;
 use crate::diagnostic::Diagnostic;
-use crate::http::h1::Limits;
-use crate::identity::Identity;
-use crate::inherited;
-use crate::listener::Listeners;
-use crate::lock::Lock;
-use crate::posture;
-use crate::proxy::deadline::Deadlines;
 use crate::proxy::stopped;
-use crate::proxy::worker::Shared;
-use crate::record::Recorder;
-use crate::record::activity_log::{ActivityLog, Opened};
-use crate::record::metrics::Metrics;
-use crate::reload::{self, Snapshot, Sources};
-use crate::steering::{self, GatewayOptions, Steering};
-use crate::tls::{self, Authority, AuthorityEvent, ClientSide, OriginConnector, RootsSource};
-use gap::Gap;
+use crate::reload::{self, Sources};
+use crate::steering::Steering;
+use crate::{inherited, posture, tls};
+use build::Built;
 use live::Live;
 
 /// How long running transfers may go on after a stop was asked for.
@@ -83,197 +68,13 @@ pub fn run(config: Option<PathBuf>, mode: Option<Mode>) -> Result<(), Fault> {
     let texts = sources.read().map_err(Fault::Configuration)?;
     let snapshot = reload::compile(&texts, 1).map_err(Fault::Configuration)?;
     let mode = mode.unwrap_or(snapshot.config.steering.mode);
-    check_available(&snapshot, mode)?;
+    available::check(&snapshot, mode)?;
     if mode != Mode::Explicit {
         kernel::check()?;
     }
     tls::install_provider();
-    let built = build(snapshot, mode).map_err(Fault::Failed)?;
+    let built = build::build(snapshot, mode).map_err(Fault::Failed)?;
     serve(built, sources, fingerprint).map_err(Fault::Failed)
-}
-
-/// Refuses modes that this version does not have, and says which settings have no effect yet.
-fn check_available(snapshot: &Snapshot, mode: Mode) -> Result<(), Fault> {
-    let steering = &snapshot.config.steering;
-    if let Some(missing) = steering.missing_for(mode) {
-        return Err(Fault::Unavailable(format!(
-            "{missing}: name the inside interfaces of this gateway there"
-        )));
-    }
-    if mode == Mode::Gateway {
-        if steering.dial == Dial::Client {
-            return Err(Fault::Unavailable(
-                "[steering] dial = \"client\" is not in this version: set it to \"gateway\"".into(),
-            ));
-        }
-        if steering.guard == Guard::Sni {
-            tracing::warn!(
-                "[steering] guard = \"sni\" is \"off\" on a gateway, which does not read first words in the kernel"
-            );
-        }
-        // What pins it takes it makes itself.
-        return Ok(());
-    }
-    if mode == Mode::Explicit {
-        // Nothing of what the further settings are about happens in the kernel.
-        if !steering.listen.ip().is_loopback() {
-            tracing::warn!(
-                listen = %steering.listen,
-                "the proxy asks for no password: whoever [steering] clients names may use it"
-            );
-        }
-        return Ok(());
-    }
-    // Without pins nothing refuses when the agent is gone: that would be another setting than the one that was made.
-    match steering::check_base(&snapshot.config.paths.pins) {
-        Err(fault) if steering.fail == Fail::Closed => {
-            Err(Fault::Unavailable(format!("[steering] fail = \"closed\" takes a BPF file system: {fault}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Everything that exists before the first connection is accepted.
-struct Built {
-    shared: Arc<Shared>,
-    /// Absent in explicit mode.
-    steering: Option<Steering>,
-    listeners: Listeners,
-    health: Arc<Health>,
-    host: posture::Host,
-    workers: usize,
-    mode: Mode,
-    gap: Option<Gap>,
-    _lock: Lock,
-}
-
-fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
-    let config = snapshot.config.clone();
-    let health = Arc::new(Health::default());
-    private_directory(&config.paths.run, 0o755)?;
-    // Before anything is touched that another agent may be using.
-    let lock = Lock::file(&config.paths.run.join(LOCK))?;
-    let earlier = inherited::listening_sockets().context("taking over the service manager's descriptors")?;
-    private_directory(&config.paths.state, 0o700)?;
-
-    let patterns: Vec<HostPattern> = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
-    let ech_names: Vec<HostPattern> = config.tls.ech_patterns().collect();
-    let authority = open_authority(&config.paths.state.join("ca"), &patterns, &ech_names, &health)?;
-    let origins = origin_connector(&config.tls.upstream_roots, &authority)?;
-
-    let log_path = config.paths.state.join(ACTIVITY_LOG);
-    let (log, opened) = ActivityLog::open(&log_path, Some(config.activity.retention))
-        .with_context(|| format!("starting the activity log {}", log_path.display()))?;
-    say_opened(&opened);
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-    let host = posture::Host::read();
-    let device = host.unknown(&config.device, "the device state has not been read yet");
-
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let listeners = listeners(&config, mode, workers, earlier)?;
-    health.set(Part::Listener, Condition::Ok);
-
-    let steering = start_steering(&snapshot, mode, &listeners)?;
-    let gap = steering.as_ref().and_then(Steering::earlier).and_then(gap::since);
-    health.set(Part::Steering, Condition::Ok);
-    health.set(Part::Policies, Condition::Ok);
-
-    let shared = Arc::new(Shared {
-        snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
-        device: Arc::new(ArcSwap::from_pointee(device)),
-        identity: Identity::default(),
-        clients: ClientSide::new(authority),
-        origins: ArcSwap::from_pointee(origins),
-        recorder: Recorder::new(log, metrics),
-        limits: Limits::default(),
-        deadlines: Deadlines::default(),
-        peek: tls::PeekDeadlines::default(),
-    });
-    live::load_metrics(&shared);
-    if let Some(gap) = &gap {
-        gap.say(config.steering.fail);
-        shared.recorder.metrics.set_gap(gap.duration());
-    }
-    Ok(Built { shared, steering, listeners, health, host, workers, mode, gap, _lock: lock })
-}
-
-/// Loads the programs of the mode and tells them what to steer. Explicit mode has none and needs no privileges.
-fn start_steering(snapshot: &Snapshot, mode: Mode, listeners: &Listeners) -> Result<Option<Steering>> {
-    let config = &snapshot.config;
-    let refuse_quic = config.steering.quic == Quic::Refuse;
-    let guard = match config.steering.guard {
-        Guard::Off => steering::Guard::Off,
-        Guard::Sni => steering::Guard::Watch,
-        Guard::Peek => steering::Guard::Unexplained,
-        Guard::All => steering::Guard::All,
-    };
-    let fail_closed = config.steering.fail == Fail::Closed;
-    let started = match mode {
-        Mode::Explicit => return Ok(None),
-        Mode::Gateway => {
-            for fault in steering::gateway::forwarding_faults() {
-                tracing::warn!("{fault}");
-            }
-            let interfaces = config.steering.interfaces.clone();
-            let pins = fail_closed.then(|| config.paths.pins.clone());
-            let options = GatewayOptions { interfaces, refuse_quic, guard, pins };
-            Steering::start_gateway(&options, listeners.pairs())
-        }
-        Mode::Host => Steering::start(&steering::Options {
-            cgroup: config.steering.cgroup.clone(),
-            listener_v4: listeners.v4,
-            listener_v6: listeners.v6,
-            refuse_quic,
-            guard,
-            fail_closed,
-            pins: pin_directory(config),
-        }),
-    };
-    let mut steering =
-        started.context("starting steering (`portcullis doctor` says what this kernel lacks)")?;
-    if mode == Mode::Host {
-        let mut marks = steering.own_sockets()?;
-        for socket in listeners.sockets() {
-            marks.mark_listener(socket).context("marking the listening sockets")?;
-        }
-    }
-    steering.apply(&orders::of(snapshot)).context("telling the kernel what to steer")?;
-    Ok(Some(steering))
-}
-
-/// The listening sockets of the mode: in host mode those that the service manager kept, where they fit.
-fn listeners(
-    config: &Config,
-    mode: Mode,
-    workers: usize,
-    earlier: Vec<std::net::TcpListener>,
-) -> Result<Listeners> {
-    let listen = config.steering.listen;
-    let kept = earlier.len();
-    if mode != Mode::Host {
-        // Of an earlier run in host mode: nothing comes there any more.
-        if kept > 0 {
-            let _ = inherited::give_up();
-        }
-        drop(earlier);
-        return if mode == Mode::Gateway {
-            Listeners::bind_transparent(workers)
-                .context("binding transparent listeners (needs CAP_NET_ADMIN)")
-        } else {
-            Listeners::bind_proxy(listen, workers).with_context(|| format!("binding the proxy {listen}"))
-        };
-    }
-    let (listeners, taken_over) = Listeners::take_over(earlier, listen, workers)
-        .with_context(|| format!("binding the listener {listen}"))?;
-    if taken_over {
-        tracing::info!(sockets = kept, "took over the listening sockets, with what waits in them");
-    } else if kept > 0 {
-        tracing::warn!(
-            "the listening sockets of the earlier run do not fit the settings any more: new ones are bound"
-        );
-        let _ = inherited::give_up();
-    }
-    Ok(listeners)
 }
 
 /// The admin side runs on the calling thread, apart from the workers, so that a scrape cannot slow traffic.
@@ -349,7 +150,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
             }
         }
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
-        tracing::info!("stopping: new connections go direct");
+        tracing::info!("stopping: {}", live.afterwards());
         // Detached first: a connection made from here on never meets a listener that is about to close.
         live.wind_down();
         let _ = inherited::give_up();
@@ -377,84 +178,5 @@ async fn ask(questions: mpsc::Sender<Question>, command: control::Command) -> co
     match answer.await {
         Ok(answer) if asked => answer,
         _ => control::Answer::Error("the agent is stopping".into()),
-    }
-}
-
-/// Where programs and maps are kept. Only `fail = "open"` does without, and loses what was learned with each process.
-fn pin_directory(config: &Config) -> Option<PathBuf> {
-    match steering::check_base(&config.paths.pins) {
-        Ok(()) => Some(config.paths.pins.clone()),
-        Err(fault) => {
-            tracing::warn!("what the kernel learns goes with this process: {fault}");
-            None
-        }
-    }
-}
-
-fn private_directory(path: &Path, mode: u32) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
-        .with_context(|| format!("making the directory {}", path.display()))
-}
-
-fn open_authority(
-    directory: &Path,
-    patterns: &[HostPattern],
-    ech_names: &[HostPattern],
-    health: &Health,
-) -> Result<Arc<Authority>> {
-    let (authority, event) = Authority::open_or_create(directory, &[patterns, ech_names].concat())
-        .with_context(|| format!("the certificate authority in {}", directory.display()))?;
-    let condition = match event {
-        AuthorityEvent::Created => {
-            tracing::info!(
-                "made a certificate authority: clients must trust {}",
-                directory.join("ca.pem").display()
-            );
-            Condition::Ok
-        }
-        AuthorityEvent::Opened { expires_soon, .. } => {
-            let uncovered = authority.outgrown(ech_names);
-            if !uncovered.is_empty() {
-                tracing::info!(
-                    ?uncovered,
-                    "encrypted ClientHellos are refused, not switched off: the certificate authority is older than \
-                     these public names"
-                );
-            }
-            live::authority_condition(expires_soon, &authority.outgrown(patterns))
-        }
-    };
-    health.set(Part::CertificateAuthority, condition);
-    Ok(Arc::new(authority))
-}
-
-fn origin_connector(roots: &UpstreamRoots, authority: &Authority) -> Result<OriginConnector> {
-    let source = match roots {
-        UpstreamRoots::System => RootsSource::System,
-        UpstreamRoots::File(path) => RootsSource::File(path.clone()),
-    };
-    let own = authority.certificates().own();
-    let (connector, report) = OriginConnector::new(&source, &own).context("[tls] upstream_roots")?;
-    for fault in &report.faults {
-        tracing::warn!("trust anchors: {fault}");
-    }
-    if report.own_excluded > 0 {
-        tracing::info!(excluded = report.own_excluded, "this host's own CA is no trust anchor for origins");
-    }
-    tracing::info!(anchors = report.anchors, "trust anchors for origins");
-    Ok(connector)
-}
-
-fn say_opened(opened: &Opened) {
-    match opened {
-        Opened::Ready { lost: 0 } => {}
-        Opened::Ready { lost } => {
-            tracing::warn!(lost, "an earlier run ended with records that were not stored")
-        }
-        other => tracing::warn!("the activity log: {other:?}"),
     }
 }

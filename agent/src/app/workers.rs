@@ -48,7 +48,7 @@ pub(super) fn start(
     for (index, sockets) in sockets.into_iter().enumerate() {
         let arrivals = steering.map(Steering::arrivals).transpose()?;
         let own = steering.map(Steering::own_sockets).transpose()?;
-        let targets = steering.map(Steering::targets).transpose()?;
+        let learned = steering.map(Steering::learned).transpose()?;
         let peeked = steering.map(Steering::peeked).transpose()?;
         let shared = shared.clone();
         let mut stopped = stopped.clone();
@@ -58,7 +58,7 @@ pub(super) fn start(
             let dialer = Dialer::new(own, shared.deadlines.connect);
             let shares = Shares::new(most.div_ceil(SHARE));
             let (arrivals, peeked) = (arrivals.map(RefCell::new), peeked.map(RefCell::new));
-            let worker = Rc::new(Worker { shared, arrivals, targets, peeked, dialer, shares });
+            let worker = Rc::new(Worker { shared, arrivals, learned, peeked, dialer, shares });
             let stop = async move {
                 // A sender that is gone is a stop, too.
                 let _ = stopped.wait_for(|stop| *stop).await;

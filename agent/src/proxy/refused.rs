@@ -45,12 +45,24 @@ pub struct Refused<'a> {
 /// Counts a refusal and records it. Never fails: what the log cannot take it counts as lost.
 pub async fn record(shared: &Shared, refused: Refused<'_>) {
     let Refused { failure, app, uid, process, client, original_dst, server_name, request } = refused;
+    let app_metrics = shared.recorder.metrics.app(&app.id);
+    let session = session(shared, app, (uid, process), (client, original_dst), server_name).await;
+    in_session(shared, &app_metrics, &session, failure, request);
+}
+
+/// The session of a connection of which no exchange was seen.
+pub async fn session(
+    shared: &Shared,
+    app: Arc<App>,
+    (uid, process): (Option<u32>, Process),
+    (client, original_dst): (ClientAddr, OriginalDst),
+    server_name: Arc<str>,
+) -> Session {
     let user = match uid {
         Some(uid) => with_extra_groups(shared.identity.user(uid).await, &shared.snapshot.load().config),
         None => Arc::new(User::default()),
     };
-    let app_metrics = shared.recorder.metrics.app(&app.id);
-    let session = Session {
+    Session {
         app,
         user,
         kind: owner::kind_of(&process),
@@ -59,8 +71,7 @@ pub async fn record(shared: &Shared, refused: Refused<'_>) {
         location: LocationAddr(address_towards(original_dst.0).unwrap_or(client.0.ip()).to_canonical()),
         original_dst,
         server_name,
-    };
-    in_session(shared, &app_metrics, &session, failure, request);
+    }
 }
 
 /// The same for a connection whose session is known.
@@ -73,9 +84,22 @@ pub(super) fn in_session(
 ) {
     count(shared, failure);
     let decision = Decision::for_failure(failure, shared.snapshot.load().revision);
+    decided(shared, app, session, &decision, (true, request));
+}
+
+/// Records what was decided about a connection of which no exchange was seen, or about a refused request, and whether
+/// it was done.
+pub fn decided(
+    shared: &Shared,
+    app: &AppMetrics,
+    session: &Session,
+    decision: &Decision,
+    (enforced, request): (bool, Option<&RequestHead>),
+) {
     let device = shared.device.load();
-    let refused = activity::Refused { session, device: &device, decision: &decision, request };
+    let refused = activity::Refused { session, device: &device, decision, enforced, request };
     let activity = Activity::refused(Uuid::now_v7(), Timestamp::now(), &refused);
+    // What the log cannot take it counts as lost.
     let _ = shared.recorder.activity(app, activity);
 }
 
@@ -95,12 +119,13 @@ pub(super) fn app_at(
     if let Some(app) = asked.and_then(|asked| asked.app.as_ref()) {
         return app.clone();
     }
-    let selected = || snapshot.catalog.apps().iter().filter(|app| snapshot.policies.selects(app));
-    let ids = match &worker.targets {
-        Some(targets) => targets.of(to.0.ip(), selected().map(|app| &*app.id)),
-        None => Vec::new(),
-    };
-    one_of(selected().filter(|app| ids.contains(&&*app.id)))
+    let ids = worker.learned.as_ref().and_then(|learned| learned.apps_at(to.0.ip()).ok()).unwrap_or_default();
+    app_of(snapshot, &ids)
+}
+
+/// The app with this id; of several ids what their apps have in common, because nothing says which it was.
+pub fn app_of(snapshot: &Snapshot, ids: &[Arc<str>]) -> Arc<App> {
+    one_of(ids.iter().filter_map(|id| snapshot.catalog.app(id)))
 }
 
 /// The one app, or what several have in common.

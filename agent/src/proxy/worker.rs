@@ -17,7 +17,7 @@ use crate::identity::Identity;
 use crate::posture;
 use crate::record::Recorder;
 use crate::reload;
-use crate::steering::{Arrivals, Peeked, Targets};
+use crate::steering::{Arrivals, Learned, Peeked};
 use crate::tls::{ClientSide, OriginConnector, PeekDeadlines};
 
 /// What all workers share. Everything in it is read without a lock that another core holds.
@@ -39,7 +39,7 @@ pub struct Worker {
     /// Where accepted connections were going; absent where the kernel steers nothing and clients ask a proxy.
     pub arrivals: Option<RefCell<Arrivals>>,
     /// Which apps an address was learned for; absent where the kernel steers nothing.
-    pub targets: Option<Targets>,
+    pub learned: Option<Learned>,
     /// Where nobody monitored was found; absent where the kernel steers nothing.
     pub peeked: Option<RefCell<Peeked>>,
     pub dialer: Dialer,

@@ -18,8 +18,10 @@ use agent_common::dns::{self, Answers, NameBuffer, Skip};
 use agent_common::limits::{DNS_MESSAGE, LEARNED_GRACE_S, LEARNED_TTL_MAX_S};
 use aya::maps::{HashMap, Map, MapData};
 
-use super::{Guard, KernelCounters, Options, Orders, Steering, cgroup2_root, load};
+use super::heart::now_ns;
+use super::{KernelCounters, Options, Orders, Steering, cgroup2_root, load};
 use crate::catalog::HostPattern;
+use crate::config::Guard;
 
 /// Datagrams beside those of the corpus.
 const MUTATIONS: usize = 30_000;
@@ -110,15 +112,6 @@ impl Answers for Reader<'_> {
         let longest = self.expected.learned.entry(address.words()).or_insert((address, 0));
         longest.1 = longest.1.max(seconds);
     }
-}
-
-/// The kernel's clock of `bpf_ktime_get_ns`.
-fn now_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a live place for the answer.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    assert_eq!(failed, 0);
-    time.tv_sec as u64 * NS_PER_S + time.tv_nsec as u64
 }
 
 /// Two sockets of the namespace: one that asked, and the DNS server it asked.

@@ -10,16 +10,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use agent_common::abi::{Address, Target};
+use agent_common::abi::Address;
 use agent_common::limits::GATEWAY_LISTENERS;
 use anyhow::{Context, Result, bail};
 use aya::Ebpf;
-use aya::maps::{HashMap, Map, MapData, SockMap};
+use aya::maps::{HashMap, MapData, SockMap};
 
 use super::flow::FlowMiss;
-use super::heart::now_ns;
+use super::learned::Learned;
 use super::load;
 use links::Links;
 use pins::Pins;
@@ -133,29 +132,21 @@ pub fn remove_leftovers(pins: &Path) -> std::io::Result<bool> {
 
 /// Per worker: where a connection that the transparent listener accepted was going, and whether the address is an app's.
 pub struct Destinations {
-    targets: HashMap<MapData, Address, Target>,
-    steer_apps: Arc<AtomicU64>,
+    learned: Learned,
 }
 
 impl Destinations {
-    pub(super) fn new(targets: MapData, steer_apps: Arc<AtomicU64>) -> Result<Self> {
-        Ok(Self { targets: HashMap::try_from(Map::LruHashMap(targets))?, steer_apps })
+    pub(super) fn new(learned: Learned) -> Self {
+        Self { learned }
     }
 
     /// The original destination is the accepted socket's own address, and whether nothing explains it. The listener's own
     /// address means that somebody connected to it by hand.
     pub(super) fn of(&self, local: SocketAddr) -> Result<(SocketAddr, bool), FlowMiss> {
         let local = SocketAddr::new(local.ip().to_canonical(), local.port());
-        let address = Address::from_ip(local.ip());
-        if !address.is_reachable_from_afar() {
+        if !Address::from_ip(local.ip()).is_reachable_from_afar() {
             return Err(FlowMiss::NotSteered);
         }
-        let selected = self.steer_apps.load(Ordering::Relaxed);
-        let now = now_ns();
-        let is_apps = self
-            .targets
-            .get(&address, 0)
-            .is_ok_and(|target| target.apps & selected != 0 && target.expires_ns >= now);
-        Ok((local, !is_apps))
+        Ok((local, !self.learned.is_selected(local.ip()).unwrap_or(false)))
     }
 }

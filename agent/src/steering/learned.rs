@@ -1,4 +1,4 @@
-//! The kernel's table of learned addresses from userspace: asked for the app of an address, and taught addresses that
+//! The kernel's table of learned addresses from userspace: asked for the apps of an address, and taught addresses that
 //! were looked up ahead of any client.
 
 use std::net::IpAddr;
@@ -7,42 +7,68 @@ use std::time::Duration;
 
 use agent_common::abi::{Address, Target};
 use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
 use aya::maps::{HashMap, Map, MapData, MapError};
-use nix::time::{ClockId, clock_gettime};
+
+use super::heart::now_ns;
 
 /// BPF_NOEXIST (linux/bpf.h): an entry that is there already is not touched.
 const NO_EXIST: u64 = 1;
 
-/// Addresses and the selected apps they belong to.
+/// What the kernel steers now, as every handle sees it.
+#[derive(Debug, Default)]
+pub(super) struct Selected {
+    /// The selected apps with their bits.
+    pub(super) apps: Vec<(Arc<str>, u64)>,
+    /// The steered ports.
+    pub(super) ports: Vec<u16>,
+}
+
+impl Selected {
+    /// The bits of all selected apps.
+    pub(super) fn bits(&self) -> u64 {
+        self.apps.iter().fold(0, |bits, (_, bit)| bits | bit)
+    }
+}
+
+/// Addresses and the selected apps they belong to. Follows every [`super::Steering::apply`]. Asking does not make an entry
+/// look used.
 pub struct Learned {
     map: HashMap<MapData, Address, Target>,
-    selected: Vec<(Arc<str>, u64)>,
-    ports: Vec<u16>,
+    selected: Arc<ArcSwap<Selected>>,
 }
 
 impl Learned {
-    pub(super) fn new(data: MapData, selected: Vec<(Arc<str>, u64)>, ports: Vec<u16>) -> Result<Self> {
-        Ok(Self { map: HashMap::try_from(Map::LruHashMap(data))?, selected, ports })
+    pub(super) fn new(data: MapData, selected: Arc<ArcSwap<Selected>>) -> Result<Self> {
+        Ok(Self { map: HashMap::try_from(Map::LruHashMap(data))?, selected })
     }
 
     /// Ids of the selected apps.
-    pub fn selected(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.selected.iter().map(|(app, _)| app)
+    pub fn selected(&self) -> Vec<Arc<str>> {
+        self.selected.load().apps.iter().map(|(app, _)| app.clone()).collect()
     }
 
     /// The ports that are steered.
-    pub fn ports(&self) -> &[u16] {
-        &self.ports
+    pub fn ports(&self) -> Vec<u16> {
+        self.selected.load().ports.clone()
     }
 
-    /// A selected app with a name that resolved to the address. With more apps than bits it may be another one that
-    /// shares the bit.
-    pub fn app_of(&self, address: IpAddr) -> Result<Option<&Arc<str>>> {
-        let Some(target) = self.target(&Address::from_ip(address))? else { return Ok(None) };
-        if target.expires_ns < now()? {
-            return Ok(None);
-        }
-        Ok(self.selected.iter().find(|(_, bit)| bit & target.apps != 0).map(|(app, _)| app))
+    /// The selected apps with a name that resolved to the address. With more apps than bits some share one, so an app may
+    /// be named too many; an address that was forgotten since belongs to none.
+    pub fn apps_at(&self, address: IpAddr) -> Result<Vec<Arc<str>>> {
+        let bits = self.bits_at(address)?;
+        let selected = self.selected.load();
+        Ok(selected.apps.iter().filter(|(_, bit)| bit & bits != 0).map(|(app, _)| app.clone()).collect())
+    }
+
+    /// Whether the address belongs to a selected app.
+    pub fn is_selected(&self, address: IpAddr) -> Result<bool> {
+        Ok(self.bits_at(address)? & self.selected.load().bits() != 0)
+    }
+
+    fn bits_at(&self, address: IpAddr) -> Result<u64> {
+        let known = self.target(&Address::from_ip(address))?;
+        Ok(known.filter(|target| target.expires_ns >= now_ns()).map_or(0, |target| target.apps))
     }
 
     /// Teaches that a name of a selected app resolves to the address, for as long as `valid`. What is known of the
@@ -52,12 +78,13 @@ impl Learned {
     /// The kernel may learn the same address between reading and writing; the bits that are lost then come back with
     /// the next answer, and the address is steered meanwhile because of the bit written here.
     pub fn add(&mut self, app: &str, address: IpAddr, valid: Duration) -> Result<bool> {
-        let Some(&(_, bit)) = self.selected.iter().find(|(id, _)| **id == *app) else { return Ok(false) };
+        let selected = self.selected.load();
+        let Some(&(_, bit)) = selected.apps.iter().find(|(id, _)| **id == *app) else { return Ok(false) };
         let address = Address::from_ip(address);
         if !address.is_reachable_from_afar() {
             return Ok(false);
         }
-        let now = now()?;
+        let now = now_ns();
         let valid = u64::try_from(valid.as_nanos()).unwrap_or(u64::MAX);
         let fresh = Target { apps: bit, expires_ns: now.saturating_add(valid) };
         if self.map.insert(address, fresh, NO_EXIST).is_ok() {
@@ -86,12 +113,6 @@ fn merged(fresh: Target, known: Target, now: u64) -> Target {
         return fresh;
     }
     Target { apps: fresh.apps | known.apps, expires_ns: fresh.expires_ns.max(known.expires_ns) }
-}
-
-/// The clock of bpf_ktime_get_ns().
-fn now() -> Result<u64> {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).context("reading the clock")?;
-    u64::try_from(Duration::from(now).as_nanos()).context("the clock is beyond its range")
 }
 
 #[cfg(test)]

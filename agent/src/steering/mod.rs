@@ -19,12 +19,10 @@ mod peeked;
 mod pins;
 pub mod probe;
 pub mod sock_diag;
-mod targets;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use agent_common::abi::{
     ABI_VERSION, Address, FAIL_CLOSED, FAIL_OPEN, GUARD_ALL, GUARD_OFF, GUARD_PEEK, GUARD_SNI, Heartbeat,
@@ -37,6 +35,7 @@ use aya::Ebpf;
 use aya::maps::{Array, MapData};
 
 use crate::catalog::HostPattern;
+use crate::config::Guard;
 
 pub use arrival::{Arrival, Arrivals};
 pub use counters::KernelCounters;
@@ -47,7 +46,6 @@ pub use heart::{Heart, is_fresh, now_ns};
 pub use learned::Learned;
 pub use peeked::Peeked;
 pub use pins::{PinFault, check_base, clean_up};
-pub use targets::Targets;
 
 /// What steering needs to know to start.
 #[derive(Debug, Clone)]
@@ -65,27 +63,13 @@ pub struct Options {
     pub pins: Option<PathBuf>,
 }
 
-/// Which connections are steered besides those to addresses of selected apps. All but `Off` also watch the first words of
-/// connections that are left alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Guard {
-    Off,
-    /// None.
-    Watch,
-    /// Those to addresses that no DNS answer explains.
-    Unexplained,
-    /// Every connection to the ports.
-    All,
-}
-
-impl Guard {
-    const fn word(self) -> u32 {
-        match self {
-            Guard::Off => GUARD_OFF,
-            Guard::Watch => GUARD_SNI,
-            Guard::Unexplained => GUARD_PEEK,
-            Guard::All => GUARD_ALL,
-        }
+/// The kernel's word for it. All but `Off` also watch the first words of connections that are left alone.
+const fn guard_word(guard: Guard) -> u32 {
+    match guard {
+        Guard::Off => GUARD_OFF,
+        Guard::Sni => GUARD_SNI,
+        Guard::Peek => GUARD_PEEK,
+        Guard::All => GUARD_ALL,
     }
 }
 
@@ -109,12 +93,8 @@ pub struct Steering {
     settings_map: Array<MapData, Settings>,
     patterns: patterns::Patterns,
     app_bits: patterns::AppBits,
-    /// The selected apps with their bits.
-    selected: Vec<(Arc<str>, u64)>,
-    /// What the workers of a gateway take a selected app by.
-    steer_apps: Arc<AtomicU64>,
-    /// The bits of all apps, for the workers.
-    shown_bits: Arc<ArcSwap<patterns::AppBits>>,
+    /// What the last orders selected, for every handle.
+    selected: Arc<ArcSwap<learned::Selected>>,
     kept_bits: patterns::KeptBits,
     // Before the object: its programs are detached first.
     place: Place,
@@ -163,7 +143,7 @@ impl Steering {
             listener_v6: options.listener_v6.map(|a| Address::from_ip(a.ip()).words()).unwrap_or_default(),
             listener_port_v6: options.listener_v6.map(|a| a.port()).unwrap_or_default(),
             refuse_quic: options.refuse_quic.into(),
-            guard: options.guard.word(),
+            guard: guard_word(options.guard),
             fail: if options.fail_closed { FAIL_CLOSED } else { FAIL_OPEN },
             ..Settings::default()
         };
@@ -173,9 +153,7 @@ impl Steering {
             patterns,
             app_bits,
             kept_bits,
-            selected: Vec::new(),
-            steer_apps: Arc::default(),
-            shown_bits: Arc::default(),
+            selected: Arc::default(),
             place: Place::Cgroup(Box::new(Host {
                 earlier: if adopted { heart.last() } else { None },
                 heart,
@@ -212,13 +190,13 @@ impl Steering {
         let (kept_bits, app_bits) = patterns::KeptBits::open(load::take_map(&mut ebpf, "PC_APPS")?)?;
         let guard = match options.guard {
             // First words are read at this host's own sockets alone.
-            Guard::Watch => Guard::Off,
+            Guard::Sni => Guard::Off,
             guard => guard,
         };
         let mut settings = Settings {
             abi_version: ABI_VERSION,
             refuse_quic: options.refuse_quic.into(),
-            guard: guard.word(),
+            guard: guard_word(guard),
             fail: if options.pins.is_some() { FAIL_CLOSED } else { FAIL_OPEN },
             ..Settings::default()
         };
@@ -232,9 +210,7 @@ impl Steering {
             patterns,
             app_bits,
             kept_bits,
-            selected: Vec::new(),
-            steer_apps: Arc::default(),
-            shown_bits: Arc::default(),
+            selected: Arc::default(),
             place: Place::Gateway(Box::new(gateway)),
             ebpf,
         })
@@ -268,16 +244,18 @@ impl Steering {
         for (_, app) in &orders.patterns {
             self.app_bits.bit_of(app);
         }
-        self.selected = orders.selected.iter().map(|app| (app.clone(), self.app_bits.bit_of(app))).collect();
-        self.settings.steer_apps = self.selected.iter().fold(0, |bits, (_, bit)| bits | bit);
+        let selected = learned::Selected {
+            apps: orders.selected.iter().map(|app| (app.clone(), self.app_bits.bit_of(app))).collect(),
+            ports: orders.ports.iter().take(STEERED_PORTS).copied().collect(),
+        };
         self.kept_bits.keep(&self.app_bits)?;
         self.patterns.replace(&orders.patterns, &mut self.app_bits)?;
-        self.steer_apps.store(self.settings.steer_apps, Ordering::Relaxed);
-        self.shown_bits.store(Arc::new(self.app_bits.clone()));
+        self.settings.steer_apps = selected.bits();
         self.settings.ports = [0; STEERED_PORTS];
-        for (to, port) in self.settings.ports.iter_mut().zip(&orders.ports) {
+        for (to, port) in self.settings.ports.iter_mut().zip(&selected.ports) {
             *to = *port;
         }
+        self.selected.store(Arc::new(selected));
         let first = self.settings.enabled == 0;
         self.settings.enabled = 1;
         if first && let Place::Cgroup(host) = &mut self.place {
@@ -331,10 +309,7 @@ impl Steering {
     pub fn arrivals(&self) -> Result<Arrivals> {
         Ok(match self.place {
             Place::Cgroup(_) => Arrivals::Host(Flows::new(load::map_data(&self.ebpf, "PC_FLOWS")?)?),
-            Place::Gateway(_) => Arrivals::Gateway(gateway::Destinations::new(
-                load::map_data(&self.ebpf, "PC_TARGETS")?,
-                self.steer_apps.clone(),
-            )?),
+            Place::Gateway(_) => Arrivals::Gateway(gateway::Destinations::new(self.learned()?)),
         })
     }
 
@@ -343,15 +318,9 @@ impl Steering {
         OwnSockets::new(load::map_data(&self.ebpf, "PC_OWN")?)
     }
 
-    /// Learned addresses with the apps selected now; to be asked for anew after [`Steering::apply`].
+    /// A handle for one thread: which apps an address was learned for.
     pub fn learned(&self) -> Result<Learned> {
-        let ports = self.settings.ports.iter().copied().filter(|port| *port != 0).collect();
-        Learned::new(load::map_data(&self.ebpf, "PC_TARGETS")?, self.selected.clone(), ports)
-    }
-
-    /// A handle for one worker thread: which apps an address was learned for.
-    pub fn targets(&self) -> Result<Targets> {
-        Targets::new(load::map_data(&self.ebpf, "PC_TARGETS")?, self.shown_bits.clone())
+        Learned::new(load::map_data(&self.ebpf, "PC_TARGETS")?, self.selected.clone())
     }
 
     /// A handle for one worker thread: remembers what was peeked at.

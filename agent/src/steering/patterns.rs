@@ -13,7 +13,7 @@ use aya::maps::{HashMap as KernelMap, LpmTrie, Map, MapData};
 use crate::catalog::HostPattern;
 
 /// Which bit stands for which app. An app keeps its bit for as long as the maps live, because learned addresses carry it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct AppBits {
     index: HashMap<Arc<str>, usize>,
 }
@@ -22,11 +22,6 @@ impl AppBits {
     pub(super) fn bit_of(&mut self, app: &Arc<str>) -> u64 {
         let next = self.index.len();
         app_bit(*self.index.entry(app.clone()).or_insert(next))
-    }
-
-    /// The bit of an app that has one already.
-    pub(super) fn known(&self, app: &str) -> u64 {
-        self.index.get(app).map_or(0, |index| app_bit(*index))
     }
 }
 

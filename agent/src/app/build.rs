@@ -1,0 +1,246 @@
+//! Makes every part in order, up to the moment at which connections can be accepted.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+
+use super::gap::{self, Gap};
+use super::{ACTIVITY_LOG, LOCK, live, orders};
+use crate::admin::health::{Condition, Health, Part};
+use crate::catalog::HostPattern;
+use crate::config::{Config, Fail, Mode, Quic, UpstreamRoots};
+use crate::http::h1::Limits;
+use crate::identity::Identity;
+use crate::inherited;
+use crate::listener::Listeners;
+use crate::lock::Lock;
+use crate::posture;
+use crate::proxy::deadline::Deadlines;
+use crate::proxy::worker::Shared;
+use crate::record::Recorder;
+use crate::record::activity_log::{ActivityLog, Opened};
+use crate::record::metrics::Metrics;
+use crate::reload::Snapshot;
+use crate::steering::{self, GatewayOptions, Steering};
+use crate::tls::{self, Authority, AuthorityEvent, ClientSide, OriginConnector, RootsSource};
+
+/// Everything that exists before the first connection is accepted.
+pub(super) struct Built {
+    pub(super) shared: Arc<Shared>,
+    /// Absent in explicit mode.
+    pub(super) steering: Option<Steering>,
+    pub(super) listeners: Listeners,
+    pub(super) health: Arc<Health>,
+    pub(super) host: posture::Host,
+    pub(super) workers: usize,
+    pub(super) mode: Mode,
+    pub(super) gap: Option<Gap>,
+    pub(super) _lock: Lock,
+}
+
+pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
+    let config = snapshot.config.clone();
+    let health = Arc::new(Health::default());
+    private_directory(&config.paths.run, 0o755)?;
+    // Before anything is touched that another agent may be using.
+    let lock = Lock::file(&config.paths.run.join(LOCK))?;
+    let earlier = inherited::listening_sockets().context("taking over the service manager's descriptors")?;
+    private_directory(&config.paths.state, 0o700)?;
+
+    let patterns: Vec<HostPattern> = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
+    let ech_names: Vec<HostPattern> = config.tls.ech_patterns().collect();
+    let authority = open_authority(&config.paths.state.join("ca"), &patterns, &ech_names, &health)?;
+    let origins = origin_connector(&config.tls.upstream_roots, &authority)?;
+
+    let log_path = config.paths.state.join(ACTIVITY_LOG);
+    let (log, opened) = ActivityLog::open(&log_path, Some(config.activity.retention))
+        .with_context(|| format!("starting the activity log {}", log_path.display()))?;
+    say_opened(&opened);
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let host = posture::Host::read();
+    let device = host.unknown(&config.device, "the device state has not been read yet");
+
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let listeners = listeners(&config, mode, workers, earlier)?;
+    health.set(Part::Listener, Condition::Ok);
+
+    let steering = start_steering(&snapshot, mode, &listeners)?;
+    let gap = steering.as_ref().and_then(Steering::earlier).and_then(gap::since);
+    health.set(Part::Steering, Condition::Ok);
+    health.set(Part::Policies, Condition::Ok);
+
+    let shared = Arc::new(Shared {
+        snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+        device: Arc::new(ArcSwap::from_pointee(device)),
+        identity: Identity::default(),
+        clients: ClientSide::new(authority),
+        origins: ArcSwap::from_pointee(origins),
+        recorder: Recorder::new(log, metrics),
+        limits: Limits::default(),
+        deadlines: Deadlines::default(),
+        peek: tls::PeekDeadlines::default(),
+    });
+    live::load_metrics(&shared);
+    if let Some(gap) = &gap {
+        gap.say(config.steering.fail);
+        shared.recorder.metrics.set_gap(gap.duration());
+    }
+    Ok(Built { shared, steering, listeners, health, host, workers, mode, gap, _lock: lock })
+}
+
+/// Loads the programs of the mode and tells them what to steer. Explicit mode has none and needs no privileges.
+fn start_steering(snapshot: &Snapshot, mode: Mode, listeners: &Listeners) -> Result<Option<Steering>> {
+    let config = &snapshot.config;
+    let refuse_quic = config.steering.quic == Quic::Refuse;
+    let guard = config.steering.guard;
+    let fail_closed = config.steering.fail == Fail::Closed;
+    let started = match mode {
+        Mode::Explicit => return Ok(None),
+        Mode::Gateway => {
+            for fault in steering::gateway::forwarding_faults() {
+                tracing::warn!("{fault}");
+            }
+            let interfaces = config.steering.interfaces.clone();
+            let pins = fail_closed.then(|| config.paths.pins.clone());
+            let options = GatewayOptions { interfaces, refuse_quic, guard, pins };
+            Steering::start_gateway(&options, listeners.pairs())
+        }
+        Mode::Host => Steering::start(&steering::Options {
+            cgroup: config.steering.cgroup.clone(),
+            listener_v4: listeners.v4,
+            listener_v6: listeners.v6,
+            refuse_quic,
+            guard,
+            fail_closed,
+            pins: pin_directory(config),
+        }),
+    };
+    let mut steering =
+        started.context("starting steering (`portcullis doctor` says what this kernel lacks)")?;
+    if mode == Mode::Host {
+        let mut marks = steering.own_sockets()?;
+        for socket in listeners.sockets() {
+            marks.mark_listener(socket).context("marking the listening sockets")?;
+        }
+    }
+    steering.apply(&orders::of(snapshot)).context("telling the kernel what to steer")?;
+    Ok(Some(steering))
+}
+
+/// The listening sockets of the mode: in host mode those that the service manager kept, where they fit.
+fn listeners(
+    config: &Config,
+    mode: Mode,
+    workers: usize,
+    earlier: Vec<std::net::TcpListener>,
+) -> Result<Listeners> {
+    let listen = config.steering.listen;
+    let kept = earlier.len();
+    if mode != Mode::Host {
+        // Of an earlier run in host mode: nothing comes there any more.
+        if kept > 0 {
+            let _ = inherited::give_up();
+        }
+        drop(earlier);
+        return if mode == Mode::Gateway {
+            Listeners::bind_transparent(workers)
+                .context("binding transparent listeners (needs CAP_NET_ADMIN)")
+        } else {
+            Listeners::bind_proxy(listen, workers).with_context(|| format!("binding the proxy {listen}"))
+        };
+    }
+    let (listeners, taken_over) = Listeners::take_over(earlier, listen, workers)
+        .with_context(|| format!("binding the listener {listen}"))?;
+    if taken_over {
+        tracing::info!(sockets = kept, "took over the listening sockets, with what waits in them");
+    } else if kept > 0 {
+        tracing::warn!(
+            "the listening sockets of the earlier run do not fit the settings any more: new ones are bound"
+        );
+        let _ = inherited::give_up();
+    }
+    Ok(listeners)
+}
+
+fn private_directory(path: &Path, mode: u32) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+        .with_context(|| format!("making the directory {}", path.display()))
+}
+
+fn open_authority(
+    directory: &Path,
+    patterns: &[HostPattern],
+    ech_names: &[HostPattern],
+    health: &Health,
+) -> Result<Arc<Authority>> {
+    let (authority, event) = Authority::open_or_create(directory, &[patterns, ech_names].concat())
+        .with_context(|| format!("the certificate authority in {}", directory.display()))?;
+    let condition = match event {
+        AuthorityEvent::Created => {
+            tracing::info!(
+                "made a certificate authority: clients must trust {}",
+                directory.join("ca.pem").display()
+            );
+            Condition::Ok
+        }
+        AuthorityEvent::Opened { expires_soon, .. } => {
+            let uncovered = authority.outgrown(ech_names);
+            if !uncovered.is_empty() {
+                tracing::info!(
+                    ?uncovered,
+                    "encrypted ClientHellos are refused, not switched off: the certificate authority is older than \
+                     these public names"
+                );
+            }
+            live::authority_condition(expires_soon, &authority.outgrown(patterns))
+        }
+    };
+    health.set(Part::CertificateAuthority, condition);
+    Ok(Arc::new(authority))
+}
+
+pub(super) fn origin_connector(roots: &UpstreamRoots, authority: &Authority) -> Result<OriginConnector> {
+    let source = match roots {
+        UpstreamRoots::System => RootsSource::System,
+        UpstreamRoots::File(path) => RootsSource::File(path.clone()),
+    };
+    let own = authority.certificates().own();
+    let (connector, report) = OriginConnector::new(&source, &own).context("[tls] upstream_roots")?;
+    for fault in &report.faults {
+        tracing::warn!("trust anchors: {fault}");
+    }
+    if report.own_excluded > 0 {
+        tracing::info!(excluded = report.own_excluded, "this host's own CA is no trust anchor for origins");
+    }
+    tracing::info!(anchors = report.anchors, "trust anchors for origins");
+    Ok(connector)
+}
+
+fn say_opened(opened: &Opened) {
+    match opened {
+        Opened::Ready { lost: 0 } => {}
+        Opened::Ready { lost } => {
+            tracing::warn!(lost, "an earlier run ended with records that were not stored")
+        }
+        other => tracing::warn!("the activity log: {other:?}"),
+    }
+}
+
+/// Where programs and maps are kept. Only `fail = "open"` does without, and loses what was learned with each process.
+fn pin_directory(config: &Config) -> Option<PathBuf> {
+    match steering::check_base(&config.paths.pins) {
+        Ok(()) => Some(config.paths.pins.clone()),
+        Err(fault) => {
+            tracing::warn!("what the kernel learns goes with this process: {fault}");
+            None
+        }
+    }
+}
