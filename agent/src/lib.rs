@@ -18,6 +18,7 @@ pub mod policy;
 pub mod activity;
 pub mod doctor;
 pub mod exchange;
+pub mod inventory;
 
 #[cfg(feature = "daemon")]
 pub mod admin;

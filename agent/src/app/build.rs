@@ -19,6 +19,7 @@ use crate::inherited;
 use crate::listener::Listeners;
 use crate::lock::Lock;
 use crate::posture;
+use crate::posture::inventory::Inventories;
 use crate::proxy::deadline::Deadlines;
 use crate::proxy::worker::Shared;
 use crate::record::Recorder;
@@ -76,6 +77,8 @@ pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let shared = Arc::new(Shared {
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         device: Arc::new(ArcSwap::from_pointee(device)),
+        checked: posture::Results::default(),
+        inventory: Inventories::default(),
         identity: Identity::default(),
         clients: ClientSide::new(authority),
         origins: ArcSwap::from_pointee(origins),

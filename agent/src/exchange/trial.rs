@@ -56,6 +56,7 @@ impl Trial {
             user: self.user.clone(),
             process: Arc::new(Process::default()),
             kind: classify::claimed_kind(&record.request),
+            remote: false,
             client: ClientAddr(address),
             location: LocationAddr(NOWHERE),
             original_dst: OriginalDst(address),

@@ -111,6 +111,7 @@ impl Case {
             }),
             process: Arc::new(Process::default()),
             kind: self.kind,
+            remote: false,
             client: ClientAddr("198.51.100.7:40000".parse().unwrap()),
             location: LocationAddr(self.location.parse().unwrap()),
             original_dst: OriginalDst("203.0.113.1:443".parse().unwrap()),

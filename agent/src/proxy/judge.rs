@@ -60,7 +60,7 @@ impl<'a> Judge<'a> {
     /// The verdict on a response. `Some` is what the client gets instead.
     pub(super) fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer> {
         let snapshot = self.shared.snapshot.load();
-        let device = self.shared.device.load();
+        let device = self.shared.device_of(self.session);
         let begun = Instant::now();
         let claiming;
         let session = if self.session.process.is_known() {

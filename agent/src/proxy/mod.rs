@@ -21,5 +21,5 @@ pub mod share;
 pub mod side;
 pub mod stopped;
 mod untouched;
-mod who;
+pub mod who;
 pub mod worker;

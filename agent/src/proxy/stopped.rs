@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::refused::{self, Refused};
 use super::untouched::log_failure;
+use super::who::Early;
 use super::worker::Shared;
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::owner;
@@ -49,8 +50,7 @@ async fn serve(shared: &Shared, stopped: Stopped) {
     let refused = Refused {
         failure,
         app: app.clone(),
-        uid: Some(stopped.flow.uid),
-        process,
+        owner: Early { process, uid: Some(stopped.flow.uid), remote: false },
         client,
         original_dst,
         server_name: name.into(),

@@ -15,8 +15,10 @@ use crate::addr::{ClientAddr, OriginalDst};
 use crate::http::h1::Limits;
 use crate::identity::Identity;
 use crate::posture;
+use crate::posture::inventory::Inventories;
 use crate::record::Recorder;
 use crate::reload;
+use crate::session::{Device, Session};
 use crate::steering::{Arrivals, Learned, Peeked};
 use crate::tls::{ClientSide, OriginConnector, PeekDeadlines};
 
@@ -24,6 +26,8 @@ use crate::tls::{ClientSide, OriginConnector, PeekDeadlines};
 pub struct Shared {
     pub snapshot: reload::Current,
     pub device: posture::Current,
+    pub checked: posture::Results,
+    pub inventory: Inventories,
     pub identity: Identity,
     pub clients: ClientSide,
     pub origins: ArcSwap<OriginConnector>,
@@ -31,6 +35,33 @@ pub struct Shared {
     pub limits: Limits,
     pub deadlines: Deadlines,
     pub peek: PeekDeadlines,
+}
+
+impl Shared {
+    /// The device that a session comes from, as it is now: this one, or what the inventory has for another host's address.
+    pub fn device_of(&self, session: &Session) -> DeviceNow {
+        match &*self.inventory.load() {
+            Some(inventory) if session.remote => DeviceNow::Other(inventory.device(session.client.0.ip())),
+            _ => DeviceNow::Own(self.device.load()),
+        }
+    }
+}
+
+/// A device's state at one moment.
+pub enum DeviceNow {
+    Own(arc_swap::Guard<Arc<Device>>),
+    Other(Arc<Device>),
+}
+
+impl std::ops::Deref for DeviceNow {
+    type Target = Device;
+
+    fn deref(&self) -> &Device {
+        match self {
+            Self::Own(device) => device,
+            Self::Other(device) => device,
+        }
+    }
 }
 
 /// One worker thread's own things.
