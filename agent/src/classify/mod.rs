@@ -206,8 +206,8 @@ pub fn classify(exchange: &Exchange<'_>) -> Classification {
     // A redirect has no content of its own, whatever its head says.
     let own = verdict.kind != Kind::Redirect;
     let mime = declared.essence().or(verdict.sniffed).filter(|_| own);
-    let mut names =
-        own.then(|| file_name::of_heads(exchange.response, &disposition)).unwrap_or_default().into_iter();
+    let named = if own { file_name::of_heads(exchange.response, &disposition) } else { Vec::new() };
+    let mut names = named.into_iter();
     let mut filename = names.next();
     let other_filenames = names.collect();
     if filename.is_none() && verdict.download {
