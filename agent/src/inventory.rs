@@ -86,7 +86,8 @@ impl Inventory {
         let mut inventory = Self::default();
         for (index, entry) in file.clients.into_iter().enumerate() {
             for text in &entry.addresses {
-                let network = network(text).ok_or_else(|| format!("client {index}: no address or network: {text:.60?}"))?;
+                let network = network(text)
+                    .ok_or_else(|| format!("client {index}: no address or network: {text:.60?}"))?;
                 if inventory.networks.len() >= MAX_NETWORKS {
                     return Err(format!("more than {MAX_NETWORKS} networks"));
                 }
@@ -161,16 +162,23 @@ fn shape(network: &IpNet) -> (bool, u8) {
 
 /// A network in its plain form, or a single address.
 fn network(text: &str) -> Option<IpNet> {
-    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(|ip| IpNet::from(ip.to_canonical()))).ok()?;
+    let network = text
+        .parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(|ip| IpNet::from(ip.to_canonical())))
+        .ok()?;
     let mapped = matches!(network.addr(), IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
     (!mapped && network == network.trunc()).then_some(network)
 }
 
 fn device(entry: Option<DeviceEntry>, now: Timestamp) -> Arc<Device> {
-    let Some(entry) = entry else { return Arc::new(unknown("the inventory names no device for this address".to_owned())) };
+    let Some(entry) = entry else {
+        return Arc::new(unknown("the inventory names no device for this address".to_owned()));
+    };
     let said = entry.reason.unwrap_or_else(|| "by the inventory".to_owned());
     let (compliant, reason) = match entry.expires {
-        Some(at) if at <= now => (false, format!("its entry in the inventory expired at {at} (it said: {said})")),
+        Some(at) if at <= now => {
+            (false, format!("its entry in the inventory expired at {at} (it said: {said})"))
+        }
         _ => (entry.compliant, said),
     };
     let mut tags: Vec<Arc<str>> = Vec::with_capacity(entry.tags.len());
@@ -184,7 +192,13 @@ fn device(entry: Option<DeviceEntry>, now: Timestamp) -> Arc<Device> {
 }
 
 fn unknown(reason: String) -> Device {
-    Device { id: "unknown".into(), compliant: false, reason: reason.into(), tags: Vec::new(), os: "unknown".into() }
+    Device {
+        id: "unknown".into(),
+        compliant: false,
+        reason: reason.into(),
+        tags: Vec::new(),
+        os: "unknown".into(),
+    }
 }
 
 fn user(entry: UserEntry) -> Arc<User> {

@@ -309,6 +309,7 @@ fn the_shipped_settings_are_the_defaults() {
         .collect();
     let mut config = good(&spelled_out);
     assert_eq!(config.steering.cgroup.take().as_deref().and_then(|p| p.to_str()), Some("/sys/fs/cgroup"));
+    assert!(config.identity.inventory.take().is_some(), "an example: without one there is none");
     assert_eq!(config, Config::default(), "what the comments show is what holds");
 }
 

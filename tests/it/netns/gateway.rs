@@ -77,7 +77,9 @@ fn the_inventory_tells_devices_and_users_by_their_address() {
     let write = |text: &str| std::fs::write(&inventory, text).unwrap();
     let entry = |compliant: bool| {
         let device = format!(r#"{{"id":"laptop-a","compliant":{compliant},"tags":["kiosk"]}}"#);
-        format!(r#"{{"clients":[{{"addresses":["10.77.0.2","fd77::2"],"device":{device},"user":{{"name":"alice"}}}}]}}"#)
+        format!(
+            r#"{{"clients":[{{"addresses":["10.77.0.2","fd77::2"],"device":{device},"user":{{"name":"alice"}}}}]}}"#
+        )
     };
     write(&entry(true));
     let settings = Settings {
