@@ -20,6 +20,7 @@ use crate::listener::Listeners;
 use crate::lock::Lock;
 use crate::posture;
 use crate::proxy::deadline::Deadlines;
+use crate::proxy::led::Led;
 use crate::proxy::worker::Shared;
 use crate::record::Recorder;
 use crate::record::activity_log::{ActivityLog, Opened};
@@ -83,6 +84,7 @@ pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
         limits: Limits::default(),
         deadlines: Deadlines::default(),
         peek: tls::PeekDeadlines::default(),
+        led: Led::new(steering.as_ref().map(Steering::led_names).transpose()?),
     });
     live::load_metrics(&shared);
     if let Some(gap) = &gap {

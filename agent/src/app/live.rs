@@ -218,6 +218,7 @@ impl<'p> Live<'p> {
 
     /// Once a second: takes over numbers, looks after the parts.
     pub(super) fn tick(&self) {
+        self.shared.led.forget_ended(&self.shared.snapshot.load());
         let metrics = &self.shared.recorder.metrics;
         let minted = self.shared.clients.authority().minted();
         for _ in self.minted.replace(minted)..minted {

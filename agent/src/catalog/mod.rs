@@ -29,6 +29,8 @@ pub struct App {
     /// Other ids by which policies may name this app: products that share its host names.
     pub aliases: Vec<Arc<str>>,
     pub activities: Vec<ActivityRule>,
+    /// Storage to which other apps redirect for their files. What they lead to counts as theirs.
+    pub redirect_target: bool,
 }
 
 /// Ports of an app that names none.
@@ -93,6 +95,11 @@ impl Catalog {
     /// Like [`lookup`](Self::lookup), for the tables of the kernel.
     pub fn lookup_index(&self, host: &str) -> Option<AppIndex> {
         self.hosts.get(host).copied()
+    }
+
+    /// Whether a pattern is this name itself.
+    pub fn names_exactly(&self, host: &str) -> bool {
+        self.hosts.has_exactly(host)
     }
 
     /// In index order: the built-in ones first, then those of `apps.d`.

@@ -7,6 +7,7 @@ mod file_type;
 mod first_bytes;
 mod look_ahead;
 mod media_type;
+pub mod redirect;
 mod requester;
 mod sniff;
 #[cfg(test)]

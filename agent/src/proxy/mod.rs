@@ -14,6 +14,7 @@ pub mod h1;
 mod inspect;
 mod judge;
 mod late;
+pub mod led;
 mod origin;
 mod plain;
 mod pump;

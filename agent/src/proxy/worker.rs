@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use super::deadline::Deadlines;
 use super::dial::{Dialer, Ready};
 use super::explicit::AskedFor;
+use super::led::Led;
 use super::share::Shares;
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::http::h1::Limits;
@@ -31,6 +32,7 @@ pub struct Shared {
     pub limits: Limits,
     pub deadlines: Deadlines,
     pub peek: PeekDeadlines,
+    pub led: Led,
 }
 
 /// One worker thread's own things.
