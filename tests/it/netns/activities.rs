@@ -12,8 +12,6 @@ const STORAGE: &str = "bucket.storage.test";
 /// The lab's apps, with rules for Corp Files, and a storage that nobody selects.
 fn settings() -> Settings {
     let rules = r#"
-[[app]]
-id = "corp-files"
 [[app.activity]]
 type = "sign-in"
 method = ["POST"]
@@ -22,7 +20,8 @@ path = "/session*"
 type = "message"
 method = ["POST"]
 path = "/messages"
-
+"#;
+    let storage = r#"
 [[app]]
 id = "storage"
 redirect_target = true
@@ -40,7 +39,9 @@ action = "block"
 activity = ["sign-in"]
 action = "monitor"
 "#;
-    let mut settings = Settings { apps: format!("{APPS}{rules}"), ..Settings::default() };
+    // Behind the first app of the lab.
+    let apps = APPS.replacen("\n[[app]]", &format!("{rules}\n[[app]]"), 1);
+    let mut settings = Settings { apps: format!("{apps}{storage}"), ..Settings::default() };
     settings.policies.push(("30-messages.toml".to_owned(), policy.to_owned()));
     settings
 }
