@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::peer::Block;
 use super::stream::{Flow, Held, RequestState, ResponseState, Stream};
 use super::{Event, Relay, Side};
-use crate::http::h2::emit::{self, Envelope};
 use crate::http::h2::frame::{Fault, depends_on, write};
 use crate::http::h2::{ErrorCode, Refusal, message};
 
@@ -190,27 +189,23 @@ impl Relay {
         }
         let head = match message::response(&self.list) {
             Ok(head) => head,
-            Err(refusal) => return self.bad_response(id, refusal),
+            Err(refusal) => return Ok(self.bad_response(id, refusal)),
         };
         if (100..200).contains(&head.status()) {
             stream.interim += 1;
             if place.end || stream.interim > self.limits.interim_responses {
                 let refusal = if place.end { Refusal::InterimEnd } else { Refusal::InterimFlood };
-                return self.bad_response(id, refusal);
+                return Ok(self.bad_response(id, refusal));
             }
-            let client = &mut self.client;
-            let envelope = Envelope::new(id, false);
-            return match emit::write_response(&head, envelope, &mut client.encoder, &mut client.out) {
-                Ok(()) => Ok(()),
-                Err(refusal) => self.bad_response(id, refusal),
-            };
+            self.events.push_back(Event::Interim { stream: id, head });
+            return Ok(());
         }
         let declared = match message::response_length(&head, stream.method) {
             Ok(declared) => declared,
-            Err(refusal) => return self.bad_response(id, refusal),
+            Err(refusal) => return Ok(self.bad_response(id, refusal)),
         };
         if place.end && stream.method != "HEAD" && declared.is_some_and(|length| length > 0) {
-            return self.bad_response(id, Refusal::ContentLength);
+            return Ok(self.bad_response(id, Refusal::ContentLength));
         }
         stream.down.declared = declared;
         stream.down.ended = place.end;
@@ -221,12 +216,11 @@ impl Relay {
     }
 
     /// The origin's part is over; the client waits for what the shell answers.
-    pub(super) fn bad_response(&mut self, id: u32, refusal: Refusal) -> Result<(), Fault> {
+    pub(super) fn bad_response(&mut self, id: u32, refusal: Refusal) {
         self.leave_origin(id, refusal.code());
         if let Some(stream) = self.streams.get_mut(id) {
             stream.response = ResponseState::Judging(false);
             self.events.push_back(Event::BadResponse { stream: id, refusal });
         }
-        Ok(())
     }
 }
