@@ -6,6 +6,7 @@ use std::sync::Arc;
 use agent_common::abi::Flow;
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 use super::deadline::Deadlines;
 use super::dial::{Dialer, Ready};
@@ -13,6 +14,7 @@ use super::explicit::AskedFor;
 use super::share::Shares;
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::http::h1::Limits;
+use crate::http::h2;
 use crate::identity::Identity;
 use crate::posture;
 use crate::record::Recorder;
@@ -29,6 +31,7 @@ pub struct Shared {
     pub origins: ArcSwap<OriginConnector>,
     pub recorder: Recorder,
     pub limits: Limits,
+    pub h2_limits: h2::Limits,
     pub deadlines: Deadlines,
     pub peek: PeekDeadlines,
 }
@@ -44,9 +47,20 @@ pub struct Worker {
     pub peeked: Option<RefCell<Peeked>>,
     pub dialer: Dialer,
     pub shares: Shares,
+    /// Turns true when the agent is about to end.
+    pub stop: watch::Receiver<bool>,
 }
 
 impl Worker {
+    /// Resolves when the agent is about to end.
+    pub fn stopping(&self) -> impl Future<Output = ()> + use<> {
+        let mut stop = self.stop.clone();
+        async move {
+            // A sender that is gone is a stop, too.
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+    }
+
     /// Remembers that a connection that began with `words` is for nobody monitored.
     pub(super) fn note_unmonitored(&self, owner: Option<&Flow>, words: &[u8]) {
         if let (Some(peeked), Some(flow)) = (&self.peeked, owner) {
