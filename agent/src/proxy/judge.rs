@@ -76,6 +76,7 @@ impl<'a> Judge<'a> {
             &claiming
         };
         let mut exchange = Exchange::new(request, response, &session.server_name);
+        exchange.app = Some(&session.app);
         exchange.client = session.process.is_known().then_some(session.kind);
         let class = classify::classify(&exchange);
         let size = match response_body(response, request.method()) {
