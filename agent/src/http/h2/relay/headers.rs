@@ -187,31 +187,36 @@ impl Relay {
         if stream.down.ended {
             return Err(Fault::Stream(id, Refusal::StreamClosed));
         }
-        let head = match message::response(&self.list) {
-            Ok(head) => head,
-            Err(refusal) => return Ok(self.bad_response(id, refusal)),
-        };
+        if let Err(refusal) = self.response_head(place) {
+            self.bad_response(id, refusal);
+        }
+        Ok(())
+    }
+
+    /// The head of a response, interim or final, of a stream that waits for one.
+    fn response_head(&mut self, place: &Place) -> Result<(), Refusal> {
+        let head = message::response(&self.list)?;
+        let Some(stream) = self.streams.get_mut(place.stream) else { return Ok(()) };
         if (100..200).contains(&head.status()) {
             stream.interim += 1;
-            if place.end || stream.interim > self.limits.interim_responses {
-                let refusal = if place.end { Refusal::InterimEnd } else { Refusal::InterimFlood };
-                return Ok(self.bad_response(id, refusal));
+            if place.end {
+                return Err(Refusal::InterimEnd);
             }
-            self.events.push_back(Event::Interim { stream: id, head });
+            if stream.interim > self.limits.interim_responses {
+                return Err(Refusal::InterimFlood);
+            }
+            self.events.push_back(Event::Interim { stream: place.stream, head });
             return Ok(());
         }
-        let declared = match message::response_length(&head, stream.method) {
-            Ok(declared) => declared,
-            Err(refusal) => return Ok(self.bad_response(id, refusal)),
-        };
+        let declared = message::response_length(&head, stream.method)?;
         if place.end && stream.method != "HEAD" && declared.is_some_and(|length| length > 0) {
-            return Ok(self.bad_response(id, Refusal::ContentLength));
+            return Err(Refusal::ContentLength);
         }
         stream.down.declared = declared;
         stream.down.ended = place.end;
         stream.down.head_ended = place.end;
         stream.response = ResponseState::Judging(true);
-        self.events.push_back(Event::Response { stream: id, head, end: place.end });
+        self.events.push_back(Event::Response { stream: place.stream, head, end: place.end });
         Ok(())
     }
 
