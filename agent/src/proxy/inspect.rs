@@ -42,7 +42,9 @@ pub(super) async fn tls(
     let alpn = protocols(&hello.alpn, worker.shared.snapshot.load().policies.reads_bodies_of(&app));
     // The process may be gone in milliseconds: ask before anything that waits.
     let early = Early::of(&accepted).await;
-    let dialler = TlsDialler { worker, name, alpn: &alpn, to: accepted.original_dst, ready: &accepted.ready };
+    let owner = accepted.session_owner();
+    let dialler =
+        TlsDialler { worker, owner, name, alpn: &alpn, to: accepted.original_dst, ready: &accepted.ready };
     let origin = match dialler.dial_once().await {
         Ok(origin) => origin,
         Err(fault) => {
@@ -66,7 +68,7 @@ pub(super) async fn tls(
     let chosen: Vec<Vec<u8>> = origin.get_ref().1.alpn_protocol().map(<[u8]>::to_vec).into_iter().collect();
     let dialler = TlsDialler { alpn: &chosen, ..dialler };
     let offered: Vec<&[u8]> = chosen.iter().map(Vec::as_slice).collect();
-    let config = match worker.shared.clients.config(name, &offered) {
+    let config = match worker.shared.clients.config(owner, name, &offered) {
         Ok(config) => config,
         Err(error) => {
             metrics.tls_handshake(TlsSide::Client, error.name());

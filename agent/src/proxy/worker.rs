@@ -20,7 +20,7 @@ use crate::posture;
 use crate::record::Recorder;
 use crate::reload;
 use crate::steering::{Arrivals, Learned, Peeked};
-use crate::tls::{ClientSide, OriginConnector, PeekDeadlines};
+use crate::tls::{ClientSide, OriginConnector, PeekDeadlines, SessionOwner};
 
 /// What all workers share. Everything in it is read without a lock that another core holds.
 pub struct Shared {
@@ -84,4 +84,15 @@ pub struct Accepted {
     pub peek: PeekDeadlines,
     /// What the client told the proxy, where it uses one.
     pub asked: Option<AskedFor>,
+}
+
+impl Accepted {
+    /// Whose TLS sessions this connection may resume.
+    pub(super) fn session_owner(&self) -> SessionOwner {
+        let uid = match (&self.asked, &self.owner) {
+            (Some(asked), _) => asked.owner.map(|owner| owner.uid),
+            (None, owner) => owner.as_ref().map(|flow| flow.uid),
+        };
+        uid.map_or(SessionOwner::Host(self.client.0.ip().to_canonical()), SessionOwner::User)
+    }
 }

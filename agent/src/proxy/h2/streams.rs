@@ -28,6 +28,9 @@ impl Stream {
     }
 }
 
+/// Streams that an idle connection keeps room for.
+const KEPT: usize = 4;
+
 /// gRPC calls may be silent for as long as an upgraded connection.
 pub(super) fn is_grpc(request: &RequestHead) -> bool {
     const GRPC: &[u8] = b"application/grpc";
@@ -64,7 +67,7 @@ impl Streams {
             self.0.remove(place);
         }
         if self.0.is_empty() {
-            self.0 = Vec::new();
+            self.0.shrink_to(KEPT);
         }
     }
 
