@@ -33,13 +33,13 @@ const fn site(name: &'static str, v4: &'static str, v6: &'static str) -> Site {
 }
 
 /// The app `corp-files` owns `*.corp.test`, `memo` owns `notes.memo.test`; nobody owns the rest.
-pub(crate) const SITES: [Site; 8] = [
+pub(crate) const SITES: [Site; 9] = [
     site("files.corp.test", "198.18.0.10", "fd18::10"),
     site("shared.test", "198.18.0.10", "fd18::10"),
     site("api.corp.test", "198.18.0.11", "fd18::11"),
     site("docs.corp.test", "198.18.0.12", "fd18::12"),
     site("notes.memo.test", "198.18.0.13", "fd18::13"),
-    site("bucket.storage.test", "198.18.0.15", "fd18::15"),
+    site("bucket.storage.test", "198.18.0.16", "fd18::16"),
     site("other.example.test", "198.18.0.20", "fd18::20"),
     Site { trusted: false, ..site("broken.corp.test", "198.18.0.14", "fd18::14") },
     Site { nginx: false, ..site(OWN_SITE, "198.18.0.15", "fd18::15") },

@@ -3,7 +3,7 @@
 //! A signed address takes no cookie and no credentials, so the request that fetches the file shows nothing of the app that
 //! handed it out. What shows it is the redirect before: for a while the target counts as the app's, for whom was led there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,16 +62,18 @@ pub struct Leads {
 
 impl Leads {
     /// Remembers that `app` led `who` to `host` at `now`. A later app of the same client at the same host takes over.
-    pub fn note(&mut self, who: Led, host: &str, app: &Arc<str>, now: Instant) {
+    /// Returns a host that was pushed out, if nobody is led to it any more.
+    pub fn note(&mut self, who: Led, host: &str, app: &Arc<str>, now: Instant) -> Option<Box<str>> {
         let key = (who, Box::from(host));
-        if self.held.len() >= MAX_LEADS && !self.held.contains_key(&key) {
-            self.forget(now);
-            let first = self.held.iter().min_by_key(|(_, lead)| lead.until).map(|(key, _)| key.clone());
-            if let Some(first) = first.filter(|_| self.held.len() >= MAX_LEADS) {
-                self.held.remove(&first);
-            }
+        let full = self.held.len() >= MAX_LEADS && !self.held.contains_key(&key);
+        let first = self.held.iter().filter(|_| full).min_by_key(|(_, lead)| lead.until);
+        let first = first.map(|(key, _)| key.clone());
+        if let Some(first) = &first {
+            self.held.remove(first);
         }
         self.held.insert(key, Lead { app: app.clone(), until: now + LEAD_LIFE });
+        let (_, left) = first?;
+        (!self.held.keys().any(|(_, host)| *host == left)).then_some(left)
     }
 
     /// The id of the app that led `who` to `host`.
@@ -86,7 +88,8 @@ impl Leads {
             self.held.extract_if(|_, lead| now >= lead.until).map(|((_, host), _)| host).collect();
         left.sort_unstable();
         left.dedup();
-        left.retain(|host| !self.held.keys().any(|(_, other)| other == host));
+        let held: HashSet<&str> = self.held.keys().map(|(_, host)| &**host).collect();
+        left.retain(|host| !held.contains(&**host));
         left
     }
 
@@ -129,7 +132,7 @@ mod tests {
     fn a_lead_is_one_clients_for_a_while() {
         let (app, start) = (Arc::from("corp"), Instant::now());
         let mut leads = Leads::default();
-        leads.note(Led::User(7), "b.test", &app, start);
+        assert_eq!(leads.note(Led::User(7), "b.test", &app, start), None);
         let at = |who, host, after| leads.find(who, host, start + after).map(|app| &**app);
         assert_eq!(at(Led::User(7), "b.test", Duration::ZERO), Some("corp"));
         assert_eq!(at(Led::User(7), "b.test", LEAD_LIFE - Duration::from_millis(1)), Some("corp"));
@@ -156,7 +159,9 @@ mod tests {
         let mut leads = Leads::default();
         for number in 0..MAX_LEADS + 10 {
             let at = start + Duration::from_millis(number as u64);
-            leads.note(Led::User(7), &format!("h{number}.test"), &app, at);
+            let out = leads.note(Led::User(7), &format!("h{number}.test"), &app, at);
+            let expected = number.checked_sub(MAX_LEADS).map(|first| format!("h{first}.test"));
+            assert_eq!(out.as_deref(), expected.as_deref());
         }
         assert_eq!(leads.held.len(), MAX_LEADS);
         let find = |number: usize| leads.find(Led::User(7), &format!("h{number}.test"), start);

@@ -35,12 +35,13 @@ impl Led {
             Some(uid) => redirect::Led::User(uid),
             None => redirect::Led::Host(session.client.0.ip().to_canonical()),
         };
-        locked(&self.leads).note(who, &host, &session.app.id, Instant::now());
+        let left = locked(&self.leads).note(who, &host, &session.app.id, Instant::now());
         if let Some(names) = &self.names
             && let Err(error) = locked(names).lead(&host, &session.app.id)
         {
             tracing::warn!(host, app = %session.app.id, "the target of a redirect is not steered: {error:#}");
         }
+        self.leave_to_catalog(left, snapshot);
     }
 
     /// The app that led the client of this connection to `name`, a host of `storage`.
@@ -71,8 +72,12 @@ impl Led {
         }
         let ended = leads.forget(Instant::now());
         drop(leads);
+        self.leave_to_catalog(ended, snapshot);
+    }
+
+    fn leave_to_catalog(&self, hosts: impl IntoIterator<Item = Box<str>>, snapshot: &Snapshot) {
         let Some(names) = &self.names else { return };
-        for host in ended {
+        for host in hosts {
             if let Err(error) = locked(names).forget(&host, snapshot.catalog.names_exactly(&host)) {
                 tracing::warn!(%host, "the target of a redirect stays steered: {error:#}");
             }
