@@ -14,6 +14,7 @@ use crate::admin::health::{Condition, Health, Part};
 use crate::catalog::HostPattern;
 use crate::config::{Config, Fail, Mode, Quic, UpstreamRoots};
 use crate::http::h1::Limits;
+use crate::http::h2;
 use crate::identity::Identity;
 use crate::inherited;
 use crate::listener::Listeners;
@@ -21,6 +22,7 @@ use crate::lock::Lock;
 use crate::posture;
 use crate::posture::inventory::Inventories;
 use crate::proxy::deadline::Deadlines;
+use crate::proxy::led::Led;
 use crate::proxy::worker::Shared;
 use crate::record::Recorder;
 use crate::record::activity_log::{ActivityLog, Opened};
@@ -61,6 +63,7 @@ pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let (log, opened) = ActivityLog::open(&log_path, Some(config.activity.retention))
         .with_context(|| format!("starting the activity log {}", log_path.display()))?;
     say_opened(&opened);
+    log.keep_policy_set(snapshot.policies.id(), snapshot.policies.document().into());
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let host = posture::Host::read();
     let device = host.unknown(&config.device, "the device state has not been read yet");
@@ -84,8 +87,10 @@ pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
         origins: ArcSwap::from_pointee(origins),
         recorder: Recorder::new(log, metrics),
         limits: Limits::default(),
+        h2_limits: h2::Limits::default(),
         deadlines: Deadlines::default(),
         peek: tls::PeekDeadlines::default(),
+        led: Led::new(steering.as_ref().map(Steering::led_names).transpose()?),
     });
     live::load_metrics(&shared);
     if let Some(gap) = &gap {

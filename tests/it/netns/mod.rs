@@ -1,5 +1,6 @@
 //! The whole agent between real programs: root, network namespaces, a cgroup of its own. Each test has its own lab.
 
+mod activities;
 mod browser;
 mod doctor;
 mod enforcement;
@@ -9,6 +10,7 @@ mod failure_modes;
 mod gateway;
 mod guard;
 mod hostile;
+mod http2;
 mod kinds_of_connect;
 mod lifecycle;
 mod odd_hellos;
