@@ -9,6 +9,7 @@ mod exchange;
 mod names;
 
 use portcullis::config::fuzz_config;
+use portcullis::detect::fuzz_detect;
 use portcullis::http::content_disposition::fuzz_disposition;
 use portcullis::http::h1::fuzz::{fuzz_chunked, fuzz_fields, fuzz_head};
 use portcullis::http::h2::fuzz::{fuzz_hpack, fuzz_relay};
@@ -24,6 +25,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("h2_relay", fuzz_relay),
     ("disposition", fuzz_disposition),
     ("config", fuzz_config),
+    ("detect", fuzz_detect),
     ("client_hello", client_hello::fuzz_client_hello),
     ("dns_answer", dns::fuzz_dns_answer),
     ("host_pattern", names::fuzz_host_pattern),

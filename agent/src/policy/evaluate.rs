@@ -77,8 +77,12 @@ impl PolicySet {
         class: &Classification,
         size: Option<u64>,
     ) -> Decision {
-        let facts = Facts { session, device, subject: Subject { class, size } };
-        self.observe(&facts, &mut Unobserved)
+        self.decide(session, device, Subject::new(class, size))
+    }
+
+    /// Decides about whatever is known of an exchange; allocates as [`evaluate`](Self::evaluate) does.
+    pub fn decide(&self, session: &Session, device: &Device, subject: Subject<'_>) -> Decision {
+        self.observe(&Facts { session, device, subject }, &mut Unobserved)
     }
 
     pub(super) fn observe<O: Observer>(&self, facts: &Facts<'_>, observer: &mut O) -> Decision {

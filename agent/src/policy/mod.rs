@@ -4,6 +4,7 @@
 //! evaluated and reported, never enforced. Nothing here can fail once the policies are built.
 
 mod condition;
+mod content;
 pub mod decision;
 mod evaluate;
 mod existing;
@@ -18,9 +19,10 @@ use std::sync::Arc;
 pub use condition::{
     AppRule, ClientRule, Condition, DeviceRule, LocationRule, Match, Networks, Scope, Selector, UserRule,
 };
+pub use content::{Bodies, ContentFilter, WhenUnscanned};
 pub use explain::{ConditionExplained, Explanation, PolicyExplained, RuleExplained};
 pub(crate) use parse::References;
-pub use rule::{Control, FileFilter, Rule, RuleActivity};
+pub use rule::{Control, FileFilter, Rule, RuleActivity, Subject};
 
 use crate::catalog::{App, Catalog};
 use crate::diagnostic::{Diagnostic, SourceFile};
@@ -92,6 +94,8 @@ struct AppPolicies {
     candidates: Vec<usize>,
     /// Whether one of them includes it.
     selected: bool,
+    /// What those that include it have to see.
+    bodies: Bodies,
 }
 
 impl PolicySet {
@@ -122,6 +126,7 @@ impl PolicySet {
                 match policy.apps.judge(|rule| rule.matches(id)) {
                     Match::NotGiven | Match::Included(_) => {
                         found.selected = true;
+                        found.bodies = found.bodies.or(Bodies::of(policy));
                         found.candidates.push(index);
                     }
                     Match::Excluded { .. } => found.candidates.push(index),
@@ -164,9 +169,13 @@ impl PolicySet {
 
     /// Whether a policy that includes the app decides by what stands in bodies. Asked before a protocol is agreed on:
     /// bodies are looked at in HTTP/1.1 only, so such an app is offered nothing else.
-    pub fn reads_bodies_of(&self, _app: &App) -> bool {
-        // No rule can ask for content yet.
-        false
+    pub fn reads_bodies_of(&self, app: &App) -> bool {
+        self.bodies_of(app).any()
+    }
+
+    /// Which bodies the policies that include the app decide by.
+    pub fn bodies_of(&self, app: &App) -> Bodies {
+        self.naming(&app.id).bodies
     }
 
     fn naming(&self, id: &str) -> &AppPolicies {
