@@ -35,7 +35,15 @@ fn plain() -> RegexSet {
 }
 
 fn repeated(unit: impl Fn(usize) -> String) -> Vec<u8> {
-    let mut text: String = (0..).map(unit).scan(0, |len, part| (*len < SIZE).then(|| { *len += part.len(); part })).collect();
+    let mut text: String = (0..)
+        .map(unit)
+        .scan(0, |len, part| {
+            (*len < SIZE).then(|| {
+                *len += part.len();
+                part
+            })
+        })
+        .collect();
     text.truncate(SIZE);
     text.into_bytes()
 }
@@ -54,7 +62,16 @@ fn detection(criterion: &mut Criterion) {
             i * 7919
         )
     });
-    let table = repeated(|i| format!("{i},{},{},{}.{:02},ward {}\n", 100_000_000 + i * 7919, 10_000_000_000_000_000 + i, i * 31, i % 100, i % 12));
+    let table = repeated(|i| {
+        format!(
+            "{i},{},{},{}.{:02},ward {}\n",
+            100_000_000 + i * 7919,
+            10_000_000_000_000_000 + i,
+            i * 31,
+            i % 100,
+            i % 12
+        )
+    });
     let plain = plain();
     let mut group = criterion.benchmark_group("detect");
     group.throughput(Throughput::Bytes(SIZE as u64));

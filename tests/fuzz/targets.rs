@@ -10,6 +10,7 @@ mod names;
 
 use portcullis::config::fuzz_config;
 use portcullis::detect::fuzz_detect;
+use portcullis::detect::scan::fuzz_scan;
 use portcullis::http::content_disposition::fuzz_disposition;
 use portcullis::http::h1::fuzz::{fuzz_chunked, fuzz_fields, fuzz_head};
 use portcullis::http::h2::fuzz::{fuzz_hpack, fuzz_relay};
@@ -26,6 +27,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("disposition", fuzz_disposition),
     ("config", fuzz_config),
     ("detect", fuzz_detect),
+    ("scan", fuzz_scan),
     ("client_hello", client_hello::fuzz_client_hello),
     ("dns_answer", dns::fuzz_dns_answer),
     ("host_pattern", names::fuzz_host_pattern),

@@ -6,6 +6,7 @@ mod file_type;
 mod first_bytes;
 mod look_ahead;
 mod media_type;
+mod request;
 mod requester;
 mod sniff;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use content_type::Declared;
 
 pub use file_type::{FileGroup, FileType};
 pub use first_bytes::{FirstBytes, MAX_LOOK_AHEAD};
+pub use request::{classify_request, no_answer};
 pub use requester::claimed_kind;
 
 /// The kinds of activity that are recorded and that policies name.

@@ -3,7 +3,7 @@
 use super::content_type::essence;
 use super::{ActivityType, Classification, Exchange, classify, name_in_path};
 use crate::http::content_disposition::display_name;
-use crate::http::head::ResponseHead;
+use crate::http::head::{ResponseHead, Version};
 
 /// Classifies a request alone. `exchange` has the response that says least, which [`no_answer`] makes; `file` is the
 /// name of a file in the body, where that was looked at.
@@ -17,7 +17,7 @@ pub fn classify_request(exchange: &Exchange<'_>, file: Option<&str>) -> Classifi
         class.activity = ActivityType::None;
     }
     let request = exchange.request;
-    class.mime = request.fields().get("content-type").and_then(essence).map(|essence| essence.to_string());
+    class.mime = request.fields().get("content-type").and_then(essence);
     let in_path = || (request.method() == "PUT").then(|| name_in_path(request.path())).flatten();
     class.filename = file.and_then(display_name).or_else(in_path);
     class.other_filenames.clear();
@@ -25,6 +25,6 @@ pub fn classify_request(exchange: &Exchange<'_>, file: Option<&str>) -> Classifi
 }
 
 /// The response that a request is classified with before there is one.
-pub fn no_answer(exchange: crate::http::head::Version) -> ResponseHead {
-    ResponseHead::new(204, exchange)
+pub fn no_answer(version: Version) -> ResponseHead {
+    ResponseHead::new(204, version)
 }

@@ -157,7 +157,7 @@ impl RuleActivity {
         ("access", Self::Access),
     ];
 
-    fn covers(self, class: &Classification) -> bool {
+    pub(super) fn covers(self, class: &Classification) -> bool {
         match self {
             // The same answer as for block-downloads, whatever else the exchange is called.
             Self::Download => class.download,

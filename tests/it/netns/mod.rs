@@ -1,6 +1,7 @@
 //! The whole agent between real programs: root, network namespaces, a cgroup of its own. Each test has its own lab.
 
 mod browser;
+mod content;
 mod doctor;
 mod enforcement;
 mod existing;
