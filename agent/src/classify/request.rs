@@ -1,7 +1,7 @@
 //! What a request is before there is a response: enough for what policies say of uploads and messages.
 
 use super::content_type::essence;
-use super::{ActivityType, Classification, Exchange, classify, name_in_path};
+use super::{ActivityType, Classification, Exchange, classify, file_name};
 use crate::http::content_disposition::display_name;
 use crate::http::head::{ResponseHead, Version};
 
@@ -18,7 +18,7 @@ pub fn classify_request(exchange: &Exchange<'_>, file: Option<&str>) -> Classifi
     }
     let request = exchange.request;
     class.mime = request.fields().get("content-type").and_then(essence);
-    let in_path = || (request.method() == "PUT").then(|| name_in_path(request.path())).flatten();
+    let in_path = || (request.method() == "PUT").then(|| file_name::of_path(request.path())).flatten();
     class.filename = file.and_then(display_name).or_else(in_path);
     class.other_filenames.clear();
     class

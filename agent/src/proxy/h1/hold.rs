@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Ended, Proxy, Request, Response, ended_in_body, response_framing};
+use crate::classify::MAX_LOOK_AHEAD;
 use crate::http::h1::{self, Emit, Framing, Peer, connection};
 use crate::http::head::{ResponseHead, Version};
 use crate::proxy::deadline::{Stalled, while_moving};
@@ -16,6 +17,8 @@ use crate::proxy::pump::{Pump, PumpError};
 /// How long a client that was refused goes on sending what nobody reads, so that it sees the answer (RFC 9112
 /// section 9.6).
 const LINGER: Duration = Duration::from_secs(5);
+/// How long the client waits for the beginning of a response that classification would like to see.
+const FIRST_OCTETS: Duration = Duration::from_secs(2);
 
 impl<C, X> Proxy<'_, C, X>
 where
@@ -58,7 +61,8 @@ where
         }
     }
 
-    /// Reads up to `most` octets of the response's body, while the rest of the request's goes on.
+    /// Reads up to `most` octets of the response's body, while the rest of the request's goes on. First octets that keep
+    /// the client waiting are done without.
     pub(super) async fn hold_response(
         &mut self,
         request: &Request,
@@ -72,16 +76,16 @@ where
         let client = &mut *self.client;
         let Response { body: up, sent, .. } = response;
         let mut up_done = *sent;
-        let held = while_moving(self.deadlines.stall, |cx| {
+        let patience = if most <= MAX_LOOK_AHEAD { FIRST_OCTETS } else { Duration::MAX };
+        let holding = while_moving(self.deadlines.stall, |cx| {
             if !up_done && up.poll(cx, client, &mut origin.side).is_ready() {
                 // What an origin that stopped reading says is still to be read.
                 (up_done, *sent) = (true, true);
             }
             let state = down.poll_hold(cx, &mut origin.side, most);
             (state, up.payload() + down.payload())
-        })
-        .await;
-        match held {
+        });
+        match timeout(patience, holding).await.unwrap_or(Ok(Ok(()))) {
             Ok(Ok(())) => {
                 response.down = Some(down);
                 Ok(())
