@@ -617,9 +617,9 @@ fn rules_are_checked_word_by_word() {
          as in `application/pdf` or `image/*`)",
             "7:66: `policy[0].session.rule[0].files.larger_than`: unknown unit of size \"Mib\" (write a whole number and a \
          unit, for example `512KiB`, `10MiB`, `2GB`)",
-            "8:24: `policy[0].session.rule[0].content.detect[0]`: unknown detector \"credit_card\" (did you mean \
+            "8:23: `policy[0].session.rule[0].content.detect[0]`: unknown detector \"credit_card\" (did you mean \
          `credit-card`?)",
-            "8:58: `policy[0].session.rule[0].content.at_least`: XX",
+            "8:58: `policy[0].session.rule[0].content.at_least`: must lie between 1 and 4294967295",
             "8:73: `policy[0].session.rule[0].content.unscanned`: unknown value \"block\" (one of `ignore`, `match`)",
             "9:10: `policy[0].session.rule[0].action`: unknown value \"deny\" (one of `allow`, `monitor`, `block`)",
             "10:11: `policy[0].session.rule[0].message`: must not be empty",

@@ -56,9 +56,8 @@ fn escapes_of_json_are_undone() {
 fn forms_are_decoded() {
     let form = "application/x-www-form-urlencoded";
     cards(form, "a=1&card=4242+4242+4242+4242&b=2", 1);
-    cards(form, "card=%34%32424242%3424242424", 0);
-    cards(form, "card=%34%3242424242%342424242", 0);
-    cards(form, "card=%34%324242424242424242", 1);
+    cards(form, &format!("card=%34%32{}", "42".repeat(7)), 1);
+    cards(form, &format!("card=%34%32{}", "42".repeat(8)), 0);
     cards(form, "card=4242%204242%204242%204242%", 1);
     assert_eq!(whole(form, b"user=bob&password=Tr0ub4dor%263").counts.of(Detector::Password), 1);
 }
@@ -115,7 +114,7 @@ fn content_codings_are_undone() {
     let bare = bare.write_all(plain).and_then(|()| bare.finish()).unwrap();
     let zstd = zstd::encode_all(plain.as_slice(), 3).unwrap();
     // A stream of RFC 7932: one uncompressed meta-block of 16 octets, then the end.
-    let brotli = [b"\x0b\x07\x80".as_slice(), b"4242424242424242", b"\x03"].concat();
+    let brotli = [b"\x8b\x07\x80".as_slice(), b"4242424242424242", b"\x03"].concat();
     let twice = gzip(&zstd);
     for (coding, octets) in [
         ("gzip", &gzip(plain)),
