@@ -236,10 +236,8 @@ impl<'a> Value<'a> {
         let (digit, sign) = (has(u8::is_ascii_digit), has(|octet| !alphanumeric(*octet)));
         let classes = [lower, upper, digit, sign].iter().filter(|class| **class).count();
         let len = octets.len();
-        if !(SHORTEST_PASSWORD..=LONGEST_PASSWORD).contains(&len) && !(len == 5 && classes >= 3) {
-            return false;
-        }
-        if is_placeholder(octets) || octets.contains(&b' ') && !self.certain {
+        let fits = (SHORTEST_PASSWORD..=LONGEST_PASSWORD).contains(&len) || len == 5 && classes >= 3;
+        if !fits || is_placeholder(octets) || octets.contains(&b' ') && !self.certain {
             return false;
         }
         if self.certain {

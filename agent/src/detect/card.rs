@@ -103,7 +103,7 @@ fn gap(text: &Text<'_>, at: usize) -> Option<(u8, usize)> {
 /// Neither more of a word nor the fraction of a decimal number follows.
 fn ends_at(text: &Text<'_>, end: usize) -> bool {
     let next = text.at(end);
-    !alphanumeric(next) && !(next == b'.' && text.at(end + 1).is_ascii_digit())
+    !(alphanumeric(next) || next == b'.' && text.at(end + 1).is_ascii_digit())
 }
 
 /// The last group of a UUID (RFC 9562) may happen to be digits alone.

@@ -21,7 +21,7 @@ static SSN_WORDS: Words = Words::new(&[
 ]);
 static ABA_WORDS: Words = Words::new(&[b"aba", b"routing", b"rtn", b"transit"]);
 /// Printed in advertisements and so never a person's.
-const NOBODYS: [u32; 3] = [78_05_1120, 219_09_9999, 457_55_5462];
+const NOBODYS: [u32; 3] = [78_051_120, 219_099_999, 457_555_462];
 
 pub(super) fn find(text: &Text<'_>, at: usize) -> Found {
     nino(text, at).or_else(|| nine_digits(text, at)).or_else(|| grouped_ssn(text, at))
@@ -38,11 +38,12 @@ fn digits(text: &Text<'_>, at: usize, len: usize) -> Option<u32> {
 fn stands_alone(text: &Text<'_>, at: usize, end: usize) -> bool {
     let joins = |octet: u8| matches!(octet, b'-' | b'.');
     let (before, after) = (text.before(at, 1), text.at(end));
-    !alphanumeric(before)
-        && before != b'+'
-        && !(joins(before) && alphanumeric(text.before(at, 2)))
-        && !alphanumeric(after)
-        && !(joins(after) && text.at(end + 1).is_ascii_digit())
+    let joined = alphanumeric(before)
+        || before == b'+'
+        || joins(before) && alphanumeric(text.before(at, 2))
+        || alphanumeric(after)
+        || joins(after) && text.at(end + 1).is_ascii_digit();
+    !joined
 }
 
 /// `AAA-GG-SSSS`; with blanks or full stops between only beside a word.

@@ -173,10 +173,7 @@ fn parameter(field: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     // Each turn steps over one semicolon.
     while let Some(at) = rest.iter().position(|octet| *octet == b';') {
         rest = rest.get(at + 1..).unwrap_or_default().trim_ascii_start();
-        let Some((key, value)) = rest.iter().position(|octet| *octet == b'=').map(|at| rest.split_at(at))
-        else {
-            return None;
-        };
+        let (key, value) = rest.split_at(rest.iter().position(|octet| *octet == b'=')?);
         let value = value.get(1..).unwrap_or_default().trim_ascii_start();
         let end = |octet: &u8| *octet == b';' || octet.is_ascii_whitespace();
         let value = match value.strip_prefix(b"\"") {
