@@ -3,6 +3,7 @@
 //! A record never holds a query string, a cookie, a token or matched content, and no text in it is longer than its
 //! bound here, whatever a client or origin sent. What is not known is `null`; nothing is filled in by guess.
 
+mod evaluated;
 mod names;
 mod text;
 
@@ -14,11 +15,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::classify::{ActivityType, Classification, Kind};
-use crate::detect::scan::Scan;
+use crate::detect::Detector;
+use crate::detect::scan::{Scan, Unscanned};
 use crate::http::head::{RequestHead, ResponseHead, Version};
 use crate::policy::decision::{Action, Decision};
 use crate::session::{ClientKind, Device, Session};
 
+pub use evaluated::{Evaluated, MAX_GROUPS, NotEvaluated};
 pub use text::{MAX_FILE_NAME, MAX_HOST, MAX_NAME, MAX_PATH, MAX_REASON, MAX_USER_AGENT};
 
 /// Most groups, tags or policies that one record lists.
@@ -49,6 +52,9 @@ pub struct Activity {
     pub report_only: Vec<Arc<str>>,
     /// Absent when no content was looked at; an empty list when it was and nothing was found.
     pub content: Option<ContentFacts>,
+    /// What policies looked at and no other field says. Absent where none was asked: the connection or request was refused
+    /// before.
+    pub evaluated: Option<Evaluated>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +78,8 @@ pub struct DeviceFacts {
     pub compliant: bool,
     pub tags: Vec<Arc<str>>,
     pub os: Arc<str>,
+    /// Why it counted as compliant or not. Absent in records of versions that did not keep it.
+    pub reason: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +149,8 @@ pub struct DecisionFacts {
     pub policy: Option<Arc<str>>,
     pub rule: Option<Arc<str>>,
     pub reason: Arc<str>,
+    /// The policy set that was asked; absent when none was.
+    pub policy_set: Option<Uuid>,
     /// How long classification and decision took, in microseconds.
     pub micros: u64,
 }
@@ -161,6 +171,17 @@ impl ContentFacts {
             .map(|(detector, count)| DetectorCount { detector: detector.name().into(), count: count.into() });
         Self { matches: matches.collect(), unscanned: scan.unscanned.map(|why| why.name().into()) }
     }
+
+    /// The same as policies look at it. Detectors that this version does not know are left out.
+    fn scan(&self) -> Scan {
+        let known = |found: &DetectorCount| {
+            Some((Detector::from_name(&found.detector)?, u32::try_from(found.count).unwrap_or(u32::MAX)))
+        };
+        Scan {
+            counts: self.matches.iter().filter_map(known).collect(),
+            unscanned: self.unscanned.as_deref().and_then(Unscanned::from_name),
+        }
+    }
 }
 
 /// How often a content detector matched. Never what it matched.
@@ -178,6 +199,8 @@ pub struct Observed<'a> {
     pub request: &'a RequestHead,
     pub response: Option<&'a ResponseHead>,
     pub classification: &'a Classification,
+    /// Size of the file in bytes as policies were told it.
+    pub size: Option<u64>,
     pub decision: &'a Decision,
     pub outcome: Outcome<'a>,
 }
@@ -197,7 +220,10 @@ pub struct Outcome<'a> {
 impl Activity {
     /// The record of one exchange. `id` and `time` come from the shell: this half of the program reads no clock.
     pub fn new(id: Uuid, time: Timestamp, observed: &Observed<'_>) -> Self {
-        let Observed { session, device, request, response, classification, decision, outcome } = *observed;
+        let Observed { session, device, request, response, classification, size, decision, outcome } =
+            *observed;
+        let file = FileFacts::of(request, response, classification, outcome.file_size);
+        let asked = decision.set().is_some();
         Self {
             id,
             time: whole_micros(time),
@@ -218,6 +244,7 @@ impl Activity {
                 compliant: device.compliant,
                 tags: text::list(&device.tags),
                 os: text::shared(&device.os, MAX_NAME),
+                reason: Some(text::shared(&device.reason, MAX_REASON)),
             },
             process: ProcessFacts {
                 pid: session.process.pid,
@@ -245,13 +272,15 @@ impl Activity {
                 version: request.version().name().into(),
             },
             response: response.map(ResponseFacts::from_head),
-            file: FileFacts::of(request, response, classification, outcome.file_size),
+            evaluated: asked.then(|| Evaluated::of(session, device, classification, size, file.as_ref())),
+            file,
             decision: DecisionFacts {
                 action: decision.action(),
                 enforced: outcome.enforced,
                 policy: decision.policy().map(|s| text::shared(s, MAX_NAME)),
                 rule: decision.rule().map(|s| text::shared(s, MAX_NAME)),
                 reason: text::bounded(&decision.reason().to_string(), MAX_REASON).into(),
+                policy_set: decision.set(),
                 micros: outcome.micros,
             },
             report_only: text::list(decision.report_only()),
@@ -293,6 +322,7 @@ impl Activity {
             request: request.unwrap_or(&nothing),
             response: None,
             classification: &classification,
+            size: None,
             decision,
             outcome: Outcome { enforced, micros: 0, file_size: None, content: None },
         };

@@ -107,6 +107,10 @@ impl DetectorSet {
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
+
+    pub fn iter(self) -> impl Iterator<Item = Detector> {
+        Detector::ALL.into_iter().filter(move |detector| self.contains(*detector))
+    }
 }
 
 impl FromIterator<Detector> for DetectorSet {
@@ -148,6 +152,18 @@ impl Counts {
         if let Some(count) = self.0.get_mut(detector as usize) {
             *count = count.saturating_add(1);
         }
+    }
+}
+
+impl FromIterator<(Detector, u32)> for Counts {
+    fn from_iter<I: IntoIterator<Item = (Detector, u32)>>(found: I) -> Self {
+        let mut counts = Self::default();
+        for (detector, more) in found {
+            if let Some(count) = counts.0.get_mut(detector as usize) {
+                *count = count.saturating_add(more);
+            }
+        }
+        counts
     }
 }
 

@@ -117,16 +117,15 @@ impl<'a> Judge<'a> {
         let class = self.request_class(&session, request, self.uploaded.borrow().as_deref());
         let size = held.filter(|held| held.complete).map(|held| held.octets.len() as u64);
         let content = self.sent.get();
-        let subject = Subject::new(&class, size.or_else(|| declared_size(request)))
-            .with_content(content.as_ref())
-            .at_request();
+        let known = size.or_else(|| declared_size(request));
+        let subject = Subject::new(&class, known).with_content(content.as_ref()).at_request();
         let decision = snapshot.policies.decide(&session, &device, subject);
         if decision.action() != Action::Block {
             return None;
         }
         let outcome =
             Outcome { enforced: true, micros: micros(begun), file_size: size, content: content.as_ref() };
-        self.record(&session, &device, &class, &decision, outcome, (request, None))
+        self.record(&session, &device, (&class, known), &decision, outcome, (request, None))
     }
 
     /// How much of a response's body policies or classification ask for before the client gets any of it.
@@ -152,6 +151,7 @@ impl<'a> Judge<'a> {
         let device = self.shared.device.load();
         let begun = Instant::now();
         let session = self.session_of(request);
+        self.shared.led.note(&session, response, &snapshot);
         let mut exchange = self.exchange(&session, request, response);
         exchange.first_bytes = held.map(|Held { octets, complete }| FirstBytes { octets, complete });
         let mut class = classify::classify(&exchange);
@@ -180,7 +180,7 @@ impl<'a> Judge<'a> {
         }
         let outcome =
             Outcome { enforced: blocked, micros: micros(begun), file_size: None, content: content.as_ref() };
-        self.record(&session, &device, &class, &decision, outcome, (request, Some(response)))
+        self.record(&session, &device, (&class, size), &decision, outcome, (request, Some(response)))
     }
 
     /// Records what was decided; the answer when it blocks.
@@ -188,14 +188,14 @@ impl<'a> Judge<'a> {
         &self,
         session: &Session,
         device: &Device,
-        class: &Classification,
+        (class, size): (&Classification, Option<u64>),
         decision: &Decision,
         outcome: Outcome<'_>,
         (request, response): (&RequestHead, Option<&ResponseHead>),
     ) -> Option<Answer> {
         let id = Uuid::now_v7();
         let observed =
-            Observed { session, device, request, response, classification: class, decision, outcome };
+            Observed { session, device, request, response, classification: class, size, decision, outcome };
         let activity = Activity::new(id, Timestamp::now(), &observed);
         // A lost record is counted by the log; it slows or stops nothing here.
         let _ = self.shared.recorder.activity(self.guard.app(), activity);

@@ -16,6 +16,7 @@ mod held;
 mod inspect;
 mod judge;
 mod late;
+pub mod led;
 mod origin;
 mod plain;
 mod pump;

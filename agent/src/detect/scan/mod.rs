@@ -41,6 +41,10 @@ pub enum Unscanned {
 impl Unscanned {
     pub const ALL: [Unscanned; 4] = [Self::TooLarge, Self::UnknownCoding, Self::Broken, Self::Format];
 
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|why| why.name() == name)
+    }
+
     /// As records have it.
     pub const fn name(self) -> &'static str {
         match self {
