@@ -12,6 +12,7 @@ pub mod session;
 pub mod catalog;
 pub mod classify;
 pub mod config;
+pub mod detect;
 pub mod http;
 pub mod policy;
 

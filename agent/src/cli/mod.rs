@@ -5,6 +5,7 @@ pub mod ca;
 mod check;
 pub mod classify;
 mod cleanup;
+mod detect;
 pub mod doctor;
 pub mod explain;
 mod explanation;
@@ -60,6 +61,8 @@ enum Command {
     Reload,
     /// Say of recorded HTTP exchanges what they are, and why
     Classify(classify::ClassifyArgs),
+    /// Count what the content detectors find in a text, without showing it
+    Detect(detect::DetectArgs),
     /// The host's own certificate authority
     Ca(ca::Ca),
     /// Remove what an agent that did not stop in order left in the kernel
@@ -105,6 +108,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             None => ExitCode::from(USAGE),
         }),
         Command::Classify(classify) => classify::run(&classify),
+        Command::Detect(detect) => detect::run(&detect),
         Command::Cleanup(cleanup) => match settings(config) {
             Some(settings) => cleanup::run(&cleanup, &settings),
             None => Ok(ExitCode::from(USAGE)),

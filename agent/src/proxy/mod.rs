@@ -12,6 +12,7 @@ pub mod exchanges;
 pub mod explicit;
 pub mod h1;
 pub mod h2;
+mod held;
 mod inspect;
 mod judge;
 mod late;

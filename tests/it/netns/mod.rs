@@ -2,6 +2,7 @@
 
 mod activities;
 mod browser;
+mod content;
 mod doctor;
 mod enforcement;
 mod existing;
