@@ -4,6 +4,7 @@
 //! bound here, whatever a client or origin sent. What is not known is `null`; nothing is filled in by guess.
 
 mod names;
+mod related;
 mod text;
 
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ use crate::http::head::{RequestHead, ResponseHead, Version};
 use crate::policy::decision::{Action, Decision};
 use crate::session::{ClientKind, Device, Session};
 
+pub use related::{Via, related_hosts};
 pub use text::{MAX_FILE_NAME, MAX_HOST, MAX_NAME, MAX_PATH, MAX_REASON, MAX_USER_AGENT};
 
 /// Most groups, tags, policies or detectors that one record lists.

@@ -21,6 +21,11 @@ pub(crate) fn sample() -> Activity {
     )
 }
 
+/// The session of [`sample`].
+pub(crate) fn session() -> Session {
+    Facts::new().session
+}
+
 struct Facts {
     session: Session,
     device: Device,

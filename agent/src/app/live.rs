@@ -12,6 +12,7 @@ use super::build::origin_connector;
 use super::gap::Gap;
 use super::heartbeat::Heartbeat;
 use super::{orders, workers::Pool};
+use crate::admin::apps;
 use crate::admin::control::{Answer, Command};
 use crate::admin::health::{Condition, Health, Part};
 use crate::admin::status::{
@@ -22,6 +23,7 @@ use crate::config::{Fail, Mode};
 use crate::diagnostic::Style;
 use crate::proxy::worker::Shared;
 use crate::record::metrics::Metrics;
+use crate::record::query::{QueryError, Reader};
 use crate::reload::{self, Fingerprint, Snapshot, Sources, Watch};
 use crate::steering::{self, KernelCounters, Steering};
 
@@ -253,15 +255,24 @@ impl<'p> Live<'p> {
 
     pub(super) fn answer(&self, command: &Command) -> Answer {
         match command {
-            Command::Status => match serde_json::to_value(self.status()) {
-                Ok(status) => Answer::Ok(status),
-                Err(error) => Answer::Error(error.to_string()),
-            },
+            Command::Status => as_answer(Ok(self.status())),
+            Command::Apps => {
+                let snapshot = self.shared.snapshot.load();
+                as_answer(self.read_log().and_then(|log| apps::rows(&snapshot, Some(&log))))
+            }
+            Command::Discovered => {
+                let snapshot = self.shared.snapshot.load();
+                as_answer(self.read_log().and_then(|log| apps::discovered(&snapshot, &log)))
+            }
             Command::Reload => match self.reload("a command") {
                 None => Answer::Ok(serde_json::Value::Null),
                 Some(error) => Answer::Error(error),
             },
         }
+    }
+
+    fn read_log(&self) -> Result<Reader, QueryError> {
+        Reader::open(&self.shared.recorder.log.state().path)
     }
 
     /// What is pinned outlives this process from here on, unless it is detached.
@@ -341,6 +352,14 @@ impl<'p> Live<'p> {
                 Constraints::Outgrown { names }
             },
         }
+    }
+}
+
+fn as_answer<T: serde::Serialize>(value: Result<T, QueryError>) -> Answer {
+    let value = value.map_err(|error| error.to_string());
+    match value.and_then(|value| serde_json::to_value(value).map_err(|error| error.to_string())) {
+        Ok(value) => Answer::Ok(value),
+        Err(error) => Answer::Error(error),
     }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::enforce::Answer;
 use super::refused;
 use super::worker::Shared;
-use crate::activity::{Activity, Observed, Outcome};
+use crate::activity::{Activity, Observed, Outcome, related_hosts};
 use crate::classify::{self, ActivityType, Exchange};
 use crate::config::Quic;
 use crate::http::alt_svc;
@@ -17,17 +17,19 @@ use crate::http::head::{RequestHead, ResponseHead};
 use crate::policy::decision::Action;
 use crate::policy::failure_mode::Failure;
 use crate::record::guard::ConnectionGuard;
+use crate::record::usage::InUse;
 use crate::session::Session;
 
 pub(super) struct Judge<'a> {
     shared: &'a Shared,
     session: &'a Session,
     guard: &'a ConnectionGuard,
+    in_use: InUse<'a>,
 }
 
 impl<'a> Judge<'a> {
     pub(super) fn new(shared: &'a Shared, session: &'a Session, guard: &'a ConnectionGuard) -> Self {
-        Self { shared, session, guard }
+        Self { shared, session, guard, in_use: shared.recorder.in_use(session) }
     }
 
     /// The request's host must be the one the connection was verified for (RFC 9110 section 7.4).
@@ -61,6 +63,11 @@ impl<'a> Judge<'a> {
     pub(super) fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer> {
         let snapshot = self.shared.snapshot.load();
         let device = self.shared.device.load();
+        related_hosts(request, response, &self.session.server_name, |via, host| {
+            if snapshot.catalog.lookup(host).is_none() {
+                self.in_use.saw(via, host);
+            }
+        });
         let begun = Instant::now();
         let claiming;
         let session = if self.session.process.is_known() {

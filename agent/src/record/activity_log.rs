@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::activity::Activity;
 use crate::record::admission::Admissions;
+use crate::record::usage::Report;
 use crate::record::writer::{Message, Writer};
 
 /// Records that wait for the writer at most. A record is one or two KiB, and some ten at worst.
@@ -167,6 +168,11 @@ impl ActivityLog {
         self.shared.lost.fetch_add(1, Ordering::Relaxed);
         self.shared.overflow.fetch_add(1, Ordering::Relaxed);
         Err(Lost)
+    }
+
+    /// Hands the writer what a connection tells about its app. `false` when the queue is full: it is to be told again.
+    pub(super) fn used(&self, report: Report) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.try_send(Message::Used(Box::new(report))).is_ok())
     }
 
     /// Waits until every record taken so far is stored. Blocks: not for the data path.

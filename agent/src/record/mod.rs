@@ -7,13 +7,16 @@ pub mod metrics;
 pub mod query;
 mod schema;
 mod store;
+pub mod usage;
 mod writer;
 
 use std::sync::Arc;
 
 use crate::activity::Activity;
+use crate::session::Session;
 use activity_log::{ActivityLog, Lost};
 use metrics::{AppMetrics, Metrics};
+use usage::InUse;
 
 /// The one way an activity is recorded, so that the numbers and the log speak of the same activities.
 pub struct Recorder {
@@ -32,5 +35,10 @@ impl Recorder {
     pub fn activity(&self, app: &AppMetrics, activity: Activity) -> Result<(), Lost> {
         self.metrics.activity(app, &activity);
         self.log.record(activity)
+    }
+
+    /// An inspected connection begins; it counts as a use of its app until the value is dropped.
+    pub fn in_use(&self, session: &Session) -> InUse<'_> {
+        InUse::begin(&self.log, session)
     }
 }

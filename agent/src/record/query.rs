@@ -4,6 +4,7 @@
 //! pager shows it would keep the writer from ever cutting back its write-ahead log.
 
 mod condition;
+mod usage;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -20,6 +21,7 @@ use crate::classify::ActivityType;
 use crate::policy::decision::Action;
 use crate::record::schema;
 use condition::{Where, micros_up};
+pub use usage::{Discovered, Usage};
 
 /// Rows of one statement.
 const PAGE: usize = 500;

@@ -56,6 +56,33 @@ CREATE TABLE runs (
     lost    INTEGER NOT NULL,                    -- of the admitted records, those already announced in gaps
     closed  INTEGER NOT NULL                     -- 1 once nothing of this run is left to account for
 ) STRICT, WITHOUT ROWID;
+", "
+CREATE TABLE apps (
+    id         TEXT    PRIMARY KEY,
+    name       TEXT    NOT NULL,
+    suite      TEXT,
+    category   TEXT,
+    first_seen INTEGER NOT NULL,                 -- microseconds since 1970: first inspected connection
+    last_seen  INTEGER NOT NULL,
+    sessions   INTEGER NOT NULL,                 -- inspected connections
+    allowed    INTEGER NOT NULL,                 -- downloads
+    blocked    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE app_users (
+    app       TEXT    NOT NULL,
+    user      TEXT    NOT NULL,
+    last_seen INTEGER NOT NULL,
+    PRIMARY KEY (app, user)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE discovered (                        -- hosts that no app owns
+    domain     TEXT    NOT NULL,
+    app        TEXT    NOT NULL,
+    via        TEXT    NOT NULL,
+    first_seen INTEGER NOT NULL,
+    last_seen  INTEGER NOT NULL,
+    count      INTEGER NOT NULL,
+    PRIMARY KEY (domain, app, via)
+) STRICT, WITHOUT ROWID;
 "];
 
 /// How the file came to be open.

@@ -1,5 +1,7 @@
 //! The statements that write the activity log. Each call is one transaction.
 
+mod usage;
+
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
@@ -7,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use uuid::Uuid;
 
 use crate::activity::Activity;
+use crate::record::usage::Sums;
 
 /// Losses that follow each other within this time become one gap.
 const SAME_GAP: SignedDuration = SignedDuration::from_secs(10);
@@ -123,9 +126,11 @@ impl Store {
         &mut self,
         batch: &[Activity],
         gaps: &[Gap],
+        sums: &Sums,
         totals: &mut Totals,
     ) -> rusqlite::Result<Written> {
         let mut last_gap = self.last_gap.clone();
+        let mut sums = sums.clone();
         let mut written = Written { stored: 0, known: 0, refused: 0 };
         let mut after = *totals;
         let transaction = self.connection.transaction()?;
@@ -133,7 +138,11 @@ impl Store {
             match insert(&transaction, activity) {
                 Ok(added) => {
                     written.stored += 1;
-                    written.known += u64::from(!added);
+                    if added {
+                        sums.add_activity(activity);
+                    } else {
+                        written.known += 1;
+                    }
                 }
                 Err(error) if is_refusal(&error) => written.refused += 1,
                 Err(error) => return Err(error),
@@ -144,6 +153,7 @@ impl Store {
             after.lost += gap.count;
         }
         after.stored += written.stored;
+        usage::add(&transaction, &sums)?;
         // Absolute numbers, so that a file begun anew in the middle of a run is right as well.
         transaction
             .prepare_cached(
@@ -169,6 +179,7 @@ impl Store {
             params![before, DELETE_STEP],
         )? as u64;
         self.connection.execute("DELETE FROM gaps WHERE until < ?1", [before])?;
+        usage::delete_before(&self.connection, before)?;
         self.connection.execute("DELETE FROM runs WHERE closed = 1 AND started < ?1", [before])?;
         if records > 0 {
             // One row per page given back; the statement has to be stepped to its end.

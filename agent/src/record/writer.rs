@@ -15,6 +15,7 @@ use crate::record::activity_log::{Opened, Options, Shared};
 use crate::record::admission::{self, Admissions};
 use crate::record::schema;
 use crate::record::store::{Gap, Store, Totals};
+use crate::record::usage::{Report, Sums};
 
 /// How long the thread sleeps at most: the rhythm of looking after the file.
 const IDLE: Duration = Duration::from_secs(1);
@@ -28,6 +29,7 @@ const GAPS_MAX: usize = 16;
 
 pub(super) enum Message {
     Record(Box<Activity>),
+    Used(Box<Report>),
     Flush(SyncSender<()>),
 }
 
@@ -47,6 +49,7 @@ pub(super) struct Writer {
     /// The file proved damaged while in use; why.
     damaged: Option<String>,
     batch: Vec<Activity>,
+    sums: Sums,
     gaps: Vec<Gap>,
     waiting: Vec<SyncSender<()>>,
     disconnected: bool,
@@ -78,6 +81,7 @@ impl Writer {
             settled: false,
             damaged: None,
             batch,
+            sums: Sums::default(),
             gaps: Vec::new(),
             waiting: Vec::new(),
             disconnected: false,
@@ -156,14 +160,23 @@ impl Writer {
     }
 
     fn has_work(&self) -> bool {
-        !self.batch.is_empty() || !self.gaps.is_empty() || !self.waiting.is_empty()
+        !self.batch.is_empty()
+            || !self.gaps.is_empty()
+            || !self.sums.is_empty()
+            || !self.waiting.is_empty()
     }
 
     /// Waits for something to write, then a moment longer for what comes along with it.
     fn collect(&mut self) {
         // What an attempt before could not write goes first; only what is there already joins it.
         let by = if self.has_work() { Instant::now() } else { self.first() };
-        while self.batch.len() < self.options.batch && self.waiting.is_empty() && !self.disconnected {
+        let mut taken = 0;
+        while taken < self.options.queue.max(self.options.batch)
+            && self.batch.len() < self.options.batch
+            && self.waiting.is_empty()
+            && !self.disconnected
+        {
+            taken += 1;
             let wait = by.saturating_duration_since(Instant::now());
             let next = if wait.is_zero() {
                 self.incoming.try_recv().map_err(|e| e == TryRecvError::Disconnected)
@@ -200,6 +213,7 @@ impl Writer {
     fn take(&mut self, message: Message) {
         match message {
             Message::Record(activity) => self.batch.push(*activity),
+            Message::Used(report) => self.sums.add_report(*report),
             Message::Flush(done) => self.waiting.push(done),
         }
     }
@@ -235,8 +249,9 @@ impl Writer {
             self.try_open()?;
         }
         let Some(store) = self.store.as_mut() else { return Ok(()) };
-        let written = store.write(&self.batch, &self.gaps, &mut self.totals)?;
+        let written = store.write(&self.batch, &self.gaps, &self.sums, &mut self.totals)?;
         self.batch.clear();
+        self.sums.clear();
         self.gaps.clear();
         self.shared.set_trouble(None);
         self.shared.stored.fetch_add(written.stored, Ordering::Relaxed);
