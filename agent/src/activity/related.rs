@@ -129,7 +129,8 @@ mod tests {
         for url in ["/relative", "//a.test/", "null", "https:a.test", "ftp://a.test/", "https://localhost/"] {
             check(url, None);
         }
-        for url in ["https://192.0.2.1/", "https://[2001:db8::1]/", "https://a..test/", "https://ä.test/", ""] {
+        for url in ["https://192.0.2.1/", "https://[2001:db8::1]/", "https://a..test/", "https://ä.test/", ""]
+        {
             check(url, None);
         }
         check(&format!("https://{}.test/", "a".repeat(64)), None);

@@ -61,9 +61,9 @@ pub(super) fn run(args: &AppsArgs, paths: &Paths, files: impl FnOnce() -> Option
             Some(log) => apps::discovered(snapshot, log),
             None => Ok(Vec::new()),
         })
-        .map(|rows| show(&rows, args.output.format(), DISCOVERED_COLUMNS, |out| {
-            discovered_table(&rows, screen, out)
-        }))
+        .map(|rows| {
+            show(&rows, args.output.format(), DISCOVERED_COLUMNS, |out| discovered_table(&rows, screen, out))
+        })
     } else {
         list(Command::Apps, paths, files, apps::rows)
             .map(|rows| show(&rows, args.output.format(), APP_COLUMNS, |out| table(&rows, screen, out)))
@@ -133,7 +133,7 @@ fn show<T: serde::Serialize>(
 /// Widths of the columns between id and name, and of the name at least.
 const FIXED: usize = 10 + 1 + 16 + 1 + 16 + 1 + 8 + 1 + 6 + 1 + 8 + 1 + 8;
 const NARROW: usize = 120;
-const ID_WIDTH: usize = 22;
+const ID_WIDTH: usize = 18;
 
 fn table(rows: &[AppRow], screen: Screen, out: &mut impl Write) -> io::Result<()> {
     if rows.is_empty() {
@@ -192,7 +192,8 @@ fn discovered_table(rows: &[Discovered], screen: Screen, out: &mut impl Write) -
     let head = line(["DOMAIN", "BESIDE", "BY", "COUNT", "LAST SEEN"]);
     writeln!(out, "{}", screen.paint(Colour::Bold, &head))?;
     for row in rows {
-        let text = line([&row.domain, &row.app, &row.via, &row.count.to_string(), &local(Some(row.last_seen))]);
+        let text =
+            line([&row.domain, &row.app, &row.via, &row.count.to_string(), &local(Some(row.last_seen))]);
         writeln!(out, "{}", cut(&text, width))?;
     }
     Ok(())

@@ -18,8 +18,8 @@ pub(super) fn print(shell: clap_complete::Shell, mut command: clap::Command) -> 
 
 /// Writes `portcullis.1` and `portcullis-COMMAND.1`.
 pub(super) fn manual(directory: &Path, command: clap::Command) -> Result<ExitCode> {
-    let written = std::fs::create_dir_all(directory)
-        .and_then(|()| clap_mangen::generate_to(command, directory));
+    let written =
+        std::fs::create_dir_all(directory).and_then(|()| clap_mangen::generate_to(command, directory));
     written.with_context(|| format!("writing manual pages into {}", directory.display()))?;
     Ok(ExitCode::SUCCESS)
 }

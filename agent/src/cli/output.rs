@@ -88,10 +88,6 @@ impl<'a, W: Write> ListWriter<'a, W> {
         if self.format == Format::Json { writeln!(self.out, "\n]") } else { Ok(()) }
     }
 
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-
     fn csv(&mut self, cells: impl Iterator<Item = String>) -> io::Result<()> {
         let mut line = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
         line.write_record(cells)?;
@@ -107,7 +103,11 @@ fn cell(value: Option<&Value>) -> String {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => {
             let text = clean(text);
-            if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.into_owned() }
+            if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+                format!("'{text}")
+            } else {
+                text.into_owned()
+            }
         }
         Some(Value::Array(values)) => {
             values.iter().map(|value| cell(Some(value))).collect::<Vec<_>>().join(" ")
@@ -137,10 +137,7 @@ mod tests {
 
     #[test]
     fn csv_is_quoted_and_no_cell_is_a_formula() {
-        check(
-            Format::Csv,
-            "id,file,tags,n\r\n\"a,\"\"b\"\"\",'=cmd|x,x y,-1\r\nline\u{FFFD}break,,,\r\n",
-        );
+        check(Format::Csv, "id,file,tags,n\r\n\"a,\"\"b\"\"\",'=cmd|x,x y,-1\r\nline\u{FFFD}break,,,\r\n");
     }
 
     #[test]

@@ -77,10 +77,7 @@ impl Policy {
     /// Whether it is in force and includes the app without excluding it.
     pub fn selects(&self, app: &App) -> bool {
         self.in_force()
-            && matches!(
-                self.apps.judge(|rule| rule.matches(&app.id)),
-                Match::NotGiven | Match::Included(_)
-            )
+            && matches!(self.apps.judge(|rule| rule.matches(&app.id)), Match::NotGiven | Match::Included(_))
     }
 }
 

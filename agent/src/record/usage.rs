@@ -171,8 +171,7 @@ impl Sums {
                 break;
             }
             let key = (Arc::clone(id), sighting.domain, sighting.via);
-            let domain =
-                self.domains.entry(key).or_insert(DomainSum { count: 0, first: at, last: at });
+            let domain = self.domains.entry(key).or_insert(DomainSum { count: 0, first: at, last: at });
             domain.count += sighting.count;
             domain.last = domain.last.max(at);
         }

@@ -160,10 +160,7 @@ impl Writer {
     }
 
     fn has_work(&self) -> bool {
-        !self.batch.is_empty()
-            || !self.gaps.is_empty()
-            || !self.sums.is_empty()
-            || !self.waiting.is_empty()
+        !self.batch.is_empty() || !self.gaps.is_empty() || !self.sums.is_empty() || !self.waiting.is_empty()
     }
 
     /// Waits for something to write, then a moment longer for what comes along with it.

@@ -42,7 +42,8 @@ fn apps_are_listed_connected_and_counted() {
     }
     assert_eq!(app(&agent, "memo")["status"], "waiting");
 
-    let portal = ["-H", "Referer: https://portal.example/start?code=s3cr3t", "-H", "Origin: https://memo.test"];
+    let portal =
+        ["-H", "Referer: https://portal.example/start?code=s3cr3t", "-H", "Origin: https://memo.test"];
     let page = Curl::get(url(MONITORED, PAGE)).arguments(&portal);
     check_passed(&page.send(&lab).unwrap(), MONITORED, PAGE);
     let connected = wait::until("the app to be connected", wait::PATIENCE, || {
@@ -67,7 +68,10 @@ fn apps_are_listed_connected_and_counted() {
 
     let found = apps(&agent, &["--discovered"]);
     let [one] = found.as_slice() else { panic!("{found:?}") };
-    assert_eq!((&one["domain"], &one["app"], &one["via"]), (&json!("portal.example"), &json!("corp-files"), &json!("referrer")));
+    assert_eq!(
+        (&one["domain"], &one["app"], &one["via"]),
+        (&json!("portal.example"), &json!("corp-files"), &json!("referrer"))
+    );
     let csv = agent.command(&["apps", "--discovered", "-o", "csv"]).unwrap().succeeded().unwrap().text();
     assert!(csv.contains("portal.example,corp-files,referrer,1,"), "{csv}");
 
@@ -98,7 +102,8 @@ fn completions_and_manual_pages_name_every_command() {
     let pages = lab.directory().join("man");
     agent.command(&["man", pages.to_str().unwrap()]).unwrap().succeeded().unwrap();
     for page in ["portcullis.1", "portcullis-apps.1", "portcullis-ca-export.1"] {
-        let text = std::fs::read_to_string(pages.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
+        let text =
+            std::fs::read_to_string(pages.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
         assert!(text.contains(".TH"), "{page}");
     }
     agent.command(&["status", "--wait", "5"]).unwrap().succeeded().unwrap();

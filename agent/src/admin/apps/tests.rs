@@ -111,7 +111,10 @@ fn sessions_users_downloads_and_discovered_hosts_are_counted_and_survive_a_resta
     // memo.test belongs to an app by now, whoever saw it when.
     let found = discovered(&snapshot, &reader).unwrap();
     let [one] = found.as_slice() else { panic!("{found:?}") };
-    assert_eq!((&*one.domain, &*one.app, &*one.via, one.count), ("portal.example", "corp-files", "referrer", 8));
+    assert_eq!(
+        (&*one.domain, &*one.app, &*one.via, one.count),
+        ("portal.example", "corp-files", "referrer", 8)
+    );
 }
 
 #[test]

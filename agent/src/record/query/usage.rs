@@ -80,9 +80,8 @@ impl Reader {
         sql: &str,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, QueryError> {
-        let rows = || -> rusqlite::Result<Vec<T>> {
-            self.connection.prepare(sql)?.query_map([], read)?.collect()
-        };
+        let rows =
+            || -> rusqlite::Result<Vec<T>> { self.connection.prepare(sql)?.query_map([], read)?.collect() };
         rows().map_err(|source| self.unreadable(source))
     }
 }
