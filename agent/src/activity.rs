@@ -6,6 +6,7 @@
 mod names;
 mod related;
 mod text;
+mod transfer;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::session::{ClientKind, Device, Session};
 
 pub use related::{Via, related_hosts};
 pub use text::{MAX_FILE_NAME, MAX_HOST, MAX_NAME, MAX_PATH, MAX_REASON, MAX_USER_AGENT};
+pub use transfer::{TransferFacts, TransferState};
 
 /// Most groups, tags, policies or detectors that one record lists.
 pub const MAX_LISTED: usize = 64;
@@ -50,6 +52,9 @@ pub struct Activity {
     pub report_only: Vec<Arc<str>>,
     /// Absent when no content was looked at; an empty list when it was and nothing was found.
     pub content: Option<ContentFacts>,
+    /// Absent when no body of a download was let pass.
+    #[serde(default)]
+    pub transfer: Option<TransferFacts>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,6 +251,7 @@ impl Activity {
             content: outcome
                 .content
                 .map(|found| ContentFacts { matches: found.iter().take(MAX_LISTED).cloned().collect() }),
+            transfer: None,
         }
     }
 }

@@ -23,7 +23,35 @@ pub(crate) fn sample() -> Activity {
 
 /// The session of [`sample`].
 pub(crate) fn session() -> Session {
-    Facts::new().session
+    Session {
+        app: Arc::new(App {
+            id: "corp-files".into(),
+            name: "Corp Files".into(),
+            suite: Some("corp".into()),
+            category: Some("file-hosting".into()),
+            domains: vec![],
+            ports: vec![443],
+            ..App::default()
+        }),
+        user: Arc::new(User {
+            uid: Some(1000),
+            name: Some("ada".into()),
+            groups: vec!["staff".into(), "hr".into()],
+        }),
+        process: Arc::new(Process {
+            pid: Some(4711),
+            exe: Some("/usr/bin/curl".into()),
+            name: Some("curl".into()),
+            cgroup: Some("/system.slice/job.service".into()),
+            unit: Some("job.service".into()),
+            container: None,
+        }),
+        kind: ClientKind::Native,
+        client: ClientAddr("127.0.0.1:40000".parse().unwrap()),
+        location: LocationAddr("10.1.2.3".parse().unwrap()),
+        original_dst: OriginalDst("[::ffff:203.0.113.9]:443".parse::<SocketAddr>().unwrap()),
+        server_name: "files.corp.test".into(),
+    }
 }
 
 struct Facts {
@@ -50,35 +78,7 @@ impl Facts {
         response.fields_mut().push(b"Content-Length", b"12345");
         response.fields_mut().push(b"Set-Cookie", b"session=secret5");
         Self {
-            session: Session {
-                app: Arc::new(App {
-                    id: "corp-files".into(),
-                    name: "Corp Files".into(),
-                    suite: Some("corp".into()),
-                    category: Some("file-hosting".into()),
-                    domains: vec![],
-                    ports: vec![443],
-                    ..App::default()
-                }),
-                user: Arc::new(User {
-                    uid: Some(1000),
-                    name: Some("ada".into()),
-                    groups: vec!["staff".into(), "hr".into()],
-                }),
-                process: Arc::new(Process {
-                    pid: Some(4711),
-                    exe: Some("/usr/bin/curl".into()),
-                    name: Some("curl".into()),
-                    cgroup: Some("/system.slice/job.service".into()),
-                    unit: Some("job.service".into()),
-                    container: None,
-                }),
-                kind: ClientKind::Native,
-                client: ClientAddr("127.0.0.1:40000".parse().unwrap()),
-                location: LocationAddr("10.1.2.3".parse().unwrap()),
-                original_dst: OriginalDst("[::ffff:203.0.113.9]:443".parse::<SocketAddr>().unwrap()),
-                server_name: "files.corp.test".into(),
-            },
+            session: session(),
             device: Device {
                 id: "d-1".into(),
                 compliant: false,

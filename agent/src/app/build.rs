@@ -22,7 +22,7 @@ use crate::posture;
 use crate::proxy::deadline::Deadlines;
 use crate::proxy::worker::Shared;
 use crate::record::Recorder;
-use crate::record::activity_log::{ActivityLog, Opened};
+use crate::record::activity_log::{self, ActivityLog, Opened};
 use crate::record::metrics::Metrics;
 use crate::reload::Snapshot;
 use crate::steering::{self, GatewayOptions, Steering};
@@ -57,7 +57,13 @@ pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let origins = origin_connector(&config.tls.upstream_roots, &authority)?;
 
     let log_path = config.paths.state.join(ACTIVITY_LOG);
-    let (log, opened) = ActivityLog::open(&log_path, Some(config.activity.retention))
+    let options = activity_log::Options {
+        retention: Some(config.activity.retention),
+        max_size: config.activity.max_size,
+        durability: config.activity.durability,
+        ..activity_log::Options::default()
+    };
+    let (log, opened) = ActivityLog::open_with(&log_path, options)
         .with_context(|| format!("starting the activity log {}", log_path.display()))?;
     say_opened(&opened);
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
@@ -171,7 +177,12 @@ fn private_directory(path: &Path, mode: u32) -> Result<()> {
         .recursive(true)
         .mode(mode)
         .create(path)
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+        .and_then(|()| fs::metadata(path))
+        .and_then(|found| match found.permissions().mode() & 0o7777 {
+            // A disk that became read-only must not keep the agent from enforcing.
+            right if right == mode => Ok(()),
+            _ => fs::set_permissions(path, fs::Permissions::from_mode(mode)),
+        })
         .with_context(|| format!("making the directory {}", path.display()))
 }
 

@@ -192,7 +192,10 @@ impl<'p> Live<'p> {
             self.shared.origins.store(Arc::new(connector));
         }
         let orders = orders::of(&snapshot);
-        self.shared.recorder.log.set_retention(Some(snapshot.config.activity.retention));
+        let (log, activity) = (&self.shared.recorder.log, &snapshot.config.activity);
+        log.set_retention(Some(activity.retention));
+        log.set_max_size(activity.max_size);
+        log.set_durability(activity.durability);
         // Published before the kernel steers by it: a connection steered for a new policy finds that policy.
         self.shared.snapshot.store(Arc::new(snapshot));
         load_metrics(&self.shared);

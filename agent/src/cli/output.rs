@@ -83,6 +83,14 @@ impl<'a, W: Write> ListWriter<'a, W> {
         Ok(())
     }
 
+    pub(super) fn is_csv(&self) -> bool {
+        self.format == Format::Csv
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     /// What ends the list.
     pub(super) fn end(self) -> io::Result<()> {
         if self.format == Format::Json { writeln!(self.out, "\n]") } else { Ok(()) }

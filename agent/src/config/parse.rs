@@ -8,12 +8,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Config, Device, Dial, Existing, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS, Mode, Posture, Quic,
-    Steering, Tls, UpstreamRoots,
+    Config, Device, Dial, Durability, Existing, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS, Mode,
+    Posture, Quic, Steering, Tls, UpstreamRoots,
 };
 use crate::catalog::HostPattern;
 use crate::diagnostic::SourceFile;
-use crate::document::{Fault, Read, Table, Value, parse_duration, read};
+use crate::document::{Fault, Read, Table, Value, parse_duration, parse_size, read};
 use crate::policy::Networks;
 
 const FILE_KEYS: &[&str] =
@@ -35,7 +35,7 @@ const STEERING_KEYS: &[&str] = &[
 const TLS_KEYS: &[&str] = &["upstream_roots", "bypass", "ech_public_names"];
 const DEVICE_KEYS: &[&str] = &["posture", "file", "command", "every", "deadline", "tags"];
 const IDENTITY_KEYS: &[&str] = &["groups"];
-const ACTIVITY_KEYS: &[&str] = &["retention"];
+const ACTIVITY_KEYS: &[&str] = &["retention", "max_size", "durability"];
 const LISTEN_KEYS: &[&str] = &["listen"];
 const PATHS_KEYS: &[&str] = &["state", "run", "pins"];
 
@@ -51,6 +51,11 @@ const EXISTING: [(&str, Existing); 3] =
 const POSTURES: [(&str, Posture); 3] =
     [("checks", Posture::Checks), ("file", Posture::File), ("command", Posture::Command)];
 
+const DURABILITIES: [(&str, Durability); 2] =
+    [("normal", Durability::Normal), ("strict", Durability::Strict)];
+
+/// Smaller than this, an activity log would hold minutes.
+const MIN_LOG_SIZE: u64 = 1 << 20;
 /// Records are kept for at least a second, in tests, and at most a century.
 const RETENTION: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(100 * 365 * 86_400));
 const EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
@@ -71,6 +76,8 @@ pub(super) fn recover(source: &SourceFile) -> Read<Config> {
         config.networks = networks(root);
         let activity = root.table("activity", ACTIVITY_KEYS);
         activity.set("retention", &mut config.activity.retention, |v| duration(v, RETENTION));
+        activity.set("max_size", &mut config.activity.max_size, |v| log_size(v).map(Some));
+        activity.set("durability", &mut config.activity.durability, |v| v.choice(&DURABILITIES));
         root.table("metrics", LISTEN_KEYS).set("listen", &mut config.metrics.listen, listen);
         root.table("console", LISTEN_KEYS).set("listen", &mut config.console.listen, listen);
         let paths = root.table("paths", PATHS_KEYS);
@@ -265,6 +272,13 @@ fn duration(value: &Value<'_>, (least, most): (Duration, Duration)) -> Option<Du
         time if time < least => Err(Fault::new(format!("must be at least {least:?}"))),
         time if time > most => Err(Fault::new(format!("must be at most {} days", most.as_secs() / 86_400))),
         time => Ok(time),
+    })
+}
+
+fn log_size(value: &Value<'_>) -> Option<u64> {
+    value.parse(|text| match parse_size(text)? {
+        size if size < MIN_LOG_SIZE => Err(Fault::new("must be at least 1 MiB")),
+        size => Ok(size),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Classify, decide, record: what each exchange of an inspected connection goes through before its first body byte.
 
+use std::cell::RefCell;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -17,6 +18,7 @@ use crate::http::head::{RequestHead, ResponseHead};
 use crate::policy::decision::Action;
 use crate::policy::failure_mode::Failure;
 use crate::record::guard::ConnectionGuard;
+use crate::record::transfer::Transfer;
 use crate::record::usage::InUse;
 use crate::session::Session;
 
@@ -25,11 +27,13 @@ pub(super) struct Judge<'a> {
     session: &'a Session,
     guard: &'a ConnectionGuard,
     in_use: InUse<'a>,
+    /// Of the response that was let pass last, until it is asked for.
+    transfer: RefCell<Option<Transfer<'a>>>,
 }
 
 impl<'a> Judge<'a> {
     pub(super) fn new(shared: &'a Shared, session: &'a Session, guard: &'a ConnectionGuard) -> Self {
-        Self { shared, session, guard, in_use: shared.recorder.in_use(session) }
+        Self { shared, session, guard, in_use: shared.recorder.in_use(session), transfer: RefCell::default() }
     }
 
     /// The request's host must be the one the connection was verified for (RFC 9110 section 7.4).
@@ -57,6 +61,17 @@ impl<'a> Judge<'a> {
         if self.shared.snapshot.load().config.steering.quic == Quic::Refuse {
             alt_svc::without_quic(response.fields_mut());
         }
+    }
+
+    /// The record of the download that the last verdict let pass.
+    pub(super) fn transfer(&self) -> Option<Transfer<'a>> {
+        self.transfer.take()
+    }
+
+    /// What a client gets in place of a download whose record could not be stored.
+    pub(super) fn unrecorded(&self) -> Answer {
+        refused::count(self.shared, Failure::RecordNotStored);
+        Answer::failure(503, Failure::RecordNotStored.words())
     }
 
     /// The verdict on a response. `Some` is what the client gets instead.
@@ -103,8 +118,12 @@ impl<'a> Judge<'a> {
             outcome,
         };
         let activity = Activity::new(id, Timestamp::now(), &observed);
-        // A lost record is counted by the log; it slows or stops nothing here.
-        let _ = self.shared.recorder.activity(self.guard.app(), activity);
+        if class.activity == ActivityType::Download && !blocked {
+            *self.transfer.borrow_mut() = Some(self.shared.recorder.download(self.guard.app(), activity));
+        } else {
+            // A lost record is counted by the log; it slows or stops nothing here.
+            let _ = self.shared.recorder.activity(self.guard.app(), activity);
+        }
         Answer::of_decision(&decision, request, class.filename.as_deref(), id, &session.app.name)
     }
 }

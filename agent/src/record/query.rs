@@ -16,7 +16,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use uuid::Uuid;
 
-use crate::activity::Activity;
+use crate::activity::{Activity, TransferFacts, TransferState};
 use crate::classify::ActivityType;
 use crate::policy::decision::Action;
 use crate::record::schema;
@@ -219,7 +219,8 @@ impl Reader {
     }
 
     fn page(&self, wanted: &Where, order: &str) -> rusqlite::Result<Vec<Found>> {
-        let sql = format!("SELECT seq, time, record FROM activities WHERE {} {order}", wanted.sql);
+        let sql =
+            format!("SELECT seq, time, record, transfer, sent FROM activities WHERE {} {order}", wanted.sql);
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map(params_from_iter(&wanted.values), Found::read)?;
         rows.collect()
@@ -246,6 +247,16 @@ impl Gap {
     }
 }
 
+/// The transfer's columns are newer than the record, which was written when it began.
+fn with_transfer(mut activity: Box<Activity>, row: &Row<'_>) -> rusqlite::Result<Box<Activity>> {
+    let state: Option<String> = row.get(3)?;
+    activity.transfer = match state.as_deref().and_then(TransferState::from_name) {
+        Some(state) => Some(TransferFacts { state, bytes: row.get(4)? }),
+        None => None,
+    };
+    Ok(activity)
+}
+
 struct Found {
     seq: i64,
     time: i64,
@@ -257,7 +268,7 @@ impl Found {
         let (seq, time) = (row.get(0)?, row.get(1)?);
         let text = row.get_ref(2)?.as_str()?;
         let entry = match serde_json::from_str(text) {
-            Ok(activity) => Entry::Activity(activity),
+            Ok(activity) => Entry::Activity(with_transfer(activity, row)?),
             Err(error) => {
                 // One bad row must not hide all others, and must not vanish either.
                 let at = Timestamp::from_microsecond(time).unwrap_or(Timestamp::UNIX_EPOCH);

@@ -83,6 +83,10 @@ CREATE TABLE discovered (                        -- hosts that no app owns
     count      INTEGER NOT NULL,
     PRIMARY KEY (domain, app, via)
 ) STRICT, WITHOUT ROWID;
+-- How the body of a download ended; newer than what the record says.
+ALTER TABLE activities ADD COLUMN transfer TEXT;
+ALTER TABLE activities ADD COLUMN sent     INTEGER;
+CREATE INDEX activities_open ON activities (transfer) WHERE transfer = 'open';
 "];
 
 /// How the file came to be open.
@@ -212,6 +216,15 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// A reader keeps the write-ahead log from being cut back.
+pub(super) fn held_open() -> rusqlite::Error {
+    let why = "another program has held the activity log open for too long; nothing is stored until it ends";
+    rusqlite::Error::SqliteFailure(
+        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+        Some(why.to_owned()),
+    )
 }
 
 fn damaged(why: String) -> rusqlite::Error {

@@ -3,6 +3,7 @@
 mod apps;
 mod browser;
 mod doctor;
+mod durability;
 mod enforcement;
 mod existing;
 mod explicit;

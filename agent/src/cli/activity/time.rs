@@ -4,8 +4,16 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
-pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
-    parse_at(text, Timestamp::now(), &TimeZone::system())
+/// A time, and the words it was given in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    pub(super) given: String,
+    pub(super) at: Timestamp,
+}
+
+pub(super) fn parse(text: &str) -> Result<Moment, String> {
+    let at = parse_at(text, Timestamp::now(), &TimeZone::system())?;
+    Ok(Moment { given: text.to_owned(), at })
 }
 
 /// A day of "2d" is 24 hours: "how long ago" is about time passed, not about calendars.
