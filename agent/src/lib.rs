@@ -18,6 +18,7 @@ pub mod policy;
 pub mod activity;
 pub mod doctor;
 pub mod exchange;
+pub mod siem;
 
 #[cfg(feature = "daemon")]
 pub mod admin;
@@ -25,6 +26,8 @@ pub mod admin;
 pub mod app;
 #[cfg(feature = "daemon")]
 pub mod cli;
+#[cfg(feature = "daemon")]
+pub mod forward;
 #[cfg(feature = "daemon")]
 pub mod identity;
 #[cfg(feature = "daemon")]

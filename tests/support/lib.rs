@@ -26,6 +26,7 @@ pub mod pins;
 mod pki;
 mod process;
 mod sweep;
+pub mod syslog;
 pub mod wait;
 
 pub use cgroup::root as cgroup_root;

@@ -77,7 +77,7 @@ fn install_linker() -> Result<()> {
 }
 
 /// The packages that the lab is made of; vm-test takes them along.
-pub(crate) const LAB: [&str; 10] = [
+pub(crate) const LAB: [&str; 12] = [
     "bpftool",
     "curl",
     "dnsmasq-base",
@@ -87,6 +87,8 @@ pub(crate) const LAB: [&str; 10] = [
     "procps",
     "python3-minimal",
     "python3",
+    "rsyslog",
+    "rsyslog-openssl",
     "util-linux",
 ];
 
@@ -95,7 +97,7 @@ pub(crate) fn lab() -> Result<()> {
     apt::ensure(
         &LAB,
         "run real servers and clients",
-        "Remedy: install nginx, dnsmasq, iproute2, curl, python3, openssl, procps and bpftool by hand.",
+        "Remedy: install nginx, dnsmasq, iproute2, curl, python3, openssl, procps, rsyslog and bpftool by hand.",
     )
 }
 

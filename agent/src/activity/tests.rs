@@ -145,7 +145,8 @@ fn the_json_has_the_shape_of_the_interface_contract() {
             "reason": "the policy applies and its session control covers this activity", "micros": 42
         },
         "report_only": ["trial"],
-        "content": null
+        "content": null,
+        "transfer": null
     });
     let record = sample();
     assert_eq!(serde_json::to_value(&record).unwrap(), expected);

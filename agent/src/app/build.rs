@@ -12,7 +12,8 @@ use super::gap::{self, Gap};
 use super::{ACTIVITY_LOG, LOCK, live, orders};
 use crate::admin::health::{Condition, Health, Part};
 use crate::catalog::HostPattern;
-use crate::config::{Config, Fail, Mode, Quic, UpstreamRoots};
+use crate::config::{Config, ExportTarget, Fail, Mode, Quic, UpstreamRoots};
+use crate::forward::{Exports, Prepared};
 use crate::http::h1::Limits;
 use crate::identity::Identity;
 use crate::inherited;
@@ -39,6 +40,7 @@ pub(super) struct Built {
     pub(super) workers: usize,
     pub(super) mode: Mode,
     pub(super) gap: Option<Gap>,
+    pub(super) exports: Exports,
     pub(super) _lock: Lock,
 }
 
@@ -91,11 +93,37 @@ pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
         peek: tls::PeekDeadlines::default(),
     });
     live::load_metrics(&shared);
+    let exports = exports(&config, shared.clients.authority(), &log_path)?;
     if let Some(gap) = &gap {
         gap.say(config.steering.fail);
         shared.recorder.metrics.set_gap(gap.duration());
     }
-    Ok(Built { shared, steering, listeners, health, host, workers, mode, gap, _lock: lock })
+    Ok(Built { shared, steering, listeners, health, host, workers, mode, gap, exports, _lock: lock })
+}
+
+/// Starts handing records on. A receiver's trust anchors are read now, its connection is made when it can be.
+fn exports(config: &Config, authority: &Authority, log: &Path) -> Result<Exports> {
+    let mut prepared = Vec::new();
+    for export in &config.exports {
+        let connector = match export.target {
+            ExportTarget::Tls { .. } => {
+                let own = authority.certificates().own();
+                let (connector, _) = OriginConnector::new(&roots_source(&export.roots), &own)
+                    .with_context(|| format!("[[export]] {}: roots", export.name))?;
+                Some(connector)
+            }
+            ExportTarget::Tcp { .. } | ExportTarget::File(_) => None,
+        };
+        prepared.push(Prepared { export: export.clone(), connector });
+    }
+    Exports::start(prepared, log).context("starting the exports")
+}
+
+fn roots_source(roots: &UpstreamRoots) -> RootsSource {
+    match roots {
+        UpstreamRoots::System => RootsSource::System,
+        UpstreamRoots::File(path) => RootsSource::File(path.clone()),
+    }
 }
 
 /// Loads the programs of the mode and tells them what to steer. Explicit mode has none and needs no privileges.
@@ -219,10 +247,7 @@ fn open_authority(
 }
 
 pub(super) fn origin_connector(roots: &UpstreamRoots, authority: &Authority) -> Result<OriginConnector> {
-    let source = match roots {
-        UpstreamRoots::System => RootsSource::System,
-        UpstreamRoots::File(path) => RootsSource::File(path.clone()),
-    };
+    let source = roots_source(roots);
     let own = authority.certificates().own();
     let (connector, report) = OriginConnector::new(&source, &own).context("[tls] upstream_roots")?;
     for fault in &report.faults {

@@ -16,11 +16,13 @@ use crate::admin::apps;
 use crate::admin::control::{Answer, Command};
 use crate::admin::health::{Condition, Health, Part};
 use crate::admin::status::{
-    AuthorityStatus, Constraints, DeviceStatus, GapStatus, PolicyStatus, ReloadStatus, Status, SteeringStatus,
+    AuthorityStatus, Constraints, DeviceStatus, ExportStatus, GapStatus, PolicyStatus, ReloadStatus, Status,
+    SteeringStatus,
 };
 use crate::catalog::HostPattern;
 use crate::config::{Fail, Mode};
 use crate::diagnostic::Style;
+use crate::forward::{ExportState, Exports};
 use crate::proxy::worker::Shared;
 use crate::record::metrics::Metrics;
 use crate::record::query::{QueryError, Reader};
@@ -44,6 +46,7 @@ pub(super) struct Live<'p> {
     /// Only in host mode.
     heartbeat: Option<Heartbeat>,
     kernel: Kernel,
+    exports: Exports,
 }
 
 /// What does not change about the kernel side while the agent runs.
@@ -61,7 +64,7 @@ impl<'p> Live<'p> {
         health: Arc<Health>,
         sources: Sources,
         seen: Fingerprint,
-        gap: Option<Gap>,
+        (gap, exports): (Option<Gap>, Exports),
         pool: &'p Pool,
     ) -> Result<Self> {
         let counters = steering.as_ref().map(Steering::counters).transpose()?.map(Arc::new);
@@ -94,6 +97,7 @@ impl<'p> Live<'p> {
             pool,
             heartbeat,
             kernel,
+            exports,
         })
     }
 
@@ -335,6 +339,7 @@ impl<'p> Live<'p> {
             },
             certificate_authority: self.authority_status(&snapshot),
             activity_log: self.shared.recorder.log.state().into(),
+            exports: self.exports.states().into_iter().map(export_status).collect(),
             health: self.health.report(),
         }
     }
@@ -356,6 +361,11 @@ impl<'p> Live<'p> {
             },
         }
     }
+}
+
+fn export_status(state: ExportState) -> ExportStatus {
+    let ExportState { name, target, sent, last, trouble } = state;
+    ExportStatus { name: name.to_string(), to: target, sent, last, trouble }
 }
 
 fn as_answer<T: serde::Serialize>(value: Result<T, QueryError>) -> Answer {
@@ -396,6 +406,7 @@ fn warn_of_restart(before: &Snapshot, after: &Snapshot) {
                 || (&a.interfaces, a.dial) != (&b.interfaces, b.dial)
         }),
         ("[metrics] listen", old.metrics != new.metrics),
+        ("[[export]]", old.exports != new.exports),
         ("[paths]", old.paths != new.paths),
     ];
     for (what, _) in changed.into_iter().filter(|(_, changed)| *changed) {

@@ -200,6 +200,15 @@ fn screenful(status: &Status, screen: Screen, now: Timestamp) -> String {
         );
     }
 
+    for (at, export) in status.exports.iter().enumerate() {
+        let name = if at == 0 { "Exports" } else { "" };
+        let how = clean(&format!("{} to {}, {} sent", export.name, export.to, export.sent)).into_owned();
+        match &export.trouble {
+            None => line(name, &how),
+            Some(trouble) => line(name, &screen.paint(Colour::Yellow, &clean(&format!("{how}: {trouble}")))),
+        }
+    }
+
     for (at, part) in status.health.iter().enumerate() {
         let name = part.part.name();
         let value = match &part.condition {

@@ -9,15 +9,16 @@ use ipnet::IpNet;
 
 use super::{
     Config, Device, Dial, Durability, Existing, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS, Mode,
-    Posture, Quic, Steering, Tls, UpstreamRoots,
+    Posture, Quic, Steering, Tls, UpstreamRoots, export,
 };
 use crate::catalog::HostPattern;
 use crate::diagnostic::SourceFile;
 use crate::document::{Fault, Read, Table, Value, parse_duration, parse_size, read};
 use crate::policy::Networks;
 
-const FILE_KEYS: &[&str] =
-    &["steering", "tls", "device", "identity", "networks", "activity", "metrics", "console", "paths"];
+const FILE_KEYS: &[&str] = &[
+    "steering", "tls", "device", "identity", "networks", "activity", "metrics", "console", "paths", "export",
+];
 const STEERING_KEYS: &[&str] = &[
     "mode",
     "guard",
@@ -80,6 +81,7 @@ pub(super) fn recover(source: &SourceFile) -> Read<Config> {
         activity.set("durability", &mut config.activity.durability, |v| v.choice(&DURABILITIES));
         root.table("metrics", LISTEN_KEYS).set("listen", &mut config.metrics.listen, listen);
         root.table("console", LISTEN_KEYS).set("listen", &mut config.console.listen, listen);
+        config.exports = export::exports(root, roots);
         let paths = root.table("paths", PATHS_KEYS);
         paths.set("state", &mut config.paths.state, path);
         paths.set("run", &mut config.paths.run, path);
@@ -112,17 +114,21 @@ fn steering(table: &Table<'_>, steering: &mut Steering) {
 }
 
 fn tls(table: &Table<'_>, tls: &mut Tls) {
-    table.set("upstream_roots", &mut tls.upstream_roots, |v| match v.text()? {
-        "system" => Some(UpstreamRoots::System),
-        text if text.starts_with('/') => path(v).map(UpstreamRoots::File),
-        text => {
-            let fault = Fault::unknown("roots", text, ["system"]);
-            v.complain(fault.help("write `system`, or the absolute path of a PEM file"));
-            None
-        }
-    });
+    table.set("upstream_roots", &mut tls.upstream_roots, roots);
     table.set("bypass", &mut tls.bypass, |v| Some(distinct(v, host_pattern)));
     table.set("ech_public_names", &mut tls.ech_public_names, |v| Some(distinct(v, host_name)));
+}
+
+fn roots(value: &Value<'_>) -> Option<UpstreamRoots> {
+    match value.text()? {
+        "system" => Some(UpstreamRoots::System),
+        text if text.starts_with('/') => path(value).map(UpstreamRoots::File),
+        text => {
+            let fault = Fault::unknown("roots", text, ["system"]);
+            value.complain(fault.help("write `system`, or the absolute path of a PEM file"));
+            None
+        }
+    }
 }
 
 fn device(table: &Table<'_>, device: &mut Device) {

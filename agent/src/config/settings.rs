@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::Export;
 use crate::catalog::HostPattern;
 use crate::policy::Networks;
 
@@ -27,6 +28,7 @@ pub struct Config {
     pub activity: Activity,
     pub metrics: Metrics,
     pub console: Console,
+    pub exports: Vec<Export>,
     pub paths: Paths,
 }
 

@@ -78,7 +78,7 @@ pub enum QueryError {
 }
 
 /// Up to where a follower has seen the log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Cursor {
     activity: i64,
     gap: i64,
@@ -108,6 +108,12 @@ impl Reader {
         mut show: impl FnMut(Entry) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
         self.list(filter, &mut show).map_err(|source| self.unreadable(source))
+    }
+
+    /// What tells this log from one that takes its place.
+    pub fn log_id(&self) -> Result<Uuid, QueryError> {
+        let id = self.connection.query_row("SELECT id FROM log", [], |row| row.get::<_, [u8; 16]>(0));
+        id.map(Uuid::from_bytes).map_err(|source| self.unreadable(source))
     }
 
     /// The end of the log at this moment.

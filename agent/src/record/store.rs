@@ -158,7 +158,7 @@ impl Store {
     }
 
     pub(super) fn count(&self) -> rusqlite::Result<u64> {
-        self.connection.query_row("SELECT count(*) FROM activities", [], |row| row.get(0))
+        self.connection.query_row("SELECT records FROM log", [], |row| row.get(0))
     }
 
     /// Stores all or nothing, but for records that the database refuses for what they are.
@@ -190,6 +190,7 @@ impl Store {
             after.lost += gap.count;
         }
         after.stored += written.stored;
+        add_records(&transaction, (written.stored - written.known) as i64)?;
         usage::add(&transaction, &sums)?;
         // Absolute numbers, so that a file begun anew in the middle of a run is right as well.
         transaction
@@ -239,6 +240,7 @@ impl Store {
         let count = transaction
             .execute(&format!("DELETE FROM activities WHERE seq IN ({oldest})"), [DELETE_STEP])?
             as u64;
+        add_records(&transaction, -(count as i64))?;
         let known = transaction
             .query_row(
                 "SELECT seq FROM gaps WHERE reason = ?1 ORDER BY seq DESC LIMIT 1",
@@ -273,10 +275,13 @@ impl Store {
     /// Deletes a bounded number of the oldest records before `time`.
     pub(super) fn delete_before(&mut self, time: Timestamp) -> rusqlite::Result<Deleted> {
         let before = time.as_microsecond();
-        let records = self.connection.execute(
+        let transaction = self.connection.transaction()?;
+        let records = transaction.execute(
             "DELETE FROM activities WHERE seq IN (SELECT seq FROM activities WHERE time < ?1 ORDER BY time LIMIT ?2)",
             params![before, DELETE_STEP],
         )? as u64;
+        add_records(&transaction, -(records as i64))?;
+        transaction.commit()?;
         self.connection.execute("DELETE FROM gaps WHERE until < ?1", [before])?;
         usage::delete_before(&self.connection, before)?;
         self.connection.execute("DELETE FROM runs WHERE closed = 1 AND started < ?1", [before])?;
@@ -326,6 +331,10 @@ fn insert(to: &Transaction<'_>, activity: &Activity) -> rusqlite::Result<bool> {
         activity.transfer.and_then(|transfer| transfer.bytes),
     ])
     .map(|rows| rows == 1)
+}
+
+fn add_records(to: &Transaction<'_>, change: i64) -> rusqlite::Result<()> {
+    to.prepare_cached("UPDATE log SET records = records + ?1")?.execute([change]).map(drop)
 }
 
 fn close_transfer(to: &Transaction<'_>, end: &End) -> rusqlite::Result<()> {

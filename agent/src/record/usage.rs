@@ -145,10 +145,6 @@ impl Sums {
         self.apps.is_empty() && self.users.is_empty() && self.domains.is_empty()
     }
 
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     pub(super) fn add_report(&mut self, report: Report) {
         let at = report.at.as_microsecond();
         let id = &report.app.id;

@@ -7,6 +7,7 @@ mod durability;
 mod enforcement;
 mod existing;
 mod explicit;
+mod exports;
 mod failure_modes;
 mod gateway;
 mod guard;
