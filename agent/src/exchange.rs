@@ -12,7 +12,7 @@ mod trial;
 
 use std::fmt;
 
-use crate::classify::Exchange;
+use crate::classify::{Exchange, FirstBytes};
 use crate::http::head::{RequestHead, ResponseHead, Version};
 
 pub use answer::{Answer, Decided};
@@ -35,7 +35,7 @@ pub struct Record {
 impl Record {
     pub fn exchange(&self) -> Exchange<'_> {
         Exchange {
-            body_prefix: self.body.as_deref(),
+            first_bytes: self.body.as_deref().map(FirstBytes::whole),
             ..Exchange::new(&self.request, &self.response, &self.host)
         }
     }

@@ -2,6 +2,9 @@
 
 mod activity;
 mod content_type;
+mod file_type;
+mod first_bytes;
+mod look_ahead;
 mod media_type;
 mod requester;
 mod sniff;
@@ -16,6 +19,8 @@ use crate::http::head::{RequestHead, ResponseHead};
 use crate::session::ClientKind;
 use content_type::Declared;
 
+pub use file_type::{FileGroup, FileType};
+pub use first_bytes::{FirstBytes, MAX_LOOK_AHEAD};
 pub use requester::claimed_kind;
 
 /// The kinds of activity that are recorded and that policies name.
@@ -69,7 +74,7 @@ impl ActivityType {
     }
 }
 
-/// Which evidence decided, in the words of the interface contract.
+/// Which evidence decided. The words are those of the answers of `portcullis classify`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     Attachment,
@@ -80,8 +85,13 @@ pub enum Kind {
     Range,
     Redirect,
     Subresource,
+    /// Shown by the browser itself.
+    Render,
+    /// Shown in the browser's viewer (PDF).
     Viewer,
     Preview,
+    /// Something done in a page, as the app's rules know it, answered with data.
+    Page,
     Api,
     Error,
 }
@@ -97,8 +107,10 @@ impl Kind {
             Kind::Range => "range",
             Kind::Redirect => "redirect",
             Kind::Subresource => "subresource",
+            Kind::Render => "render",
             Kind::Viewer => "viewer",
             Kind::Preview => "preview",
+            Kind::Page => "page",
             Kind::Api => "api",
             Kind::Error => "error",
         }
@@ -116,8 +128,18 @@ pub struct Classification {
     pub other_filenames: Vec<String>,
     /// Media type essence, lower case, for example `application/pdf`.
     pub mime: Option<String>,
+    /// What the content is, where its first octets were seen.
+    pub file_type: Option<FileType>,
     pub kind: Kind,
     pub reason: Cow<'static, str>,
+}
+
+/// What is known of the content.
+#[derive(Debug, Clone, Copy)]
+struct Seen<'a> {
+    /// Its beginning, content codings undone.
+    octets: &'a [u8],
+    file_type: FileType,
 }
 
 /// One request and its response, as far as classification looks at them.
@@ -129,19 +151,26 @@ pub struct Exchange<'a> {
     pub host: &'a str,
     /// What the connecting process is, where that is known. It goes before everything the request claims.
     pub client: Option<ClientKind>,
-    /// First octets of the response body as transferred, if they were looked at; empty when the body is.
-    pub body_prefix: Option<&'a [u8]>,
+    /// The beginning of the response body, if it was looked at.
+    pub first_bytes: Option<FirstBytes<'a>>,
 }
 
 impl<'a> Exchange<'a> {
     pub fn new(request: &'a RequestHead, response: &'a ResponseHead, host: &'a str) -> Self {
-        Self { request, response, host, client: None, body_prefix: None }
+        Self { request, response, host, client: None, first_bytes: None }
     }
 
-    /// How many octets of the body would make the answer better: zero where the heads suffice.
-    pub fn look_ahead(&self) -> usize {
-        let declared = Declared::of(self.response.fields());
-        if verdict::wants_body(self, &declared) { sniff::SNIFF_LENGTH } else { 0 }
+    /// How many octets of the body, as transferred, would make the answer better: zero where the heads suffice, else at
+    /// most [`MAX_LOOK_AHEAD`]. Fewer do no harm; a body that keeps its reader waiting may be judged without.
+    ///
+    /// `true_type` says that policies ask what files really are, which no head answers.
+    pub fn look_ahead(&self, true_type: bool) -> usize {
+        look_ahead::octets_wanted(self, true_type)
+    }
+
+    /// The beginning of the content, codings undone, where it was looked at and is the beginning of the file.
+    fn content(&self) -> Option<Cow<'a, [u8]>> {
+        self.first_bytes.filter(|_| look_ahead::is_from_start(self.response))?.decoded(self.response.fields())
     }
 }
 
@@ -151,16 +180,18 @@ pub fn classify(exchange: &Exchange<'_>) -> Classification {
     let disposition = ContentDisposition::parse(fields.get_all("content-disposition"));
     let declared = Declared::of(fields);
     let requester = requester::requester(exchange.request, exchange.client);
-    let verdict = verdict::verdict(exchange, requester, &disposition, &declared);
+    let content = exchange.content();
+    let seen = content.as_deref().map(|octets| Seen { octets, file_type: FileType::of(octets) });
+    let verdict = verdict::verdict(exchange, requester, &disposition, &declared, seen.as_ref());
 
     // A redirect has no content of its own, whatever its head says.
-    let content = verdict.kind != Kind::Redirect;
-    let mime = declared.essence().or(verdict.sniffed).filter(|_| content);
+    let own = verdict.kind != Kind::Redirect;
+    let mime = declared.essence().or(verdict.sniffed).filter(|_| own);
     let mut names =
         disposition.filename().into_iter().chain(disposition.other_filenames().iter().map(String::as_str));
-    let mut filename = names.find_map(display_name).filter(|_| content);
+    let mut filename = names.find_map(display_name).filter(|_| own);
     let mut other_filenames: Vec<String> = Vec::new();
-    for name in names.filter_map(display_name).filter(|_| content) {
+    for name in names.filter_map(display_name).filter(|_| own) {
         if filename.as_ref() != Some(&name) && !other_filenames.contains(&name) {
             other_filenames.push(name);
         }
@@ -174,6 +205,7 @@ pub fn classify(exchange: &Exchange<'_>) -> Classification {
         filename,
         other_filenames,
         mime: mime.map(str::to_owned),
+        file_type: seen.filter(|_| own).map(|seen| seen.file_type),
         kind: verdict.kind,
         reason: verdict.reason,
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::exchange::{Record, read_line};
+use crate::exchange::{Answer, Record, read_line};
 use crate::http::head::Version;
 
 const FIXTURE: &str = include_str!("../../../tests/fixtures/exchanges.jsonl");
@@ -28,12 +28,13 @@ fn every_exchange_of_the_fixture_agrees() {
     let mut wrong = Vec::new();
     for (record, expect) in records() {
         let found = classify(&record.exchange());
+        let answer = Answer::new(&record, &found);
         let found = serde_json::json!({
-            "activity": found.activity.name(),
-            "download": found.download,
-            "filename": found.filename,
-            "mime": found.mime,
-            "kind": found.kind.name(),
+            "activity": answer.activity,
+            "download": answer.download,
+            "filename": answer.filename,
+            "mime": answer.mime,
+            "kind": answer.kind,
         });
         if found != expect {
             wrong.push(format!("{}: {found}\n    want {expect}", record.id));
@@ -92,14 +93,78 @@ fn a_browser_without_metadata_is_told_by_what_it_accepts() {
 #[test]
 fn only_doubtful_types_ask_for_a_look_at_the_body() {
     let request = get(&[("Sec-Fetch-Mode", "navigate")]);
-    let wanted = |fields: &[(&str, &str)]| Exchange::new(&request, &ok(fields), "h").look_ahead();
-    assert_eq!(wanted(&[("Content-Type", "text/html")]), 0);
+    let wanted = |fields: &[(&str, &str)]| Exchange::new(&request, &ok(fields), "h").look_ahead(false);
+    assert_eq!(wanted(&[("Content-Type", "text/html"), ("Content-Length", "9")]), 0);
     assert_eq!(wanted(&[("Content-Type", "application/zip")]), 0);
     assert_eq!(wanted(&[]), sniff::SNIFF_LENGTH);
     assert_eq!(wanted(&[("Content-Type", "unknown/unknown")]), sniff::SNIFF_LENGTH);
     assert_eq!(wanted(&[("Content-Type", "text/plain")]), sniff::SNIFF_LENGTH);
     assert_eq!(wanted(&[("Content-Type", "text/plain"), ("X-Content-Type-Options", "NoSniff")]), 0);
-    assert_eq!(wanted(&[("Content-Encoding", "br")]), 0);
+    assert_eq!(wanted(&[("Content-Encoding", "br")]), MAX_LOOK_AHEAD);
+    assert_eq!(wanted(&[("Content-Length", "0")]), 0);
+}
+
+#[test]
+fn scripts_and_programs_are_not_believed_about_types_that_have_a_length() {
+    let wanted = |mode: &str, status, fields: &[(&str, &str)], true_type| {
+        let request = get(&[("Sec-Fetch-Mode", mode)]);
+        let head = fields.iter().fold(ResponseHead::new(status, Version::Http11), |h, (n, v)| h.with(n, v));
+        Exchange::new(&request, &head, "h").look_ahead(true_type)
+    };
+    let (json, length) = (("Content-Type", "application/json"), ("Content-Length", "9"));
+    assert_eq!(wanted("cors", 200, &[json, length], false), MAX_LOOK_AHEAD);
+    assert_eq!(wanted("cors", 200, &[json], false), 0, "an answer that grows is not waited for");
+    assert_eq!(wanted("cors", 404, &[json, length], false), 0);
+    assert_eq!(wanted("navigate", 200, &[json, length], false), 0);
+    let zip = ("Content-Type", "application/zip");
+    assert_eq!(wanted("cors", 200, &[zip, length], false), 0, "a download whatever it holds");
+    assert_eq!(wanted("navigate", 200, &[zip, length], true), MAX_LOOK_AHEAD);
+    for nothing in [
+        (200, &[("Content-Type", "text/event-stream")][..]),
+        (204, &[]),
+        (302, &[("Location", "/x")]),
+        (206, &[zip, ("Content-Range", "bytes 5-9/10")]),
+    ] {
+        assert_eq!(wanted("navigate", nothing.0, nothing.1, true), 0, "{nothing:?}");
+    }
+    let start = [zip, ("Content-Range", "bytes 0-9/100")];
+    assert_eq!(wanted("navigate", 206, &start, true), MAX_LOOK_AHEAD);
+}
+
+#[test]
+fn a_renamed_file_is_seen_by_its_content() {
+    let first = |mode: &str, mime: &str, octets: &[u8]| {
+        let request = get(&[("Sec-Fetch-Mode", mode)]);
+        let response = ok(&[("Content-Type", mime), ("X-Content-Type-Options", "nosniff")]);
+        let exchange = Exchange::new(&request, &response, "h");
+        let found = classify(&Exchange { first_bytes: Some(FirstBytes::prefix(octets)), ..exchange });
+        (found.download, found.kind, found.file_type.map(|known| known.name()))
+    };
+    let zip = b"PK\x03\x04";
+    assert_eq!(first("cors", "application/json", zip), (true, Kind::Sniff, Some("zip")));
+    assert_eq!(first("cors", "image/png", b"%PDF-1.7"), (true, Kind::Sniff, Some("pdf")));
+    assert_eq!(first("cors", "application/pdf", b"%PDF-1.7"), (false, Kind::Preview, Some("pdf")));
+    assert_eq!(first("cors", "application/json", b"{}"), (false, Kind::Api, Some("txt")));
+    assert_eq!(first("cors", "application/x-protobuf", b"\x1f\x8b\x08"), (false, Kind::Api, Some("gz")));
+    // A browser shows what it was told this is.
+    assert_eq!(first("navigate", "text/html", zip), (false, Kind::Render, Some("zip")));
+    assert_eq!(first("navigate", "text/plain", zip), (false, Kind::Render, Some("zip")));
+}
+
+#[test]
+fn the_middle_of_a_file_does_not_tell_its_type() {
+    let request = get(&[("Sec-Fetch-Mode", "cors")]);
+    let told = |range: &str| {
+        let response = ResponseHead::new(206, Version::Http11)
+            .with("Content-Type", "text/plain")
+            .with("Content-Range", range);
+        let exchange = Exchange::new(&request, &response, "h");
+        let found = classify(&Exchange { first_bytes: Some(FirstBytes::prefix(b"MZ\x90\x00")), ..exchange });
+        found.file_type.map(|known| known.name())
+    };
+    assert_eq!(told("bytes 0-3/100"), Some("exe"));
+    assert_eq!(told("bytes 4-7/100"), None);
+    assert_eq!(told("pages 0-3/100"), None);
 }
 
 #[test]
@@ -210,8 +275,10 @@ proptest! {
         let response = ResponseHead::new(status, Version::Http11)
             .with("Content-Disposition", &disposition)
             .with("Content-Type", &kind);
-        let exchange =
-            Exchange { body_prefix: body.as_deref(), ..Exchange::new(&request, &response, "files.corp.test") };
+        let exchange = Exchange {
+                first_bytes: body.as_deref().map(FirstBytes::prefix),
+                ..Exchange::new(&request, &response, "files.corp.test")
+            };
         let found = classify(&exchange);
         prop_assert_eq!(found.download, found.activity == ActivityType::Download);
         for name in found.filename.iter().chain(&found.other_filenames) {
