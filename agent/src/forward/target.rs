@@ -31,7 +31,7 @@ pub(super) enum TargetError {
     File { path: PathBuf, source: io::Error },
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 pub(super) enum Target {
