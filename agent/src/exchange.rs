@@ -12,6 +12,7 @@ mod trial;
 
 use std::fmt;
 
+use crate::catalog::Catalog;
 use crate::classify::{Exchange, FirstBytes};
 use crate::http::head::{RequestHead, ResponseHead, Version};
 
@@ -33,6 +34,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// With the rules of the app that the host belongs to.
+    pub fn exchange_with<'a>(&'a self, catalog: &'a Catalog) -> Exchange<'a> {
+        Exchange { app: catalog.lookup(&self.host).map(|app| &**app), ..self.exchange() }
+    }
+
     pub fn exchange(&self) -> Exchange<'_> {
         Exchange {
             first_bytes: self.body.as_deref().map(FirstBytes::whole),

@@ -15,6 +15,7 @@ use crate::catalog::HostPattern;
 use crate::config::{Config, ExportTarget, Fail, Mode, Quic, UpstreamRoots};
 use crate::forward::{Exports, Prepared};
 use crate::http::h1::Limits;
+use crate::http::h2;
 use crate::identity::Identity;
 use crate::inherited;
 use crate::listener::Listeners;
@@ -89,6 +90,7 @@ pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
         origins: ArcSwap::from_pointee(origins),
         recorder: Recorder::new(log, metrics),
         limits: Limits::default(),
+        h2_limits: h2::Limits::default(),
         deadlines: Deadlines::default(),
         peek: tls::PeekDeadlines::default(),
     });

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::Read;
 
+use super::FileType;
 use crate::http::head::Fields;
 
 /// Most octets of a body, as transferred, that a look-ahead asks for: what a first flight of TCP brings.
@@ -121,6 +122,22 @@ fn until_it_fails(mut decoder: impl Read, most: usize) -> Vec<u8> {
     }
     out.truncate(filled);
     out
+}
+
+/// Entry for the fuzzer: the first octet chooses a coding, the rest is a body. Panics when a promise is broken.
+pub fn fuzz_first_bytes(data: &[u8]) {
+    let Some((choice, body)) = data.split_first() else { return };
+    let codings = ["identity", "gzip", "deflate", "br", "zstd", "zstd, gzip", "compress"];
+    let Some(coding) = codings.get(usize::from(*choice) % codings.len()) else { return };
+    let fields: Fields = [("Content-Encoding", coding)].into_iter().collect();
+    let Some(content) = FirstBytes::prefix(body).decoded(&fields) else { return };
+    assert!(content.len() <= MAX_DECODED.max(MAX_LOOK_AHEAD), "{} octets", content.len());
+    let known = FileType::of(&content);
+    assert_eq!(FileType::from_name(known.name()), Some(known));
+    assert!(
+        content.starts_with(b"PK") || !matches!(known.name(), "docx" | "xlsx" | "pptx" | "odt"),
+        "{known:?}"
+    );
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod activity;
 mod content_type;
+mod file_name;
 mod file_type;
 mod first_bytes;
 mod look_ahead;
@@ -14,13 +15,16 @@ mod verdict;
 
 use std::borrow::Cow;
 
-use crate::http::content_disposition::{ContentDisposition, display_name, percent_decode};
+use crate::catalog::App;
+use crate::http::content_disposition::ContentDisposition;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::session::ClientKind;
 use content_type::Declared;
 
+pub use activity::requested_activity;
+pub use file_name::is_named;
 pub use file_type::{FileGroup, FileType};
-pub use first_bytes::{FirstBytes, MAX_LOOK_AHEAD};
+pub use first_bytes::{FirstBytes, MAX_LOOK_AHEAD, fuzz_first_bytes};
 pub use requester::claimed_kind;
 
 /// The kinds of activity that are recorded and that policies name.
@@ -134,6 +138,16 @@ pub struct Classification {
     pub reason: Cow<'static, str>,
 }
 
+/// What a verdict goes by, besides who asks.
+#[derive(Debug, Clone, Copy)]
+struct Evidence<'a> {
+    disposition: &'a ContentDisposition,
+    declared: &'a Declared,
+    seen: Option<Seen<'a>>,
+    /// What the app's rules call the request.
+    rule: Option<ActivityType>,
+}
+
 /// What is known of the content.
 #[derive(Debug, Clone, Copy)]
 struct Seen<'a> {
@@ -149,6 +163,8 @@ pub struct Exchange<'a> {
     pub response: &'a ResponseHead,
     /// Host the request is for: lower case, no port, no trailing dot.
     pub host: &'a str,
+    /// The app whose rules name activities, where the host belongs to one.
+    pub app: Option<&'a App>,
     /// What the connecting process is, where that is known. It goes before everything the request claims.
     pub client: Option<ClientKind>,
     /// The beginning of the response body, if it was looked at.
@@ -157,7 +173,7 @@ pub struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     pub fn new(request: &'a RequestHead, response: &'a ResponseHead, host: &'a str) -> Self {
-        Self { request, response, host, client: None, first_bytes: None }
+        Self { request, response, host, app: None, client: None, first_bytes: None }
     }
 
     /// How many octets of the body, as transferred, would make the answer better: zero where the heads suffice, else at
@@ -182,39 +198,31 @@ pub fn classify(exchange: &Exchange<'_>) -> Classification {
     let requester = requester::requester(exchange.request, exchange.client);
     let content = exchange.content();
     let seen = content.as_deref().map(|octets| Seen { octets, file_type: FileType::of(octets) });
-    let verdict = verdict::verdict(exchange, requester, &disposition, &declared, seen.as_ref());
+    let status = exchange.response.status();
+    let rule = activity::by_rules(exchange.app, exchange.request, exchange.host, Some(status));
+    let evidence = Evidence { disposition: &disposition, declared: &declared, seen, rule };
+    let verdict = verdict::verdict(exchange, requester, &evidence);
 
     // A redirect has no content of its own, whatever its head says.
     let own = verdict.kind != Kind::Redirect;
     let mime = declared.essence().or(verdict.sniffed).filter(|_| own);
-    let mut names =
-        disposition.filename().into_iter().chain(disposition.other_filenames().iter().map(String::as_str));
-    let mut filename = names.find_map(display_name).filter(|_| own);
-    let mut other_filenames: Vec<String> = Vec::new();
-    for name in names.filter_map(display_name).filter(|_| own) {
-        if filename.as_ref() != Some(&name) && !other_filenames.contains(&name) {
-            other_filenames.push(name);
-        }
-    }
+    let named = if own { file_name::of_heads(exchange.response, &disposition) } else { Vec::new() };
+    let mut names = named.into_iter();
+    let mut filename = names.next();
+    let other_filenames = names.collect();
     if filename.is_none() && verdict.download {
-        filename = name_in_path(exchange.request.path());
+        filename = file_name::of_path(exchange.request.path());
     }
+    let activity = activity::activity(exchange, requester, verdict.download, mime, rule);
+    let of_a_page = verdict.kind == Kind::Api && rule.is_some() && rule == Some(activity);
     Classification {
-        activity: activity::activity(exchange, requester, verdict.download, mime),
+        activity,
         download: verdict.download,
         filename,
         other_filenames,
         mime: mime.map(str::to_owned),
         file_type: seen.filter(|_| own).map(|seen| seen.file_type),
-        kind: verdict.kind,
+        kind: if of_a_page { Kind::Page } else { verdict.kind },
         reason: verdict.reason,
     }
-}
-
-/// The last segment of a path, percent-decoded when that gives text.
-fn name_in_path(path: &str) -> Option<String> {
-    let segment = path.rsplit('/').next().unwrap_or_default();
-    let decoded =
-        String::from_utf8(percent_decode(segment.as_bytes())).unwrap_or_else(|_| segment.to_owned());
-    display_name(&decoded)
 }

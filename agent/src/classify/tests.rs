@@ -4,6 +4,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::catalog::Catalog;
+use crate::diagnostic::SourceFile;
 use crate::exchange::{Answer, Record, read_line};
 use crate::http::head::Version;
 
@@ -26,8 +28,9 @@ fn records() -> Vec<(Record, Value)> {
 #[test]
 fn every_exchange_of_the_fixture_agrees() {
     let mut wrong = Vec::new();
+    let catalog = Catalog::builtin();
     for (record, expect) in records() {
-        let found = classify(&record.exchange());
+        let found = classify(&record.exchange_with(&catalog));
         let answer = Answer::new(&record, &found);
         let found = serde_json::json!({
             "activity": answer.activity,
@@ -73,6 +76,107 @@ fn nobody_gets_a_file_by_posing_as_a_part_of_a_page() {
     assert!(downloads(Some(ClientKind::Native), &image));
     assert!(!downloads(Some(ClientKind::Browser), &image));
     assert!(!downloads(Some(ClientKind::Browser), &[("Content-Type", "application/octet-stream")]));
+}
+
+/// An app with a rule of each kind.
+fn app() -> std::sync::Arc<App> {
+    let rules = ["sign-in", "sign-in-failed", "message", "share", "print", "view", "upload", "download"];
+    let rules: String =
+        rules.iter().map(|kind| format!("[[app.activity]]\ntype = '{kind}'\npath = '/{kind}/*'\n")).collect();
+    let text = format!("[[app]]\nid = 'corp'\ndomains = ['files.corp.test']\n{rules}");
+    let catalog = Catalog::build(&[SourceFile::new("a.toml", text)]).expect("an app");
+    catalog.app("corp").expect("the app").clone()
+}
+
+fn under_rules(request: &RequestHead, response: &ResponseHead) -> Classification {
+    classify(&Exchange { app: Some(&app()), ..Exchange::new(request, response, "files.corp.test") })
+}
+
+#[test]
+fn rules_of_the_app_name_activities() {
+    let called = |path: &str, status| {
+        let request = RequestHead::new("POST", path, Version::Http11).with("Sec-Fetch-Mode", "cors");
+        let response = ResponseHead::new(status, Version::Http11).with("Content-Type", "application/json");
+        let found = under_rules(&request, &response);
+        (found.activity.name(), found.kind.name())
+    };
+    assert_eq!(called("/message/1", 201), ("message", "page"));
+    assert_eq!(called("/share/1", 200), ("share", "page"));
+    assert_eq!(called("/upload/1", 200), ("upload", "page"));
+    assert_eq!(called("/print/1", 200), ("print", "page"));
+    assert_eq!(called("/print/1", 404), ("none", "error"));
+    assert_eq!(called("/view/1", 200), ("view", "page"));
+    assert_eq!(called("/view/1", 404), ("none", "error"));
+    // Attempts are worth a record, whatever came of them; the status stands in it.
+    assert_eq!(called("/message/1", 403), ("message", "error"));
+    assert_eq!(called("/download/1", 200), ("none", "api"));
+    assert_eq!(called("/other", 200), ("none", "api"));
+}
+
+#[test]
+fn a_sign_in_is_told_from_a_failed_one() {
+    let called = |status, location: &str| {
+        let request =
+            RequestHead::new("POST", "/sign-in/x", Version::Http11).with("Sec-Fetch-Mode", "navigate");
+        let response = ResponseHead::new(status, Version::Http11)
+            .with("Content-Type", "text/html")
+            .with("Location", location);
+        under_rules(&request, &response).activity.name()
+    };
+    assert_eq!(called(200, ""), "sign-in");
+    assert_eq!(called(302, "https://app.test/?code=1&state=2"), "sign-in");
+    assert_eq!(called(302, "https://app.test/errors?kind=error"), "sign-in");
+    assert_eq!(called(302, "https://app.test/?error=access_denied&state=2"), "sign-in-failed");
+    assert_eq!(called(302, "https://app.test/#state=2&error=access_denied"), "sign-in-failed");
+    assert_eq!(called(400, ""), "sign-in-failed");
+    assert_eq!(called(401, ""), "sign-in-failed");
+    assert_eq!(called(500, ""), "sign-in-failed");
+}
+
+#[test]
+fn where_the_app_hands_out_files_scripts_and_programs_take_them() {
+    let taken = |mode: Option<&str>, mime: &str| {
+        let request = RequestHead::new("GET", "/download/a.md", Version::Http11);
+        let request = mode.map_or(request.clone(), |mode| request.with("Sec-Fetch-Mode", mode));
+        let found = under_rules(&request, &ok(&[("Content-Type", mime)]));
+        (found.download, found.kind.name())
+    };
+    assert_eq!(taken(Some("cors"), "text/markdown"), (true, "fetch"));
+    assert_eq!(taken(Some("cors"), "application/json"), (false, "api"));
+    assert_eq!(taken(Some("cors"), "image/png"), (false, "preview"));
+    assert_eq!(taken(Some("cors"), "text/html"), (false, "api"));
+    assert_eq!(taken(Some("navigate"), "text/plain"), (false, "render"));
+    assert_eq!(taken(None, "application/json"), (true, "mime"));
+    assert_eq!(taken(None, "image/png"), (true, "mime"));
+    assert_eq!(taken(None, "text/html"), (false, "api"), "the app asks back");
+}
+
+#[test]
+fn a_request_is_named_before_its_answer() {
+    let named = |method: &str, path: &str, mime: &str| {
+        let request = RequestHead::new(method, path, Version::Http11).with("Content-Type", mime);
+        requested_activity(&app(), &request, "files.corp.test").name()
+    };
+    assert_eq!(named("POST", "/message/1", "application/json"), "message");
+    assert_eq!(named("PUT", "/x", "application/pdf"), "upload");
+    assert_eq!(named("POST", "/x", "application/json"), "none");
+}
+
+#[test]
+fn an_api_names_its_file_in_a_field_of_its_own() {
+    let request = RequestHead::new("POST", "/2/files/download", Version::Http11);
+    let named = |result: &str, more: (&str, &str)| {
+        let fields = [("Content-Type", "application/octet-stream"), ("Dropbox-API-Result", result), more];
+        by(None, &request, &ok(&fields)).filename
+    };
+    let nothing = ("X", "y");
+    assert_eq!(named(r#"{"name":"Q3 plan.pptx","size":1}"#, nothing).as_deref(), Some("Q3 plan.pptx"));
+    assert_eq!(named(r#"{"name":"../x"}"#, nothing).as_deref(), Some(".._x"));
+    let disposition = ("Content-Disposition", "attachment; filename=b.txt");
+    assert_eq!(named(r#"{"name":"a.txt"}"#, disposition).as_deref(), Some("b.txt"));
+    for broken in ["", "{", "[]", r#"{"name":1}"#] {
+        assert_eq!(named(broken, nothing).as_deref(), Some("download"), "{broken}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::content_type::Declared;
 use super::media_type::{self, Content, Handling};
 use super::requester::Requester;
-use super::{Exchange, Kind, Seen, sniff};
+use super::{ActivityType, Evidence, Exchange, Kind, Seen, sniff};
 use crate::http::content_disposition::{Complaint, ContentDisposition};
 
 /// The answer, with the evidence that decided.
@@ -31,13 +31,8 @@ fn download(kind: Kind, reason: impl Into<Cow<'static, str>>) -> Verdict {
 /// saves it instead of running it. Blocking those would stop the services, not a download.
 const GUARD_NAMES: &[&str] = &["response.bin", "f.txt", "json.json", "json.txt", "response.json"];
 
-pub(super) fn verdict(
-    exchange: &Exchange<'_>,
-    requester: Requester,
-    disposition: &ContentDisposition,
-    declared: &Declared,
-    seen: Option<&Seen<'_>>,
-) -> Verdict {
+pub(super) fn verdict(exchange: &Exchange<'_>, requester: Requester, evidence: &Evidence<'_>) -> Verdict {
+    let Evidence { disposition, declared, seen, rule } = *evidence;
     let status = exchange.response.status();
     if status < 100 {
         return pass(Kind::Error, "no response");
@@ -76,13 +71,30 @@ pub(super) fn verdict(
         );
     }
     let verdict = by_type(exchange, requester, declared, seen);
-    if !verdict.download
-        && let Some(seen) = seen
-        && let Some(disguised) = by_content(requester, declared, seen)
-    {
-        return Verdict { sniffed: verdict.sniffed, ..disguised };
+    if verdict.download {
+        return verdict;
     }
-    verdict
+    let sniffed = verdict.sniffed;
+    let stricter = seen
+        .and_then(|seen| by_content(requester, declared, &seen))
+        .or_else(|| (rule == Some(ActivityType::Download)).then(|| by_rule(requester, declared)).flatten());
+    stricter.map_or(verdict, |stricter| Verdict { sniffed, ..stricter })
+}
+
+/// The app's rules say that this address answers with the content of a file. What a navigation shows stays a view, a
+/// page is the app asking back, and what pages show stays a preview; the rest is taken along.
+fn by_rule(requester: Requester, declared: &Declared) -> Option<Verdict> {
+    let is = |wanted: fn(Content) -> bool| {
+        declared.all().all(|essence| wanted(media_type::traits(essence).content))
+    };
+    let why = "an address at which the app hands out files";
+    match requester {
+        Requester::Fetch if is(|content| matches!(content, Content::Text | Content::Unknown)) => {
+            Some(download(Kind::Fetch, why))
+        }
+        Requester::Native if is(|content| content != Content::Page) => Some(download(Kind::Mime, why)),
+        _ => None,
+    }
 }
 
 /// A file that travels as something else, to a requester that keeps what it gets: a name and a media type do not make
@@ -190,7 +202,7 @@ fn by_type(
     exchange: &Exchange<'_>,
     requester: Requester,
     declared: &Declared,
-    seen: Option<&Seen<'_>>,
+    seen: Option<Seen<'_>>,
 ) -> Verdict {
     let prefix = seen.map(|seen| seen.octets).filter(|_| is_sniffed(exchange, declared));
     let undeclared = declared.essence().is_none_or(|e| media_type::traits(e).chromium == Handling::Sniff);

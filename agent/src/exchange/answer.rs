@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Record;
-use crate::classify::{Classification, Kind};
+use crate::classify::{Classification, Kind, is_named};
 use crate::http::content_disposition::{ContentDisposition, display_name, display_text};
 use crate::policy::decision::Decision;
 
@@ -46,7 +46,7 @@ impl<'a> Answer<'a> {
         // Without a header the address gives the name, but not where the client has one of its own: that of the file it
         // fetches a part of, the one in a link's `download` attribute, or whatever a script chooses.
         let own_name = matches!(found.kind, Kind::Range | Kind::RequestSignal | Kind::Fetch);
-        let from_address = found.filename.clone().filter(|_| disposition.filename().is_some() || !own_name);
+        let from_address = found.filename.clone().filter(|_| !own_name || is_named(&record.response));
         Self {
             id: &record.id,
             activity: found.activity.name(),

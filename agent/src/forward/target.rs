@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config::ExportTarget;
-use crate::tls::{HANDSHAKE_DEADLINE, OriginConnector};
+use crate::tls::{HANDSHAKE_DEADLINE, OriginConnector, SessionOwner};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// A receiver that takes nothing for so long has failed.
@@ -61,7 +61,8 @@ impl Target {
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         match (to, connector) {
             (ExportTarget::Tls { .. }, Some(connector)) => {
-                let origin = connector.connect(stream, host, &[], HANDSHAKE_DEADLINE).await;
+                let own = SessionOwner::User(nix::unistd::geteuid().as_raw());
+                let origin = connector.connect(stream, own, host, &[], HANDSHAKE_DEADLINE).await;
                 let origin = origin.map_err(|failure| failed(failure.to_string()))?;
                 Ok(Self::Stream(Box::new(origin.stream)))
             }

@@ -187,20 +187,17 @@ impl ActivityLog {
         self.enter(activity, None)
     }
 
-    /// The same for a download that is let pass, whose end will follow.
+    /// The same for a download that is let pass, whose end will follow. With strict durability this takes a runtime.
     pub fn begin(&self, mut activity: Activity) -> (Result<(), Lost>, Transfer<'_>) {
         activity.transfer = Some(TransferFacts::OPEN);
         let id = activity.id;
-        let (stored, waiter) = if self.shared.strict.load(Ordering::Relaxed) {
-            let (waiter, stored) = oneshot::channel();
-            (Stored::Waiting(stored), Some(waiter))
-        } else {
-            (Stored::Unasked, None)
-        };
+        let strict = self.shared.strict.load(Ordering::Relaxed);
+        let (waiter, stored) = strict.then(oneshot::channel).unzip();
         let entered = self.enter(activity, waiter);
-        let stored = match (&entered, stored) {
-            (Err(Lost), Stored::Waiting(_)) => Stored::Never,
-            (_, stored) => stored,
+        let stored = match stored {
+            None => Stored::Unasked,
+            Some(_) if entered.is_err() => Stored::Never,
+            Some(stored) => Stored::waiting(stored),
         };
         (entered, Transfer::new(self, id, stored, entered.is_ok()))
     }

@@ -1,9 +1,13 @@
 //! The record of a download while its body is on its way: waits until it is stored where that is asked for, and tells
 //! how the transfer ended.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::{Timeout, timeout};
 use uuid::Uuid;
 
 use crate::activity::TransferState;
@@ -22,11 +26,10 @@ pub(super) struct End {
 }
 
 /// What a strict record waits for.
-#[derive(Debug)]
 pub(super) enum Stored {
     /// Nobody has to wait.
     Unasked,
-    Waiting(oneshot::Receiver<()>),
+    Waiting(Pin<Box<Timeout<oneshot::Receiver<()>>>>),
     /// The queue did not take it.
     Never,
 }
@@ -41,6 +44,12 @@ pub struct Transfer<'a> {
     ended: bool,
 }
 
+impl Stored {
+    pub(super) fn waiting(stored: oneshot::Receiver<()>) -> Self {
+        Self::Waiting(Box::pin(timeout(STORED_WITHIN, stored)))
+    }
+}
+
 impl<'a> Transfer<'a> {
     pub(super) fn new(log: &'a ActivityLog, id: Uuid, stored: Stored, recorded: bool) -> Self {
         Self { log, id, stored, recorded, ended: false }
@@ -49,17 +58,26 @@ impl<'a> Transfer<'a> {
     /// Before the first body byte: whether it may go. Waits only with `durability = "strict"`, and then at most
     /// [`STORED_WITHIN`].
     pub async fn may_begin(&mut self) -> bool {
-        let stored = match std::mem::replace(&mut self.stored, Stored::Unasked) {
-            Stored::Unasked => return true,
+        poll_fn(|cx| self.poll_may_begin(cx)).await
+    }
+
+    /// [`may_begin`](Self::may_begin), polled.
+    pub fn poll_may_begin(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let stored = match &mut self.stored {
+            Stored::Unasked => return Poll::Ready(true),
             Stored::Never => false,
-            Stored::Waiting(stored) => {
-                matches!(tokio::time::timeout(STORED_WITHIN, stored).await, Ok(Ok(())))
-            }
+            Stored::Waiting(stored) => matches!(ready!(stored.as_mut().poll(cx)), Ok(Ok(()))),
         };
+        self.stored = Stored::Unasked;
         if !stored {
             self.tell(TransferState::Withheld, 0);
         }
-        stored
+        Poll::Ready(stored)
+    }
+
+    /// Whether nothing has to be waited for.
+    pub fn is_unasked(&self) -> bool {
+        matches!(self.stored, Stored::Unasked)
     }
 
     /// The body ended after so many payload bytes.

@@ -13,6 +13,7 @@ mod origin;
 mod peek;
 mod prefixed;
 mod provider;
+mod sessions;
 
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub use origin::{
 pub use peek::{ClientHello, PEEK_BYTES, PeekDeadlines, Peeked, ServerName, peek};
 pub use prefixed::Prefixed;
 pub use provider::install as install_provider;
+pub use sessions::SessionOwner;
 
 /// A verified TLS stream to an origin, and the agent's side of a client's.
 pub type OriginStream<S> = tokio_rustls::client::TlsStream<S>;
