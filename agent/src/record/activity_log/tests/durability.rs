@@ -1,6 +1,6 @@
 //! Transfers in two phases, what strict durability waits for, and the bounds of the file.
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 use super::*;
 use crate::activity::TransferState;
@@ -10,8 +10,20 @@ fn strict() -> Options {
     Options { durability: Durability::Strict, ..Options::default() }
 }
 
+thread_local! {
+    static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().unwrap();
+}
+
 fn wait<T>(future: impl Future<Output = T>) -> T {
-    Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    RUNTIME.with(|runtime| runtime.block_on(future))
+}
+
+/// As the data path does it: inside its runtime.
+fn begin(log: &ActivityLog, activity: Activity) -> (Result<(), Lost>, Transfer<'_>) {
+    RUNTIME.with(|runtime| {
+        let _entered = runtime.enter();
+        log.begin(activity)
+    })
 }
 
 fn transfer_of(path: &Path, id: Uuid) -> Option<TransferFacts> {
@@ -25,15 +37,15 @@ fn a_transfer_is_open_then_as_it_ended() {
     let (log, _) = ActivityLog::open(&path, None).unwrap();
     let [whole, broken, quick] = [(); 3].map(|()| record());
     let ids = [whole.id, broken.id, quick.id];
-    let begin = |activity| {
-        let (entered, mut transfer) = log.begin(activity);
+    let begin_now = |activity| {
+        let (entered, mut transfer) = begin(&log, activity);
         entered.unwrap();
         assert!(wait(transfer.may_begin()), "normal durability waits for nothing");
         transfer
     };
-    let (whole, broken) = (begin(whole), begin(broken));
+    let (whole, broken) = (begin_now(whole), begin_now(broken));
     // Over before the writer saw its beginning.
-    begin(quick).end(true, 7);
+    begin_now(quick).end(true, 7);
     log.flush(SOON).unwrap();
     assert_eq!(transfer_of(&path, ids[0]), Some(TransferFacts::OPEN));
     whole.end(true, 40_000);
@@ -59,7 +71,7 @@ fn what_was_under_way_when_the_agent_was_killed_is_incomplete() {
     let (log, _) = ActivityLog::open(&path, None).unwrap();
     let activity = record();
     let id = activity.id;
-    let (_, transfer) = log.begin(activity);
+    let (_, transfer) = begin(&log, activity);
     log.flush(SOON).unwrap();
     // As after SIGKILL: nobody tells of the end, nobody closes the run.
     std::mem::forget(transfer);
@@ -78,7 +90,7 @@ fn a_strict_download_begins_when_its_record_can_be_read() {
     for _ in 0..50 {
         let activity = record();
         let id = activity.id;
-        let (_, mut transfer) = log.begin(activity);
+        let (_, mut transfer) = begin(&log, activity);
         assert!(wait(transfer.may_begin()));
         assert!(Reader::open(&path).unwrap().get(id).unwrap().is_some(), "released before it was stored");
         transfer.end(true, 1);
@@ -95,14 +107,14 @@ fn a_strict_download_is_withheld_while_the_file_cannot_be_written() {
     let other = lock(&path);
     let activity = record();
     let id = activity.id;
-    let (_, mut transfer) = log.begin(activity);
+    let (_, mut transfer) = begin(&log, activity);
     let began = Instant::now();
     assert!(!wait(transfer.may_begin()));
     assert!(began.elapsed() >= STORED_WITHIN, "it did not wait");
     drop(transfer);
     // The setting takes effect at once.
     log.set_durability(Durability::Normal);
-    let (_, mut unhurried) = log.begin(record());
+    let (_, mut unhurried) = begin(&log, record());
     assert!(wait(unhurried.may_begin()));
     other.execute_batch("ROLLBACK").unwrap();
     log.flush(SOON).unwrap();
@@ -123,7 +135,7 @@ fn what_the_queue_does_not_take_is_not_released_either() {
         }
     }
     assert!(refused > 0);
-    let (entered, mut transfer) = log.begin(record());
+    let (entered, mut transfer) = begin(&log, record());
     assert_eq!(entered, Err(Lost));
     assert!(!wait(transfer.may_begin()));
     drop(transfer);
