@@ -25,6 +25,7 @@ mod origin;
 pub mod pins;
 mod pki;
 mod process;
+pub mod prometheus;
 mod sweep;
 pub mod syslog;
 pub mod wait;

@@ -93,16 +93,16 @@ pub(crate) const LAB: [&str; 13] = [
     "util-linux",
 ];
 
-/// What receives exported records; the virtual machine does without.
-const SYSLOG: [&str; 2] = ["rsyslog", "rsyslog-openssl"];
+/// What receives exported records and reads metrics; the virtual machine does without.
+const RECEIVERS: [&str; 3] = ["prometheus", "rsyslog", "rsyslog-openssl"];
 
 /// The programs that the lab is made of.
 pub(crate) fn lab() -> Result<()> {
     apt::ensure(
-        &[&LAB[..], &SYSLOG].concat(),
+        &[&LAB[..], &RECEIVERS].concat(),
         "run real servers and clients",
         "Remedy: install nginx, nghttp2 (nghttpd, h2load), dnsmasq, iproute2, curl, python3 with h2, openssl, procps, \
-         rsyslog and bpftool by hand.",
+         prometheus, rsyslog and bpftool by hand.",
     )
 }
 

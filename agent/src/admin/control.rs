@@ -38,6 +38,8 @@ pub enum Command {
     Discovered,
     /// Answered once the files were read: with nothing, or with the reason why the last good set is kept.
     Reload,
+    /// Answered with the [document](crate::policy::PolicySet::document) of the policy set in force.
+    Policies,
 }
 
 /// What comes back: the value, or why there is none.

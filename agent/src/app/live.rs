@@ -200,6 +200,8 @@ impl<'p> Live<'p> {
         log.set_retention(Some(activity.retention));
         log.set_max_size(activity.max_size);
         log.set_durability(activity.durability);
+        let policies = &snapshot.policies;
+        self.shared.recorder.log.keep_policy_set(policies.id(), policies.document().into());
         // Published before the kernel steers by it: a connection steered for a new policy finds that policy.
         self.shared.snapshot.store(Arc::new(snapshot));
         // What a session was made under may not hold any more.
@@ -230,6 +232,7 @@ impl<'p> Live<'p> {
 
     /// Once a second: takes over numbers, looks after the parts.
     pub(super) fn tick(&self) {
+        self.shared.led.forget_ended(&self.shared.snapshot.load());
         let metrics = &self.shared.recorder.metrics;
         let minted = self.shared.clients.authority().minted();
         for _ in self.minted.replace(minted)..minted {
@@ -273,6 +276,10 @@ impl<'p> Live<'p> {
             Command::Discovered => {
                 let snapshot = self.shared.snapshot.load();
                 as_answer(self.read_log().and_then(|log| apps::discovered(&snapshot, &log)))
+            }
+            Command::Policies => {
+                let policies = &self.shared.snapshot.load().policies;
+                Answer::Ok(policies.document().into())
             }
             Command::Reload => match self.reload("a command") {
                 None => Answer::Ok(serde_json::Value::Null),

@@ -2,7 +2,7 @@
 
 mod saved;
 mod table;
-mod time;
+pub(super) mod time;
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -53,10 +53,10 @@ pub struct ActivityArgs {
     #[arg(long, value_name = "ID")]
     pub device: Option<String>,
     /// At or after: RFC 3339, a local date or date and time, or how long ago: 30m, 1h, 2d
-    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    #[arg(long, value_name = "TIME", value_parser = time::moment)]
     pub since: Option<time::Moment>,
     /// At or before; the same forms
-    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    #[arg(long, value_name = "TIME", value_parser = time::moment)]
     pub until: Option<time::Moment>,
     /// Name of the policy that decided
     #[arg(long, value_name = "NAME")]
@@ -341,7 +341,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()))
 }
 
-fn activity_type(name: &str) -> Result<ActivityType, String> {
+pub(super) fn activity_type(name: &str) -> Result<ActivityType, String> {
     ActivityType::from_name(name).ok_or_else(|| one_of(ActivityType::ALL.map(ActivityType::name)))
 }
 

@@ -8,7 +8,10 @@ pub mod classify;
 mod cleanup;
 mod completions;
 pub mod doctor;
+pub mod explain;
+mod explanation;
 mod output;
+pub mod policy;
 mod reload;
 mod run;
 pub mod status;
@@ -58,6 +61,10 @@ enum Command {
     Apps(apps::AppsArgs),
     /// The activity log
     Activity(Box<activity::ActivityArgs>),
+    /// Why an activity was decided the way it was: each policy, each condition, matched or not
+    Explain(explain::ExplainArgs),
+    /// The policies as loaded, and what they would do
+    Policy(policy::PolicyArgs),
     /// Read the configuration again, as a changed file or SIGHUP does
     Reload,
     /// Say of recorded HTTP exchanges what they are, and why
@@ -110,6 +117,11 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }),
         Command::Completions { shell } => completions::print(shell, Arguments::command()),
         Command::Man { directory } => completions::manual(&directory, Arguments::command()),
+        Command::Explain(explain) => match settings(config) {
+            Some(settings) => explain::run(&explain, &settings.paths.state.join(ACTIVITY_LOG)),
+            None => Ok(ExitCode::from(USAGE)),
+        },
+        Command::Policy(args) => policy::run(&args, config),
         Command::Reload => Ok(match settings(config) {
             Some(settings) => reload::run(&settings.paths.run.join(CONTROL_SOCKET)),
             None => ExitCode::from(USAGE),

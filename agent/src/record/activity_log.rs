@@ -12,10 +12,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::activity::{Activity, TransferFacts};
 use crate::config::Durability;
 use crate::record::admission::Admissions;
+use crate::record::policy_sets;
 use crate::record::transfer::{End, Stored, Transfer};
 use crate::record::usage::Report;
 use crate::record::writer::{Message, Writer};
@@ -122,6 +124,7 @@ pub(super) struct Shared {
     /// What the full queue did not take.
     pub(super) late_ends: Mutex<Vec<End>>,
     pub(super) close_by: Mutex<Option<Instant>>,
+    pub(super) policy_sets: policy_sets::Pending,
     trouble: Mutex<Option<String>>,
     set_aside: Mutex<Option<PathBuf>>,
 }
@@ -243,6 +246,11 @@ impl ActivityLog {
     /// Hands the writer what a connection tells about its app. `false` when the queue is full: it is to be told again.
     pub(super) fn used(&self, report: Report) -> bool {
         self.send(Message::Used(Box::new(report)), false)
+    }
+
+    /// Keeps the text of a policy set with the records that it decides; to be called before it decides the first.
+    pub fn keep_policy_set(&self, id: Uuid, document: Arc<str>) {
+        self.shared.policy_sets.push(id, document);
     }
 
     /// Waits until every record taken so far is stored. Blocks: not for the data path.

@@ -19,12 +19,15 @@ use uuid::Uuid;
 use crate::activity::{Activity, TransferFacts, TransferState};
 use crate::classify::ActivityType;
 use crate::policy::decision::Action;
-use crate::record::schema;
+use crate::record::{policy_sets, schema};
 use condition::{Where, micros_up};
 pub use usage::{Discovered, Usage};
 
 /// Rows of one statement.
 const PAGE: usize = 500;
+/// The table, read by the index that fits or by none.
+const ALL: &str = "activities";
+const NEW: &str = "activities NOT INDEXED";
 /// Gaps shown in one listing.
 const GAPS_MAX: usize = 1000;
 
@@ -142,7 +145,7 @@ impl Reader {
     pub fn get(&self, id: Uuid) -> Result<Option<Activity>, QueryError> {
         let mut found = None;
         let only = Where { sql: "id = ?".to_owned(), values: vec![Value::Blob(id.as_bytes().to_vec())] };
-        let rows = self.page(&only, "LIMIT 1").map_err(|source| self.unreadable(source))?;
+        let rows = self.page(ALL, &[only], "LIMIT 1").map_err(|source| self.unreadable(source))?;
         for row in rows {
             if let Entry::Activity(activity) = row.entry {
                 found = Some(*activity);
@@ -151,12 +154,17 @@ impl Reader {
         Ok(found)
     }
 
+    /// The [document](crate::policy::PolicySet::document) of a policy set that decided records of this log.
+    pub fn policy_set(&self, id: Uuid) -> Result<Option<String>, QueryError> {
+        policy_sets::read(&self.connection, id).map_err(|source| self.unreadable(source))
+    }
+
     fn unreadable(&self, source: rusqlite::Error) -> QueryError {
         QueryError::Unreadable { path: self.path.clone(), source }
     }
 
     fn list(&self, filter: &Filter, show: &mut impl FnMut(Entry) -> ControlFlow<()>) -> rusqlite::Result<()> {
-        let wanted = Where::of(filter);
+        let wanted = Where::alternatives(filter);
         let mut gaps = self.gaps_within(filter)?;
         let mut left = filter.limit.unwrap_or(usize::MAX);
         let mut before: Option<(i64, i64)> = None;
@@ -164,9 +172,11 @@ impl Reader {
             let page = PAGE.min(left);
             let mut wanted = wanted.clone();
             if let Some((time, seq)) = before {
-                wanted.and("(time, seq) < (?, ?)", [time.into(), seq.into()]);
+                for one in &mut wanted {
+                    one.and("(time, seq) < (?, ?)", [time.into(), seq.into()]);
+                }
             }
-            let rows = self.page(&wanted, &format!("ORDER BY time DESC, seq DESC LIMIT {page}"))?;
+            let rows = self.page(ALL, &wanted, &format!("ORDER BY time DESC, seq DESC LIMIT {page}"))?;
             let last_page = rows.len() < page;
             for row in rows {
                 left -= 1;
@@ -201,7 +211,8 @@ impl Reader {
             self.connection.query_row("SELECT max(seq) FROM activities", [], |row| row.get(0))?;
         let mut wanted = Where::of(filter);
         wanted.and("seq > ?", [cursor.activity.into()]);
-        let rows = self.page(&wanted, &format!("ORDER BY seq LIMIT {PAGE}"))?;
+        // In the order of writing, whatever index a filter might like: what is new is little.
+        let rows = self.page(NEW, &[wanted], &format!("ORDER BY seq LIMIT {PAGE}"))?;
         cursor.activity = match rows.last() {
             Some(last) if rows.len() == PAGE => last.seq,
             last => end.unwrap_or(0).max(last.map_or(0, |row| row.seq)).max(cursor.activity),
@@ -224,11 +235,14 @@ impl Reader {
         Ok(entries)
     }
 
-    fn page(&self, wanted: &Where, order: &str) -> rusqlite::Result<Vec<Found>> {
-        let sql =
-            format!("SELECT seq, time, record, transfer, sent FROM activities WHERE {} {order}", wanted.sql);
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map(params_from_iter(&wanted.values), Found::read)?;
+    /// Rows of any of the alternatives, which exclude each other.
+    fn page(&self, from: &str, wanted: &[Where], order: &str) -> rusqlite::Result<Vec<Found>> {
+        let arm =
+            |one: &Where| format!("SELECT seq, time, record, transfer, sent FROM {from} WHERE {}", one.sql);
+        let sql = wanted.iter().map(arm).collect::<Vec<_>>().join(" UNION ALL ");
+        let values = wanted.iter().flat_map(|one| &one.values);
+        let mut statement = self.connection.prepare_cached(&format!("{sql} {order}"))?;
+        let rows = statement.query_map(params_from_iter(values), Found::read)?;
         rows.collect()
     }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::record::policy_sets;
+
 /// Only the daemon's user reads who did what.
 const FILE_MODE: u32 = 0o600;
 /// How long one connection waits for another's lock. Readers never hold the write lock; a copy in progress may.
@@ -18,7 +20,9 @@ const CHECK_AT_START_MAX: u64 = 256 << 20;
 const WAL_LIMIT: u64 = 64 << 20;
 
 /// Each step moves the file one `user_version` on. A step that was released is never edited.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[ACTIVITIES, policy_sets::TABLE, USAGE];
+
+const ACTIVITIES: &str = "
 CREATE TABLE activities (
     seq       INTEGER PRIMARY KEY AUTOINCREMENT, -- order of writing; never used twice, so --follow can rely on it
     id        BLOB    NOT NULL UNIQUE,           -- UUIDv7
@@ -56,7 +60,9 @@ CREATE TABLE runs (
     lost    INTEGER NOT NULL,                    -- of the admitted records, those already announced in gaps
     closed  INTEGER NOT NULL                     -- 1 once nothing of this run is left to account for
 ) STRICT, WITHOUT ROWID;
-", "
+";
+
+const USAGE: &str = "
 CREATE TABLE apps (
     id         TEXT    PRIMARY KEY,
     name       TEXT    NOT NULL,
@@ -86,13 +92,17 @@ CREATE TABLE discovered (                        -- hosts that no app owns
 -- How the body of a download ended; newer than what the record says.
 ALTER TABLE activities ADD COLUMN transfer TEXT;
 ALTER TABLE activities ADD COLUMN sent     INTEGER;
+-- What the usual filters take; `--app` asks for app and suite apart.
+CREATE INDEX activities_type  ON activities (type, time);
+CREATE INDEX activities_suite ON activities (suite, time) WHERE suite IS NOT NULL;
+CREATE INDEX activities_file  ON activities (file COLLATE NOCASE, time) WHERE file IS NOT NULL;
 CREATE INDEX activities_open ON activities (transfer) WHERE transfer = 'open';
 CREATE TABLE log (                               -- one row
     id      BLOB    NOT NULL,                    -- random: whoever keeps a position knows whose it is
     records INTEGER NOT NULL                     -- rows of activities, which take seconds to count when they are many
 ) STRICT;
 INSERT INTO log SELECT randomblob(16), count(*) FROM activities;
-"];
+";
 
 /// How the file came to be open.
 #[derive(Debug)]

@@ -10,15 +10,17 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::activity::{Activity, TransferFacts, TransferState};
-use crate::record::schema;
 use crate::record::transfer::End;
 use crate::record::usage::Sums;
+use crate::record::{policy_sets, schema};
 
 /// Losses that follow each other within this time become one gap.
 const SAME_GAP: SignedDuration = SignedDuration::from_secs(10);
 /// Rows deleted in one transaction.
 const DELETE_STEP: u64 = 2000;
 /// Free pages given back to the file system after each deletion.
+/// Rows of each index that an analysis looks at.
+const SAMPLE: u32 = 1000;
 const VACUUM_PAGES: u32 = 2048;
 const TOO_LARGE: &str = "deleted to keep the activity log within [activity] max_size";
 
@@ -113,6 +115,10 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(connection: Connection, run: Uuid) -> Self {
         Self { connection, run, last_gap: None }
+    }
+
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
     }
 
     /// Closes what earlier runs left open and begins this one. Gives the number of records that went with a killed run.
@@ -264,6 +270,11 @@ impl Store {
         Ok(count)
     }
 
+    /// Tells the planner how selective each index is, from a sample.
+    pub(super) fn analyse(&self) -> rusqlite::Result<()> {
+        self.connection.execute_batch(&format!("PRAGMA analysis_limit = {SAMPLE}; ANALYZE"))
+    }
+
     fn give_pages_back(&self) -> rusqlite::Result<()> {
         // One row per page given back; the statement has to be stepped to its end.
         let mut vacuum = self.connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
@@ -285,6 +296,7 @@ impl Store {
         self.connection.execute("DELETE FROM gaps WHERE until < ?1", [before])?;
         usage::delete_before(&self.connection, before)?;
         self.connection.execute("DELETE FROM runs WHERE closed = 1 AND started < ?1", [before])?;
+        policy_sets::delete_before(&self.connection, time)?;
         if records > 0 {
             self.give_pages_back()?;
         }

@@ -14,15 +14,18 @@ use uuid::Uuid;
 use crate::activity::Activity;
 use crate::record::activity_log::{Opened, Options, Shared};
 use crate::record::admission::{self, Admissions};
-use crate::record::schema;
 use crate::record::store::{Batch, Entry, Gap, Store, Totals};
 use crate::record::transfer::End;
 use crate::record::usage::Report;
+use crate::record::{policy_sets, schema};
 
 /// How long the thread sleeps at most: the rhythm of looking after the file.
 const IDLE: Duration = Duration::from_secs(1);
 /// How often old records are looked for.
 const RETENTION_EVERY: Duration = Duration::from_secs(600);
+/// How often the planner's statistics are renewed, and how soon for the first time.
+const ANALYSE_EVERY: Duration = Duration::from_secs(3600);
+const ANALYSE_FIRST: Duration = Duration::from_secs(60);
 /// Waiting time between attempts on a failing disk, doubled from the first to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(2);
@@ -66,6 +69,7 @@ pub(super) struct Writer {
     admissions: Arc<Admissions>,
     run: Uuid,
     store: Option<Store>,
+    policy_sets: policy_sets::Kept,
     /// Device and inode of the open file.
     file: Option<(u64, u64)>,
     totals: Totals,
@@ -82,6 +86,7 @@ pub(super) struct Writer {
     retry: Duration,
     look_after: Instant,
     delete_old: Instant,
+    analyse: Instant,
 }
 
 impl Writer {
@@ -101,6 +106,7 @@ impl Writer {
             admissions,
             run: Uuid::now_v7(),
             store: None,
+            policy_sets: policy_sets::Kept::default(),
             file: None,
             totals: Totals::default(),
             settled: false,
@@ -113,6 +119,7 @@ impl Writer {
             retry: RETRY_FIRST,
             look_after: now,
             delete_old: now,
+            analyse: now + ANALYSE_FIRST,
         }
     }
 
@@ -158,6 +165,7 @@ impl Writer {
         self.shared.records.store(store.count()?, Ordering::Relaxed);
         self.synchronous = false;
         self.store = Some(store);
+        self.policy_sets.forget_file();
         self.file = identity(&self.path);
         self.shared.set_trouble(None);
         Ok(match set_aside {
@@ -291,6 +299,7 @@ impl Writer {
         if std::fs::metadata(wal).is_ok_and(|wal| wal.len() > self.options.wal_max) {
             store.checkpoint()?;
         }
+        self.policy_sets.store(&self.shared.policy_sets, store.connection())?;
         let written = store.write(&self.batch, &mut self.totals)?;
         let batch = std::mem::take(&mut self.batch);
         for waiter in batch.entries.into_iter().filter_map(|entry| entry.waiter) {
@@ -326,6 +335,12 @@ impl Writer {
         if self.clock.stepped(Clock { steady: now, wall: Timestamp::now() }) {
             tracing::warn!("the clock was set: no activities are deleted for their age within the next hour");
             self.delete_old = now + CLOCK_GRACE;
+        }
+        if now >= self.analyse {
+            self.analyse = now + ANALYSE_EVERY;
+            if let Some(Err(error)) = self.store.as_ref().map(Store::analyse) {
+                tracing::debug!("the activity log could not be analysed: {error}");
+            }
         }
         self.delete_oldest(now);
         if now >= self.delete_old {

@@ -1,5 +1,6 @@
 //! The whole agent between real programs: root, network namespaces, a cgroup of its own. Each test has its own lab.
 
+mod activities;
 mod apps;
 mod browser;
 mod doctor;
@@ -15,6 +16,7 @@ mod hostile;
 mod http2;
 mod kinds_of_connect;
 mod lifecycle;
+mod monitoring;
 mod odd_hellos;
 mod policies;
 mod quic_browser;

@@ -7,13 +7,16 @@ use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 /// A time, and the words it was given in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moment {
-    pub(super) given: String,
-    pub(super) at: Timestamp,
+    pub(in crate::cli) given: String,
+    pub(in crate::cli) at: Timestamp,
 }
 
-pub(super) fn parse(text: &str) -> Result<Moment, String> {
-    let at = parse_at(text, Timestamp::now(), &TimeZone::system())?;
-    Ok(Moment { given: text.to_owned(), at })
+pub(super) fn moment(text: &str) -> Result<Moment, String> {
+    Ok(Moment { given: text.to_owned(), at: parse(text)? })
+}
+
+pub(in crate::cli) fn parse(text: &str) -> Result<Timestamp, String> {
+    parse_at(text, Timestamp::now(), &TimeZone::system())
 }
 
 /// A day of "2d" is 24 hours: "how long ago" is about time passed, not about calendars.
