@@ -5,7 +5,9 @@
 
 mod evaluated;
 mod names;
+mod related;
 mod text;
+mod transfer;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,7 +24,9 @@ use crate::policy::decision::{Action, Decision};
 use crate::session::{ClientKind, Device, Session};
 
 pub use evaluated::{Evaluated, MAX_GROUPS, NotEvaluated};
+pub use related::{Via, related_hosts};
 pub use text::{MAX_FILE_NAME, MAX_HOST, MAX_NAME, MAX_PATH, MAX_REASON, MAX_USER_AGENT};
+pub use transfer::{TransferFacts, TransferState};
 
 /// Most groups, tags or policies that one record lists.
 pub const MAX_LISTED: usize = 64;
@@ -55,6 +59,9 @@ pub struct Activity {
     /// What policies looked at and no other field says. Absent where none was asked: the connection or request was refused
     /// before.
     pub evaluated: Option<Evaluated>,
+    /// Absent when no body of a download was let pass.
+    #[serde(default)]
+    pub transfer: Option<TransferFacts>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -285,6 +292,7 @@ impl Activity {
             },
             report_only: text::list(decision.report_only()),
             content: outcome.content.map(ContentFacts::of),
+            transfer: None,
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod activity;
 pub mod doctor;
 pub mod exchange;
 pub mod inventory;
+pub mod siem;
 
 #[cfg(feature = "daemon")]
 pub mod admin;
@@ -27,6 +28,8 @@ pub mod admin;
 pub mod app;
 #[cfg(feature = "daemon")]
 pub mod cli;
+#[cfg(feature = "daemon")]
+pub mod forward;
 #[cfg(feature = "daemon")]
 pub mod identity;
 #[cfg(feature = "daemon")]

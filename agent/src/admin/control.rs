@@ -32,6 +32,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 pub enum Command {
     /// Answered with a [`super::status::Status`].
     Status,
+    /// Answered with a list of [`super::apps::AppRow`].
+    Apps,
+    /// Answered with a list of [`crate::record::query::Discovered`].
+    Discovered,
     /// Answered once the files were read: with nothing, or with the reason why the last good set is kept.
     Reload,
     /// Answered with the [document](crate::policy::PolicySet::document) of the policy set in force.

@@ -23,6 +23,7 @@ pub struct Status {
     pub device: DeviceStatus,
     pub certificate_authority: AuthorityStatus,
     pub activity_log: LogStatus,
+    pub exports: Vec<ExportStatus>,
     pub health: Vec<PartHealth>,
 }
 
@@ -127,6 +128,18 @@ pub struct LogStatus {
     pub trouble: Option<String>,
     /// Where a damaged log was put.
     pub set_aside: Option<PathBuf>,
+}
+
+/// How far one `[[export]]` has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportStatus {
+    pub name: String,
+    pub to: String,
+    /// Records and gaps handed over by this process, repetitions included.
+    pub sent: u64,
+    pub last: Option<Timestamp>,
+    /// Why nothing can be handed over at the moment.
+    pub trouble: Option<String>,
 }
 
 impl From<crate::record::activity_log::LogState> for LogStatus {

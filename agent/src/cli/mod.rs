@@ -1,14 +1,17 @@
 //! The command line: every subcommand with its arguments, and the exit statuses they share.
 
 pub mod activity;
+mod apps;
 pub mod ca;
 mod check;
 pub mod classify;
 mod cleanup;
+mod completions;
 mod detect;
 pub mod doctor;
 pub mod explain;
 mod explanation;
+mod output;
 pub mod policy;
 mod reload;
 mod run;
@@ -19,20 +22,24 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::app::{ACTIVITY_LOG, CONTROL_SOCKET};
 use crate::config::{self, Config};
 use crate::diagnostic::{Diagnostic, Style};
 use crate::reload::{Snapshot, Sources, compile};
 
-/// Exit status of a usage or configuration error. The others: 0 done, 1 it failed while running, 3
-/// ([`status::NOT_RUNNING`]) the daemon is not running.
+/// Exit status of a usage or configuration error. The others are in [`STATUSES`] and
+/// [`status::NOT_RUNNING`].
 const USAGE: u8 = 2;
+
+const STATUSES: &str = "Exit status: 0 done; 1 it failed while running, or a check or part is not well; 2 usage or \
+    configuration error; 3 the daemon is not running.\n\nEnvironment: PORTCULLIS_CONFIG names the settings file \
+    (/etc/portcullis/portcullis.toml); NO_COLOR switches colours off.";
 
 /// Session controls for cloud apps, enforced on the host
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "portcullis", version, propagate_version = true, max_term_width = 100, after_long_help = STATUSES)]
 struct Arguments {
     /// The settings file; policies.d and apps.d stand beside it
     #[arg(long, global = true, value_name = "FILE", env = "PORTCULLIS_CONFIG")]
@@ -51,6 +58,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Whether kernel and host have what it needs, with a remedy for what is missing
     Doctor(doctor::DoctorArgs),
+    /// Every monitored app and how it is used, and sites beside them that no app owns
+    Apps(apps::AppsArgs),
     /// The activity log
     Activity(Box<activity::ActivityArgs>),
     /// Why an activity was decided the way it was: each policy, each condition, matched or not
@@ -67,6 +76,13 @@ enum Command {
     Ca(ca::Ca),
     /// Remove what an agent that did not stop in order left in the kernel
     Cleanup(cleanup::CleanupArgs),
+    /// Print the completion script of a shell
+    Completions { shell: clap_complete::Shell },
+    /// Write the manual pages, one a command, into a directory
+    Man {
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 /// Runs the program.
@@ -98,6 +114,12 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Some(settings) => activity::run(&activity, &settings.paths.state.join(ACTIVITY_LOG)),
             None => ExitCode::from(USAGE),
         }),
+        Command::Apps(apps) => Ok(match settings(config.clone()) {
+            Some(settings) => apps::run(&apps, &settings.paths, || load(config)),
+            None => ExitCode::from(USAGE),
+        }),
+        Command::Completions { shell } => completions::print(shell, Arguments::command()),
+        Command::Man { directory } => completions::manual(&directory, Arguments::command()),
         Command::Explain(explain) => match settings(config) {
             Some(settings) => explain::run(&explain, &settings.paths.state.join(ACTIVITY_LOG)),
             None => Ok(ExitCode::from(USAGE)),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::Export;
 use crate::catalog::HostPattern;
 use crate::policy::Networks;
 
@@ -27,6 +28,7 @@ pub struct Config {
     pub activity: Activity,
     pub metrics: Metrics,
     pub console: Console,
+    pub exports: Vec<Export>,
     pub paths: Paths,
 }
 
@@ -276,11 +278,28 @@ pub struct Identity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Activity {
     pub retention: Duration,
+    /// Bytes of the database beyond which the oldest records go, with a gap; `None`: as much as the disk has.
+    pub max_size: Option<u64>,
+    pub durability: Durability,
+}
+
+/// When the record of a download that is let pass has to be on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Durability {
+    /// Within milliseconds; a power cut can take the last ones, a killed agent leaves their number.
+    #[default]
+    Normal,
+    /// Before the first byte of the body reaches the client.
+    Strict,
 }
 
 impl Default for Activity {
     fn default() -> Self {
-        Self { retention: Duration::from_secs(90 * 86_400) }
+        Self {
+            retention: Duration::from_secs(90 * 86_400),
+            max_size: None,
+            durability: Durability::default(),
+        }
     }
 }
 

@@ -85,6 +85,12 @@ impl Policy {
             State::Disabled => false,
         }
     }
+
+    /// Whether it is in force and includes the app without excluding it.
+    pub fn selects(&self, app: &App) -> bool {
+        self.in_force()
+            && matches!(self.apps.judge(|rule| rule.matches(&app.id)), Match::NotGiven | Match::Included(_))
+    }
 }
 
 /// All policies of one configuration, indexed by what they look at. Immutable; a reload makes a new one.

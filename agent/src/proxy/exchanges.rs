@@ -8,6 +8,8 @@ use super::enforce::Answer;
 use crate::detect::scan::Held;
 use crate::http::h1::Peer;
 use crate::http::head::{RequestHead, ResponseHead};
+use crate::policy::failure_mode::Failure;
+use crate::record::transfer::Transfer;
 
 /// What the proxy asks about each exchange, and tells it. Implemented by the pipeline, and by tests in memory.
 pub trait Exchanges {
@@ -38,6 +40,15 @@ pub trait Exchanges {
     }
     /// Before the first byte of the response reaches the client. `Some` is sent instead of it.
     fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer>;
+    /// The record of the download that `response` has just let pass: asked for right behind it, waited for before the
+    /// first body byte, and told how the body ended.
+    fn transfer(&self) -> Option<Transfer<'_>> {
+        None
+    }
+    /// What the client gets in place of a download whose record could not be stored in time.
+    fn unrecorded(&self) -> Answer {
+        Answer::failure(503, Failure::RecordNotStored.words())
+    }
     /// What is taken out of a request before it is sent on.
     fn adapt_request(&self, _: &mut RequestHead) {}
     /// What is taken out of a response, interim ones included, before it is judged and sent on.

@@ -22,6 +22,7 @@ use crate::detect::scan::Held;
 use crate::http::h1::connection::{self, Responses, Turn, Upgrade};
 use crate::http::h1::{self, Emit, Framing, Limits, Parsed, Peer, Refusal, RequestReader, Target};
 use crate::http::head::{RequestHead, ResponseHead, Version};
+use crate::record::transfer::Transfer;
 
 /// Serves requests until one side has had enough. `origin` is the connection that was verified before the client's
 /// handshake was answered.
@@ -142,7 +143,17 @@ where
             // An origin may answer and close before it took the whole body: what is left of it is no next request.
             return self.answer(&request, &answer, response.sent && response.body.is_read()).await;
         }
-        self.pass(request, response).await
+        let exchanges = self.exchanges;
+        let mut transfer = exchanges.transfer();
+        if let Some(waiting) = &mut transfer
+            && !waiting.may_begin().await
+        {
+            self.origin = None;
+            return self
+                .answer(&request, &exchanges.unrecorded(), response.sent && response.body.is_read())
+                .await;
+        }
+        self.pass(request, response, transfer).await
     }
 
     /// `None` when the client closed, or stayed silent, between two requests.
@@ -256,7 +267,12 @@ where
     }
 
     /// Sends the response as it is, body streaming, together with what is left of the request's body.
-    async fn pass(&mut self, request: Request, response: Response) -> Result<Next, Ended> {
+    async fn pass(
+        &mut self,
+        request: Request,
+        response: Response,
+        transfer: Option<Transfer<'_>>,
+    ) -> Result<Next, Ended> {
         let Response { mut head, body: mut up, sent, down, .. } = response;
         let origin_fault = |refusal| Ended::Refused(Peer::Origin, refusal);
         let method = request.head.method();
@@ -289,6 +305,9 @@ where
         })
         .await;
         self.exchanges.moved(up.payload(), down.payload());
+        if let Some(transfer) = transfer {
+            transfer.end(matches!(pumped, Ok(Ok(()))), down.payload());
+        }
         match pumped {
             Ok(Ok(())) => self.mid_response = false,
             Ok(Err(error)) => return Err(ended_in_body(error)),

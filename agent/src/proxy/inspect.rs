@@ -22,6 +22,7 @@ use crate::http::head::{RequestHead, ResponseHead};
 use crate::policy::failure_mode::Failure;
 use crate::record::guard::ConnectionGuard;
 use crate::record::metrics::{Direction, Path, Side as TlsSide};
+use crate::record::transfer::Transfer;
 use crate::session::Session;
 use crate::tls::{self, ClientHello, HANDSHAKE_DEADLINE, Prefixed, UpstreamFailure};
 
@@ -169,6 +170,14 @@ impl<D: Dialler> Exchanges for Inspected<'_, D> {
         held: Held<'_>,
     ) -> Option<Answer> {
         self.judge.response(request, response, Some(held))
+    }
+
+    fn transfer(&self) -> Option<Transfer<'_>> {
+        self.judge.transfer()
+    }
+
+    fn unrecorded(&self) -> Answer {
+        self.judge.unrecorded()
     }
 
     fn adapt_response(&self, response: &mut ResponseHead) {

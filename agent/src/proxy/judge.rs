@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::enforce::Answer;
 use super::refused;
 use super::worker::Shared;
-use crate::activity::{Activity, Observed, Outcome};
+use crate::activity::{Activity, Observed, Outcome, related_hosts};
 use crate::classify::{self, ActivityType, Classification, Exchange, FirstBytes};
 use crate::config::Quic;
 use crate::detect::scan::{Held, Scan, scan, uploaded_name};
@@ -21,6 +21,8 @@ use crate::policy::decision::{Action, Decision};
 use crate::policy::failure_mode::Failure;
 use crate::policy::{Bodies, Subject};
 use crate::record::guard::ConnectionGuard;
+use crate::record::transfer::Transfer;
+use crate::record::usage::InUse;
 use crate::session::{Device, Session};
 
 /// Octets of a body, as transferred, in which content detectors look.
@@ -36,11 +38,22 @@ pub(super) struct Judge<'a> {
     sent: Cell<Option<Scan>>,
     /// The name of the file in it.
     uploaded: RefCell<Option<String>>,
+    in_use: InUse<'a>,
+    /// Of the response that was let pass last, until it is asked for.
+    transfer: RefCell<Option<Transfer<'a>>>,
 }
 
 impl<'a> Judge<'a> {
     pub(super) fn new(shared: &'a Shared, session: &'a Session, guard: &'a ConnectionGuard) -> Self {
-        Self { shared, session, guard, sent: Cell::default(), uploaded: RefCell::default() }
+        Self {
+            shared,
+            session,
+            guard,
+            sent: Cell::default(),
+            uploaded: RefCell::default(),
+            in_use: shared.recorder.in_use(session),
+            transfer: RefCell::default(),
+        }
     }
 
     /// The request's host must be the one the connection was verified for (RFC 9110 section 7.4).
@@ -76,6 +89,17 @@ impl<'a> Judge<'a> {
         if self.shared.snapshot.load().config.steering.quic == Quic::Refuse {
             alt_svc::without_quic(response.fields_mut());
         }
+    }
+
+    /// The record of the download that the last verdict let pass.
+    pub(super) fn transfer(&self) -> Option<Transfer<'a>> {
+        self.transfer.take()
+    }
+
+    /// What a client gets in place of a download whose record could not be stored.
+    pub(super) fn unrecorded(&self) -> Answer {
+        refused::count(self.shared, Failure::RecordNotStored);
+        Answer::failure(503, Failure::RecordNotStored.words())
     }
 
     /// How much of a request's body policies ask for before the origin gets any of it.
@@ -149,6 +173,11 @@ impl<'a> Judge<'a> {
     ) -> Option<Answer> {
         let snapshot = self.shared.snapshot.load();
         let device = self.shared.device.load();
+        related_hosts(request, response, &self.session.server_name, |via, host| {
+            if snapshot.catalog.lookup(host).is_none() {
+                self.in_use.saw(via, host);
+            }
+        });
         let begun = Instant::now();
         let session = self.session_of(request);
         self.shared.led.note(&session, response, &snapshot);
@@ -197,8 +226,12 @@ impl<'a> Judge<'a> {
         let observed =
             Observed { session, device, request, response, classification: class, size, decision, outcome };
         let activity = Activity::new(id, Timestamp::now(), &observed);
-        // A lost record is counted by the log; it slows or stops nothing here.
-        let _ = self.shared.recorder.activity(self.guard.app(), activity);
+        if class.activity == ActivityType::Download && decision.action() != Action::Block {
+            *self.transfer.borrow_mut() = Some(self.shared.recorder.download(self.guard.app(), activity));
+        } else {
+            // A lost record is counted by the log; it slows or stops nothing here.
+            let _ = self.shared.recorder.activity(self.guard.app(), activity);
+        }
         Answer::of_decision(decision, request, class, id, &session.app.name)
     }
 

@@ -62,8 +62,13 @@ impl Held {
             .truncate(false)
             .mode(KEY_MODE)
             .custom_flags(libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(|error| AuthorityError::io(&path, error))?;
+            .open(&path);
+        let lock = match lock {
+            // Locking takes no right to write: an agent starts on a disk that became read-only.
+            Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
+            opened => opened,
+        };
+        let lock = lock.map_err(|error| AuthorityError::io(&path, error))?;
         let start = Instant::now();
         loop {
             match lock.try_lock() {
