@@ -172,7 +172,7 @@ impl<'a> Judge<'a> {
         held: Option<Held<'_>>,
     ) -> Option<Answer> {
         let snapshot = self.shared.snapshot.load();
-        let device = self.shared.device.load();
+        let device = self.shared.device_of(self.session);
         related_hosts(request, response, &self.session.server_name, |via, host| {
             if snapshot.catalog.lookup(host).is_none() {
                 self.in_use.saw(via, host);
