@@ -8,8 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Check, Config, Device, Dial, Durability, Existing, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS, Mode,
-    Posture, Quic, Steering, Tls, UpstreamRoots, export,
+    Check, Config, Device, Dial, Durability, Existing, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS,
+    Mode, Posture, Quic, Steering, Tls, UpstreamRoots, export,
 };
 use crate::catalog::HostPattern;
 use crate::diagnostic::SourceFile;

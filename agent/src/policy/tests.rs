@@ -755,6 +755,7 @@ fn session_of(app: &str) -> Session {
         user: Arc::default(),
         process: Arc::default(),
         kind: ClientKind::Native,
+        remote: false,
         client: ClientAddr("198.51.100.7:40000".parse().unwrap()),
         location: LocationAddr("198.51.100.7".parse().unwrap()),
         original_dst: OriginalDst("203.0.113.1:443".parse().unwrap()),
