@@ -11,6 +11,7 @@ mod explain;
 pub mod failure_mode;
 mod parse;
 mod rule;
+mod true_type;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use condition::{
 pub use explain::{ConditionExplained, Explanation, PolicyExplained, RuleExplained};
 pub(crate) use parse::References;
 pub use rule::{Control, FileFilter, Rule, RuleActivity};
+pub use true_type::TypeRule;
 
 use crate::catalog::{App, Catalog};
 use crate::diagnostic::{Diagnostic, SourceFile};
@@ -92,6 +94,8 @@ struct AppPolicies {
     candidates: Vec<usize>,
     /// Whether one of them includes it.
     selected: bool,
+    /// Whether one of them asks what files really are.
+    true_types: bool,
 }
 
 impl PolicySet {
@@ -122,6 +126,7 @@ impl PolicySet {
                 match policy.apps.judge(|rule| rule.matches(id)) {
                     Match::NotGiven | Match::Included(_) => {
                         found.selected = true;
+                        found.true_types |= policy.control.as_ref().is_some_and(Control::asks_true_types);
                         found.candidates.push(index);
                     }
                     Match::Excluded { .. } => found.candidates.push(index),
@@ -167,6 +172,12 @@ impl PolicySet {
     pub fn reads_bodies_of(&self, _app: &App) -> bool {
         // No rule can ask for content yet.
         false
+    }
+
+    /// Whether a policy that includes the app asks what files really are, so that the beginning of each is worth a look
+    /// ([`Exchange::look_ahead`](crate::classify::Exchange::look_ahead)).
+    pub fn asks_true_types(&self, app: &App) -> bool {
+        self.naming(&app.id).true_types
     }
 
     fn naming(&self, id: &str) -> &AppPolicies {

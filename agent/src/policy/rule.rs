@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::decision::Action;
+use super::true_type::TypeRule;
 use crate::catalog::Glob;
 use crate::classify::{ActivityType, Classification};
 
@@ -22,6 +23,11 @@ impl Control {
             Self::MonitorOnly => "monitor-only",
             Self::Custom(_) => "custom",
         }
+    }
+
+    /// Whether a rule asks what files really are.
+    pub fn asks_true_types(&self) -> bool {
+        matches!(self, Self::Custom(rules) if rules.iter().any(|rule| !rule.files.types.is_empty()))
     }
 
     /// The strictest action this control asks for; `None` when it leaves the activity alone.
@@ -135,6 +141,8 @@ pub struct FileFilter {
     pub extensions: Vec<Glob>,
     pub names: Vec<Glob>,
     pub mime: Vec<Glob>,
+    /// What the content shows, where it was seen.
+    pub types: Vec<TypeRule>,
     /// Bytes.
     pub larger_than: Option<u64>,
 }
@@ -155,6 +163,7 @@ impl FileFilter {
         let mime = || subject.class.mime.as_deref().unwrap_or_default();
         any_name(&self.extensions)
             && any_name(&self.names)
+            && (self.types.is_empty() || self.types.iter().any(|rule| rule.matches(subject.class)))
             && (self.mime.is_empty() || self.mime.iter().any(|glob| glob.matches_name(mime())))
             && match (self.larger_than, subject.size) {
                 (None, _) => true,
