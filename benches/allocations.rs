@@ -87,8 +87,10 @@ fn a_decision_and_a_look_up_cost_none() {
     let (session, device) = (policies::session(), policies::device());
     let (request, response) = (http::request(), http::response());
     let class = classify(&Exchange::new(&request, &response, HOST));
-    let set = policies::policy_set(100, Others::SameApp);
-    check(0, || drop(set.evaluate(&session, &device, &class, None)));
+    for (count, others) in [(1, Others::SameApp), (10_000, Others::SameApp), (10_000, Others::AllApply)] {
+        let set = policies::policy_set(count, others);
+        check(0, || drop(set.evaluate(&session, &device, &class, None)));
+    }
     let catalog = Catalog::builtin();
     check(0, || assert!(catalog.lookup(HOST).is_some()));
 }

@@ -62,6 +62,7 @@ pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let (log, opened) = ActivityLog::open(&log_path, Some(config.activity.retention))
         .with_context(|| format!("starting the activity log {}", log_path.display()))?;
     say_opened(&opened);
+    log.keep_policy_set(snapshot.policies.id(), snapshot.policies.document().into());
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let host = posture::Host::read();
     let device = host.unknown(&config.device, "the device state has not been read yet");

@@ -82,6 +82,23 @@ impl Catalog {
         if recovered.diagnostics.is_empty() { Ok(recovered.catalog) } else { Err(recovered.diagnostics) }
     }
 
+    /// A catalog without hosts in which each word stands for the apps it is listed with: an app, an alias or a suite.
+    pub(crate) fn of_words(words: &BTreeMap<Arc<str>, Vec<Arc<str>>>) -> Self {
+        let mut catalog = Self::default();
+        for (word, ids) in words {
+            for id in ids {
+                let next = AppIndex::try_from(catalog.apps.len()).unwrap_or(AppIndex::MAX);
+                let index = *catalog.ids.entry(id.clone()).or_insert(next);
+                if index == next {
+                    let app = App { id: id.clone(), name: id.clone(), ..App::default() };
+                    catalog.apps.push(Arc::new(app));
+                }
+                catalog.suites.entry(word.clone()).or_default().push(index);
+            }
+        }
+        catalog
+    }
+
     /// What can be built in spite of errors, so that the policies can be checked against it too.
     pub(crate) fn recover(additions: &[SourceFile]) -> build::Recovered {
         build::recover(additions)

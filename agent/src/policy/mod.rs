@@ -3,23 +3,32 @@
 //! All policies that match apply and the strictest action wins; exclusion beats inclusion; report-only policies are
 //! evaluated and reported, never enforced. Nothing here can fail once the policies are built.
 
+mod circumstances;
 mod condition;
 pub mod decision;
+mod document;
 mod evaluate;
 mod existing;
 mod explain;
 pub mod failure_mode;
+pub mod import;
+mod index;
 mod parse;
 mod rule;
 mod true_type;
+pub mod write;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
+pub use circumstances::Circumstances;
 pub use condition::{
     AppRule, ClientRule, Condition, DeviceRule, LocationRule, Match, Networks, Scope, Selector, UserRule,
 };
+pub use document::DocumentError;
 pub use explain::{ConditionExplained, Explanation, PolicyExplained, RuleExplained};
+use index::Index;
 pub(crate) use parse::References;
 pub use rule::{Control, FileFilter, Rule, RuleActivity};
 pub use true_type::TypeRule;
@@ -28,7 +37,7 @@ use crate::catalog::{App, Catalog};
 use crate::diagnostic::{Diagnostic, SourceFile};
 
 /// Most policies in a set.
-pub const MAX_POLICIES: usize = 4096;
+pub const MAX_POLICIES: usize = 10_240;
 
 /// One `[[policy]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,25 +86,17 @@ impl Policy {
     }
 }
 
-/// All policies of one configuration, indexed by app. Immutable; a reload makes a new one.
+/// All policies of one configuration, indexed by what they look at. Immutable; a reload makes a new one.
 #[derive(Debug, Clone, Default)]
 pub struct PolicySet {
     policies: Vec<Policy>,
-    by_app: HashMap<Arc<str>, AppPolicies>,
-    /// For an app that the catalog no longer has but a session still carries.
-    other_apps: AppPolicies,
+    index: Index,
+    /// Of the policies in force, those that ask what files really are.
+    true_types: Vec<usize>,
     revision: u64,
-}
-
-/// The policies in force that name an app.
-#[derive(Debug, Clone, Default)]
-struct AppPolicies {
-    /// Indices of those that include it, or exclude it: an exclusion is worth recording.
-    candidates: Vec<usize>,
-    /// Whether one of them includes it.
-    selected: bool,
-    /// Whether one of them asks what files really are.
-    true_types: bool,
+    /// The texts it was read from.
+    sources: Vec<SourceFile>,
+    id: Uuid,
 }
 
 impl PolicySet {
@@ -116,29 +117,19 @@ impl PolicySet {
     /// What can be built in spite of errors.
     pub(crate) fn recover(sources: &[SourceFile], known: &References<'_>) -> (Self, Vec<Diagnostic>) {
         let (policies, diagnostics) = parse::read_policies(sources, known);
-        (Self::index(policies, known.catalog), diagnostics)
-    }
-
-    fn index(policies: Vec<Policy>, catalog: &Catalog) -> Self {
-        let naming = |id: &str| {
-            let mut found = AppPolicies::default();
-            for (index, policy) in policies.iter().enumerate().filter(|(_, policy)| policy.in_force()) {
-                match policy.apps.judge(|rule| rule.matches(id)) {
-                    Match::NotGiven | Match::Included(_) => {
-                        found.selected = true;
-                        found.true_types |= policy.control.as_ref().is_some_and(Control::asks_true_types);
-                        found.candidates.push(index);
-                    }
-                    Match::Excluded { .. } => found.candidates.push(index),
-                    Match::NotIncluded => {}
-                }
-            }
-            found
+        let asking = |policy: &Policy| policy.control.as_ref().is_some_and(Control::asks_true_types);
+        let asks = policies.iter().enumerate().filter(|(_, policy)| policy.in_force() && asking(policy));
+        let mut set = Self {
+            index: Index::new(&policies),
+            true_types: asks.map(|(place, _)| place).collect(),
+            policies,
+            sources: sources.to_vec(),
+            ..Self::default()
         };
-        let by_app = catalog.apps().iter().map(|app| (app.id.clone(), naming(&app.id))).collect();
-        // No app has an empty id, so this is what `all` alone selects.
-        let other_apps = naming("");
-        Self { by_app, other_apps, policies, revision: 0 }
+        if diagnostics.is_empty() {
+            set.id = document::id_of(&set.document());
+        }
+        (set, diagnostics)
     }
 
     /// Numbers the set, so that records can say which one decided.
@@ -150,6 +141,11 @@ impl PolicySet {
 
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Names what the set says, whoever reads it and when: sets of the same [document](Self::document) have the same one.
+    pub fn id(&self) -> Uuid {
+        self.id
     }
 
     /// In the order of files and of their text.
@@ -164,7 +160,7 @@ impl PolicySet {
     /// Whether an enabled or report-only policy with a session control includes the app and does not exclude it: then
     /// its connections are inspected.
     pub fn selects(&self, app: &App) -> bool {
-        self.naming(&app.id).selected
+        self.index.selects(&app.id)
     }
 
     /// Whether a policy that includes the app decides by what stands in bodies. Asked before a protocol is agreed on:
@@ -177,11 +173,8 @@ impl PolicySet {
     /// Whether a policy that includes the app asks what files really are, so that the beginning of each is worth a look
     /// ([`Exchange::look_ahead`](crate::classify::Exchange::look_ahead)).
     pub fn asks_true_types(&self, app: &App) -> bool {
-        self.naming(&app.id).true_types
-    }
-
-    fn naming(&self, id: &str) -> &AppPolicies {
-        self.by_app.get(id).unwrap_or(&self.other_apps)
+        let policies = self.true_types.iter().filter_map(|place| self.policies.get(*place));
+        policies.map(|policy| policy.apps.judge(|rule| rule.matches(&app.id))).any(|found| found.matched())
     }
 }
 

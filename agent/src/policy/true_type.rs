@@ -18,6 +18,14 @@ impl TypeRule {
         FileGroup::ALL.iter().map(|group| group.name()).chain(types)
     }
 
+    /// The word in a policy's text.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Type(known) => known.name(),
+            Self::Group(group) => group.name(),
+        }
+    }
+
     pub(super) fn parse(text: &str) -> Option<Self> {
         let group = FileGroup::ALL.into_iter().find(|group| group.name() == text);
         group.map(Self::Group).or_else(|| FileType::from_name(text).map(Self::Type))

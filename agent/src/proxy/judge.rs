@@ -99,6 +99,7 @@ impl<'a> Judge<'a> {
             request,
             response: Some(response),
             classification: &class,
+            size,
             decision: &decision,
             outcome,
         };
