@@ -16,6 +16,7 @@ pub mod import;
 mod index;
 mod parse;
 mod rule;
+mod true_type;
 pub mod write;
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ pub use explain::{ConditionExplained, Explanation, PolicyExplained, RuleExplaine
 use index::Index;
 pub(crate) use parse::References;
 pub use rule::{Control, FileFilter, Rule, RuleActivity, Subject};
+pub use true_type::TypeRule;
 
 use crate::catalog::{App, Catalog};
 use crate::diagnostic::{Diagnostic, SourceFile};
@@ -98,6 +100,8 @@ impl Policy {
 pub struct PolicySet {
     policies: Vec<Policy>,
     index: Index,
+    /// Of the policies in force, those that ask what files really are.
+    true_types: Vec<usize>,
     revision: u64,
     /// The texts it was read from.
     sources: Vec<SourceFile>,
@@ -135,8 +139,11 @@ impl PolicySet {
         let bodies = bodies.collect();
         // No app has an empty id, so this is what `all` alone selects.
         let other_bodies = naming("");
+        let asking = |policy: &Policy| policy.control.as_ref().is_some_and(Control::asks_true_types);
+        let asks = policies.iter().enumerate().filter(|(_, policy)| policy.in_force() && asking(policy));
         let mut set = Self {
             index: Index::new(&policies),
+            true_types: asks.map(|(place, _)| place).collect(),
             policies,
             sources: sources.to_vec(),
             bodies,
@@ -183,12 +190,19 @@ impl PolicySet {
     /// Whether a policy that includes the app decides by what stands in bodies. Asked before a protocol is agreed on:
     /// bodies are looked at in HTTP/1.1 only, so such an app is offered nothing else.
     pub fn reads_bodies_of(&self, app: &App) -> bool {
-        self.bodies_of(app).any()
+        self.bodies_of(app).any() || self.asks_true_types(app)
     }
 
     /// Which bodies the policies that include the app decide by.
     pub fn bodies_of(&self, app: &App) -> Bodies {
         self.bodies.get(&app.id).copied().unwrap_or(self.other_bodies)
+    }
+
+    /// Whether a policy that includes the app asks what files really are, so that the beginning of each is worth a look
+    /// ([`Exchange::look_ahead`](crate::classify::Exchange::look_ahead)).
+    pub fn asks_true_types(&self, app: &App) -> bool {
+        let policies = self.true_types.iter().filter_map(|place| self.policies.get(*place));
+        policies.map(|policy| policy.apps.judge(|rule| rule.matches(&app.id))).any(|found| found.matched())
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::content::ContentFilter;
 use super::decision::Action;
+use super::true_type::TypeRule;
 use crate::catalog::Glob;
 use crate::classify::{ActivityType, Classification};
 use crate::detect::scan::Scan;
@@ -24,6 +25,11 @@ impl Control {
             Self::MonitorOnly => "monitor-only",
             Self::Custom(_) => "custom",
         }
+    }
+
+    /// Whether a rule asks what files really are.
+    pub(super) fn asks_true_types(&self) -> bool {
+        matches!(self, Self::Custom(rules) if rules.iter().any(|rule| !rule.files.types.is_empty()))
     }
 
     /// The strictest action it can ask for, whatever the activity.
@@ -131,12 +137,13 @@ impl Rule {
 
     /// Each part by its key, and whether it matches; asked one by one.
     pub(super) fn parts(&self, subject: &Subject<'_>) -> impl Iterator<Item = (&'static str, bool)> {
-        const PARTS: [&str; 7] = [
+        const PARTS: [&str; 8] = [
             "request",
             "activity",
             "files.extensions",
             "files.names",
             "files.mime",
+            "files.types",
             "files.larger_than",
             "content",
         ];
@@ -150,7 +157,8 @@ impl Rule {
                 2 => self.files.any_name(&self.files.extensions, subject),
                 3 => self.files.any_name(&self.files.names, subject),
                 4 => self.files.is_mime(subject),
-                5 => self.files.is_larger(subject, self.action),
+                5 => self.files.is_type(subject),
+                6 => self.files.is_larger(subject, self.action),
                 _ => self.content.as_ref().is_none_or(|content| content.matches(subject.content)),
             };
             (part, matched)
@@ -223,6 +231,8 @@ pub struct FileFilter {
     pub extensions: Vec<Glob>,
     pub names: Vec<Glob>,
     pub mime: Vec<Glob>,
+    /// What the content shows, where it was seen.
+    pub types: Vec<TypeRule>,
     /// Bytes.
     pub larger_than: Option<u64>,
 }
@@ -241,6 +251,10 @@ impl FileFilter {
     fn is_mime(&self, subject: &Subject<'_>) -> bool {
         let mime = subject.class.mime.as_deref().unwrap_or_default();
         self.mime.is_empty() || self.mime.iter().any(|glob| glob.matches_name(mime))
+    }
+
+    fn is_type(&self, subject: &Subject<'_>) -> bool {
+        self.types.is_empty() || self.types.iter().any(|rule| rule.matches(subject.class))
     }
 
     /// A size that nobody announced counts as larger where the rule restricts and as not larger where it allows, so that

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use super::decision::{Action, Reason};
 use super::*;
 use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
-use crate::classify::{ActivityType, Classification, Kind};
+use crate::classify::{ActivityType, Classification, FileType, Kind};
 use crate::detect::scan::{Scan, Unscanned};
 use crate::session::{ClientKind, Device, Process, Session, User};
 
@@ -33,6 +33,7 @@ struct Case {
     activity: ActivityType,
     names: Vec<&'static str>,
     mime: &'static str,
+    content: Option<FileType>,
     size: Option<u64>,
 }
 
@@ -49,6 +50,7 @@ fn case(policies: impl Into<String>) -> Case {
         activity: ActivityType::Download,
         names: vec!["report.docx"],
         mime: "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        content: None,
         size: Some(1000),
     }
 }
@@ -131,7 +133,7 @@ impl Case {
             filename: self.names.first().map(|name| (*name).to_owned()),
             other_filenames: self.names.iter().skip(1).map(|name| (*name).to_owned()).collect(),
             mime: Some(self.mime.to_owned()),
-            file_type: None,
+            file_type: self.content,
             kind: Kind::Attachment,
             reason: "test".into(),
         };
@@ -422,6 +424,17 @@ fn custom_rules_over_files() {
     check(over("mime = ['application/pdf']").with(|c| c.mime = "application/pdf"), BLOCKED);
     check(over("mime = ['image/*']").with(|c| c.mime = "image/png"), BLOCKED);
     check(over("mime = ['image/*']"), LEFT_ALONE);
+    let content = |name| FileType::from_name(name);
+    check(over("types = ['pdf']"), LEFT_ALONE);
+    check(over("types = ['docx']"), BLOCKED);
+    check(over("types = ['document']").with(|c| c.names = vec![]), BLOCKED);
+    check(over("types = ['pdf']").with(|c| c.names = vec!["a.txt", "a.PDF."]), BLOCKED);
+    check(over("types = ['exe', 'archive']").with(|c| c.content = content("rar")), BLOCKED);
+    check(over("types = ['docx']").with(|c| c.content = content("txt")), LEFT_ALONE);
+    check(
+        over("types = ['docx']").with(|c| (c.content, c.names) = (content("docx"), vec!["a.txt"])),
+        BLOCKED,
+    );
     check(over("larger_than = '1kB'"), LEFT_ALONE);
     check(over("larger_than = 999"), BLOCKED);
     check(over("larger_than = '10MiB'").with(|c| c.size = Some((10 << 20) + 1)), BLOCKED);
@@ -645,12 +658,25 @@ fn rules_are_checked_word_by_word() {
 }
 
 #[test]
+fn types_are_words_of_a_list() {
+    bad(
+        &custom(&rule("files.types = ['archiv', 'docx']\naction = 'block'")),
+        &[
+            "6:16: `policy[0].session.rule[0].files.types[0]`: unknown file type \"archiv\" (did you mean `archive`?)",
+        ],
+    );
+    let text = custom(&rule("files.types = ['exe']\naction = 'block'"));
+    let app = catalog().app("m365-sharepoint").cloned().unwrap();
+    assert!(build(&text).asks_true_types(&app) && !build(&block("")).asks_true_types(&app));
+}
+
+#[test]
 fn texts_of_every_kind_come_back_as_they_are_written() {
     let odd = "users.include = ['user:o\"b\\r\u{200e}i', 'group:ä b']\nsession.message = \"a\\nb\\\"c\"\n";
     let (_, explanation) = case(block(odd)).decide();
     assert!(explanation.policies[0].conditions[0].why.contains("nothing that is included"));
     let rules = rule(
-        "files = { extensions = ['tar.gz', '.DOCX'], names = ['*.x', 'a?'], mime = ['image/*'], larger_than = '1KiB' }\n\
+        "files = { extensions = ['tar.gz', '.DOCX'], names = ['*.x', 'a?'], mime = ['image/*'], types = ['exe', 'archive'], larger_than = '1KiB' }\n\
          activity = ['upload']\naction = 'monitor'\nmessage = 'm'",
     );
     case(custom(&(rules + &rule("name = 'n'\naction = 'allow'")))).decide();

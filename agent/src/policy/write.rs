@@ -71,6 +71,8 @@ pub struct Files {
     pub names: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mime: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub types: Vec<String>,
     /// Bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub larger_than: Option<u64>,
@@ -158,10 +160,11 @@ impl Written {
             toml.table("[[policy.session.rule]]");
             toml.text("name", &rule.name);
             toml.list("activity", &rule.activity);
-            let Files { extensions, names, mime, larger_than } = &rule.files;
+            let Files { extensions, names, mime, types, larger_than } = &rule.files;
             toml.list("files.extensions", extensions);
             toml.list("files.names", names);
             toml.list("files.mime", mime);
+            toml.list("files.types", types);
             if let Some(size) = larger_than {
                 toml.line("files.larger_than", size);
             }
@@ -202,6 +205,7 @@ impl WrittenRule {
                 extensions: texts(&rule.files.extensions, "*."),
                 names: texts(&rule.files.names, ""),
                 mime: texts(&rule.files.mime, ""),
+                types: rule.files.types.iter().map(|rule| rule.name().to_owned()).collect(),
                 larger_than: rule.files.larger_than,
             },
             content: rule.content.as_ref().map(|content| Content {

@@ -160,7 +160,7 @@ impl<'a> Judge<'a> {
         if bodies.any() && bodies.asks_response(&classify::classify(&exchange)) && !is_stream(response) {
             return CONTENT;
         }
-        exchange.look_ahead(false)
+        exchange.look_ahead(self.shared.snapshot.load().policies.asks_true_types(&self.session.app))
     }
 
     /// The verdict on a response. `Some` is what the client gets instead. `held` is the beginning of its body, where

@@ -9,10 +9,11 @@ use crate::document::{Fault, Table, Value, parse_size};
 use crate::policy::content::{ContentFilter, WhenUnscanned};
 use crate::policy::decision::Action;
 use crate::policy::rule::{Control, FileFilter, Rule, RuleActivity};
+use crate::policy::true_type::TypeRule;
 
 const SESSION_KEYS: &[&str] = &["control", "message", "rule"];
 const RULE_KEYS: &[&str] = &["name", "activity", "files", "content", "action", "message"];
-const FILE_KEYS: &[&str] = &["extensions", "names", "mime", "larger_than"];
+const FILE_KEYS: &[&str] = &["extensions", "names", "mime", "types", "larger_than"];
 const CONTENT_KEYS: &[&str] = &["detect", "at_least", "unscanned"];
 const ACTIONS: [(&str, Action); 3] = [
     (Action::Allow.name(), Action::Allow),
@@ -150,8 +151,19 @@ fn file_filter(table: &Table<'_>) -> FileFilter {
         extensions: globs("extensions", extension),
         names: globs("names", name_glob),
         mime: globs("mime", mime),
+        types: table.get("types").map(|value| types(&value)).unwrap_or_default(),
         larger_than: table.get("larger_than").and_then(|value| size(&value)),
     }
+}
+
+fn types(value: &Value<'_>) -> Vec<TypeRule> {
+    refuse_empty(value, "the list is empty, so the rule would never match");
+    value.each(|item| {
+        item.parse(|text| {
+            TypeRule::parse(text)
+                .ok_or_else(|| Fault::unknown("file type", text, TypeRule::choices().collect::<Vec<_>>()))
+        })
+    })
 }
 
 fn size(value: &Value<'_>) -> Option<u64> {
