@@ -14,7 +14,7 @@ use crate::process::{Daemon, Place};
 use crate::{attachment, wait};
 
 /// Address of the resolver, in both families.
-pub(crate) const RESOLVER: [&str; 2] = ["198.18.0.1", "fd18::1"];
+pub const RESOLVER: [&str; 2] = ["198.18.0.1", "fd18::1"];
 
 /// A host name with its addresses. Sites may share addresses, as behind a content network.
 #[derive(Clone, Copy)]

@@ -44,7 +44,7 @@ enum Command {
     VmTest(vm::Arguments),
     /// Fuzz the parsers, or replay the kept inputs
     Fuzz(fuzz::Arguments),
-    /// Run the micro-benchmarks of the pure half
+    /// Run the micro-benchmarks of the pure half, or those of the whole
     Bench(bench::Arguments),
     /// Formatting, lints and the rules of the house
     Check,
