@@ -51,3 +51,5 @@ pub mod steering;
 pub mod telemetry;
 #[cfg(feature = "daemon")]
 pub mod tls;
+#[cfg(feature = "daemon")]
+pub mod trust;

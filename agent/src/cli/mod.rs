@@ -97,12 +97,15 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Some(settings) => cleanup::run(&cleanup, &settings),
             None => Ok(ExitCode::from(USAGE)),
         },
+        Command::Ca(command) if !command.takes_catalog() => {
+            let Some(settings) = settings(config) else { return Ok(ExitCode::from(USAGE)) };
+            ca::run(&command, &settings.paths.state, &[]).context("ca")
+        }
         Command::Ca(command) => {
             let Some(snapshot) = load(config) else { return Ok(ExitCode::from(USAGE)) };
             let catalog = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone());
             let patterns: Vec<_> = catalog.chain(snapshot.config.tls.ech_patterns()).collect();
-            ca::run(&command, &snapshot.config.paths.state.join("ca"), &patterns).context("ca")?;
-            Ok(ExitCode::SUCCESS)
+            ca::run(&command, &snapshot.config.paths.state, &patterns).context("ca")
         }
     }
 }

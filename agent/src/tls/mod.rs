@@ -12,6 +12,7 @@ mod negotiated;
 mod origin;
 mod peek;
 mod prefixed;
+mod proof;
 mod provider;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use origin::{
 };
 pub use peek::{ClientHello, PEEK_BYTES, PeekDeadlines, Peeked, ServerName, peek};
 pub use prefixed::Prefixed;
+pub use proof::{ProofError, ProofSite, Seen};
 pub use provider::install as install_provider;
 
 /// A verified TLS stream to an origin, and the agent's side of a client's.
