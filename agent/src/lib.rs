@@ -30,6 +30,8 @@ pub mod identity;
 #[cfg(feature = "daemon")]
 pub mod inherited;
 #[cfg(feature = "daemon")]
+pub mod install;
+#[cfg(feature = "daemon")]
 pub mod listener;
 #[cfg(feature = "daemon")]
 pub mod lock;

@@ -83,6 +83,12 @@ pub fn run(ca: &Ca, state: &Path, hosts: &[HostPattern]) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
+/// Makes the authority if there is none, and puts it into every trust store that is found.
+pub(super) fn establish(state: &Path, hosts: &[HostPattern]) -> anyhow::Result<ExitCode> {
+    let (authority, _) = Authority::open_or_create(&state.join("ca"), hosts)?;
+    stores::trust(&stores::Selection::everything(), state, authority.certificates())
+}
+
 fn read(dir: &Path) -> anyhow::Result<Certificates> {
     Certificates::read(dir)
         .context("no authority to read; the daemon's first start or `portcullis ca init` makes one")

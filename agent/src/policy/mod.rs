@@ -162,6 +162,13 @@ impl PolicySet {
         self.naming(&app.id).selected
     }
 
+    /// Whether a policy that includes the app decides by what stands in bodies. Asked before a protocol is agreed on:
+    /// bodies are looked at in HTTP/1.1 only, so such an app is offered nothing else.
+    pub fn reads_bodies_of(&self, _app: &App) -> bool {
+        // No rule can ask for content yet.
+        false
+    }
+
     fn naming(&self, id: &str) -> &AppPolicies {
         self.by_app.get(id).unwrap_or(&self.other_apps)
     }

@@ -1,46 +1,25 @@
 //! HTTP/1.1 on an inspected connection: request by request, heads held, bodies streaming, a verdict before the first
 //! body byte.
 
-mod ended;
 mod heads;
 
-use std::future::Future;
 use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 
-pub use ended::Ended;
 use heads::{HeadError, Origin, poll_head};
 
 use super::deadline::{Deadlines, Stalled, while_moving};
+use super::ended::Ended;
 use super::enforce::Answer;
+use super::exchanges::Exchanges;
 use super::pump::{Pump, PumpError};
 use super::relay::{RelayError, Relayed, relay};
 use super::side::Side;
 use crate::http::h1::connection::{self, Responses, Turn, Upgrade};
 use crate::http::h1::{self, Emit, Framing, Limits, Parsed, Peer, Refusal, RequestReader, Target};
 use crate::http::head::{RequestHead, ResponseHead, Version};
-
-/// What the proxy asks about each exchange, and tells it. Implemented by the pipeline, and by tests in memory.
-pub trait Exchanges {
-    type Origin: AsyncRead + AsyncWrite + Unpin;
-    /// The connection ends behind the first exchange: the next request may be for another origin.
-    const ONE_EXCHANGE: bool = false;
-
-    /// A fresh connection to the origin, verified for the name of this session.
-    fn dial(&self) -> impl Future<Output = Result<Self::Origin, &'static str>>;
-    /// Before anything of the request is sent on. `Some` answers the client and keeps the request from the origin.
-    fn request(&self, request: &RequestHead) -> Option<Answer>;
-    /// Before the first byte of the response reaches the client. `Some` is sent instead of it.
-    fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer>;
-    /// What is taken out of a request before it is sent on.
-    fn adapt_request(&self, _: &mut RequestHead) {}
-    /// What is taken out of a response, interim ones included, before it is judged and sent on.
-    fn adapt_response(&self, _: &mut ResponseHead) {}
-    /// Payload bytes moved: to the origin, to the client.
-    fn moved(&self, to_origin: u64, to_client: u64);
-}
 
 /// Serves requests until one side has had enough. `origin` is the connection that was verified before the client's
 /// handshake was answered.

@@ -3,8 +3,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::ended::Ended;
 use super::enforce::Answer;
-use super::h1::{self, Ended, Exchanges};
+use super::exchanges::Exchanges;
+use super::h1;
 use super::judge::Judge;
 use super::origin::{Dialler, Fault, TlsDialler};
 use super::refused;

@@ -8,7 +8,8 @@ use tokio::time::timeout;
 
 use super::buffer::Input;
 use super::enforce::Answer;
-use super::h1::{self, Exchanges};
+use super::exchanges::Exchanges;
+use super::h1;
 use super::inspect::{Inspected, count, log_end, record_end};
 use super::judge::{Judge, host_of};
 use super::origin::{Dialler, PlainDialler};

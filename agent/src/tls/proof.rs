@@ -113,12 +113,11 @@ impl ProofSite {
     fn serve(&self, stream: TcpStream, seen: Sender<Seen>) {
         let (config, name) = (self.config.clone(), self.name.clone());
         thread::spawn(move || {
-            let result = converse(stream, config, &name).unwrap_or_else(|error| {
-                match ClientFailure::of(&error) {
+            let result =
+                converse(stream, config, &name).unwrap_or_else(|error| match ClientFailure::of(&error) {
                     ClientFailure::Io(_) | ClientFailure::TimedOut => Seen::Nothing,
                     failure => Seen::Refusal(failure),
-                }
-            });
+                });
             // Nobody listens any more once a request has come.
             let _ = seen.send(result);
         });
@@ -137,7 +136,8 @@ fn converse(mut stream: TcpStream, config: Arc<ServerConfig>, name: &str) -> io:
         let head = connect_head(&mut stream)?;
         if !head.strip_prefix("CONNECT ").is_some_and(|rest| rest.starts_with(name)) {
             // Something else the client wants of its own accord.
-            stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
+            stream
+                .write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
             return Ok(Seen::Nothing);
         }
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
@@ -149,7 +149,9 @@ fn converse(mut stream: TcpStream, config: Arc<ServerConfig>, name: &str) -> io:
     if read == 0 {
         return Ok(Seen::Refusal(ClientFailure::Closed));
     }
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")?;
+    stream.write_all(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n",
+    )?;
     stream.conn.send_close_notify();
     stream.flush()?;
     Ok(Seen::Request)

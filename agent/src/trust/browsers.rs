@@ -204,7 +204,9 @@ fn rival(managed: &Path) -> Option<PathBuf> {
     fs::read_dir(managed).ok()?.flatten().map(|entry| entry.path()).find(|path| {
         path.extension().is_some_and(|extension| extension == "json")
             && path.metadata().is_ok_and(|about| about.len() <= FOREIGN_MAX)
-            && fs::read(path).ok().and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
+            && fs::read(path)
+                .ok()
+                .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
                 .is_some_and(|policies| policies.get(CHROMIUM_POLICY).is_some())
     })
 }

@@ -130,8 +130,12 @@ impl Of<'_> {
         let content = read(&target)?;
         let original = format!("original-{}", sha256(path.as_os_str().as_encoded_bytes()));
         let copy = self.journal.original(&original);
-        let change =
-            |sha256| Change::Edit { path: path.into(), sha256, original: original.clone(), part: part.clone() };
+        let change = |sha256| Change::Edit {
+            path: path.into(),
+            sha256,
+            original: original.clone(),
+            part: part.clone(),
+        };
         // The copy stands before the manifest names it, and both before the file is touched.
         let keep = || -> io::Result<()> {
             fs::create_dir_all(copy.parent().unwrap_or(Path::new("/")))?;
@@ -201,8 +205,9 @@ fn undo(
             }
             match part {
                 Part::FirefoxInstall(certificate) => {
-                    let text = firefox::without(&now, certificate).map_err(|fault| {
-                        StoreError::Unusable { path: target.clone(), fault: fault.to_string() }
+                    let text = firefox::without(&now, certificate).map_err(|fault| StoreError::Unusable {
+                        path: target.clone(),
+                        fault: fault.to_string(),
                     })?;
                     if let Some(text) = text {
                         replace(&target, &text, Some(&target))

@@ -84,9 +84,18 @@ pub const CLIENTS: [Client; 9] = [
         arguments: |to| {
             let resolve = format!("{}:443:127.0.0.1", to.name);
             let connect = format!("{}:443:127.0.0.1:{}", to.name, to.port);
-            words(&["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--output", "/dev/null"])
-                .chain([String::from("--resolve"), resolve, String::from("--connect-to"), connect, to.url()])
-                .collect()
+            words(&[
+                "--silent",
+                "--show-error",
+                "--max-time",
+                "20",
+                "--noproxy",
+                "*",
+                "--output",
+                "/dev/null",
+            ])
+            .chain([String::from("--resolve"), resolve, String::from("--connect-to"), connect, to.url()])
+            .collect()
         },
         environment: nothing,
     },
@@ -148,14 +157,20 @@ pub const CLIENTS: [Client; 9] = [
         programs: &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
         arguments: |to| {
             // As root its sandbox refuses to work; it visits nothing but our own page.
-            words(&["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
-                .chain(words(&["--disable-background-networking", "--no-proxy-server", "--dump-dom"]))
-                .chain([
-                    format!("--user-data-dir={}", to.scratch("profile")),
-                    format!("--host-resolver-rules=MAP {} 127.0.0.1:{}, MAP * ~NOTFOUND", to.name, to.port),
-                    to.url(),
-                ])
-                .collect()
+            words(&[
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+            ])
+            .chain(words(&["--disable-background-networking", "--no-proxy-server", "--dump-dom"]))
+            .chain([
+                format!("--user-data-dir={}", to.scratch("profile")),
+                format!("--host-resolver-rules=MAP {} 127.0.0.1:{}, MAP * ~NOTFOUND", to.name, to.port),
+                to.url(),
+            ])
+            .collect()
         },
         environment: nothing,
     },
@@ -258,7 +273,10 @@ fn prepare(target: &Target) -> io::Result<()> {
     fs::write(target.scratch.join("Ask.java"), include_str!("clients/Ask.java"))?;
     let profile = target.scratch.join("profile");
     fs::create_dir(&profile)?;
-    fs::write(profile.join("user.js"), include_str!("clients/user.js").replace("@PORT@", &target.port.to_string()))
+    fs::write(
+        profile.join("user.js"),
+        include_str!("clients/user.js").replace("@PORT@", &target.port.to_string()),
+    )
 }
 
 /// The last line of what a program wrote on its standard error.

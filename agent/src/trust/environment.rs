@@ -13,7 +13,11 @@ const PROFILE: &str = "/etc/profile.d";
 /// Read by systemd for user sessions, graphical ones among them (environment.d(5)).
 const SESSION: &str = "/etc/environment.d";
 
-pub(super) fn fill_node(place: &Place, journal: &mut Of<'_>, certificates: &Certificates) -> Result<Filled, StoreError> {
+pub(super) fn fill_node(
+    place: &Place,
+    journal: &mut Of<'_>,
+    certificates: &Certificates,
+) -> Result<Filled, StoreError> {
     let mut lines = vec![journal.write(place, Path::new(SHARED_ROOT), certificates.root_pem.as_bytes())?];
     lines.extend(variables(place, journal, "node", &[("NODE_EXTRA_CA_CERTS", SHARED_ROOT)])?);
     Ok(Filled::Done(lines))
@@ -26,8 +30,12 @@ pub(super) fn fill_python(place: &Place, journal: &mut Of<'_>) -> Result<Filled,
     let Some(layout) = system::layout(place).filter(|layout| place.at(layout.bundle).is_file()) else {
         return Ok(Filled::Absent("there is no system's store that the variables could name".to_owned()));
     };
-    let variables =
-        variables(place, journal, "python", &[("SSL_CERT_FILE", layout.bundle), ("REQUESTS_CA_BUNDLE", layout.bundle)])?;
+    let variables = variables(
+        place,
+        journal,
+        "python",
+        &[("SSL_CERT_FILE", layout.bundle), ("REQUESTS_CA_BUNDLE", layout.bundle)],
+    )?;
     Ok(Filled::Done(variables))
 }
 
@@ -66,7 +74,8 @@ fn profile(name: &str) -> String {
     format!("{PROFILE}/portcullis-{name}.sh")
 }
 
-const HEADER: &str = "# Written by `portcullis ca trust`; `portcullis ca untrust` removes it. What is set already stays.\n";
+const HEADER: &str =
+    "# Written by `portcullis ca trust`; `portcullis ca untrust` removes it. What is set already stays.\n";
 
 /// For sh: a value that somebody set before stays.
 fn profile_text(variables: &[(&str, &str)]) -> String {
@@ -94,7 +103,8 @@ mod tests {
     fn what_is_set_already_stays() {
         let text = profile_text(&[("NODE_EXTRA_CA_CERTS", SHARED_ROOT)]);
         for (before, after) in [("", SHARED_ROOT), ("NODE_EXTRA_CA_CERTS=/mine; ", "/mine")] {
-            let script = format!("unset NODE_EXTRA_CA_CERTS; {before}{text}printf %s \"$NODE_EXTRA_CA_CERTS\"");
+            let script =
+                format!("unset NODE_EXTRA_CA_CERTS; {before}{text}printf %s \"$NODE_EXTRA_CA_CERTS\"");
             let output = std::process::Command::new("/bin/sh").args(["-euc", &script]).output().unwrap();
             assert_eq!(String::from_utf8_lossy(&output.stdout), after, "{output:?}");
         }

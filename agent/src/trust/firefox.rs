@@ -71,7 +71,9 @@ impl Members {
         let members: Vec<String> = self
             .0
             .iter()
-            .map(|(name, value)| format!("{inner}{}: {}", serde_json::Value::from(name.as_str()), value.get()))
+            .map(|(name, value)| {
+                format!("{inner}{}: {}", serde_json::Value::from(name.as_str()), value.get())
+            })
             .collect();
         format!("{{\n{}\n{outer}}}", members.join(",\n"))
     }
@@ -114,8 +116,8 @@ pub(super) fn without(file: &[u8], certificate: &str) -> Result<Option<Vec<u8>>,
 type Parts = (Members, Members, Members, Vec<Box<RawValue>>);
 
 fn read(file: &[u8]) -> Result<Parts, Fault> {
-    let text = std::str::from_utf8(file)
-        .map_err(|error| Fault { at: "policies.json", error: error.to_string() })?;
+    let text =
+        std::str::from_utf8(file).map_err(|error| Fault { at: "policies.json", error: error.to_string() })?;
     let text = if text.trim().is_empty() { "{}" } else { text };
     let file: Members = parsed(text, "policies.json")?;
     let policies = Members::of(file.get(POLICIES), POLICIES)?;

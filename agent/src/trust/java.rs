@@ -20,7 +20,11 @@ const ALIAS: &str = "portcullis";
 /// Runtimes that are looked at.
 const RUNTIMES: usize = 64;
 
-pub(super) fn fill(place: &Place, journal: &mut Of<'_>, certificates: &Certificates) -> Result<Filled, StoreError> {
+pub(super) fn fill(
+    place: &Place,
+    journal: &mut Of<'_>,
+    certificates: &Certificates,
+) -> Result<Filled, StoreError> {
     let (mut lines, mut following) = (Vec::new(), 0);
     let mut seen = BTreeSet::new();
     for home in homes(place) {
@@ -104,8 +108,17 @@ fn import(
     let part = Part::KeystoreAlias { keytool: keytool.clone(), alias: ALIAS.to_owned() };
     journal.edit(place, keystore, part, |_, _| {
         let keystore = keystore.display().to_string();
-        let arguments =
-            ["-importcert", "-noprompt", "-trustcacerts", "-alias", ALIAS, "-keystore", &keystore, "-storepass", PASSWORD];
+        let arguments = [
+            "-importcert",
+            "-noprompt",
+            "-trustcacerts",
+            "-alias",
+            ALIAS,
+            "-keystore",
+            &keystore,
+            "-storepass",
+            PASSWORD,
+        ];
         // Without -file it reads the certificate from its input.
         place.run(&keytool, &arguments, &certificates.root_pem)
     })

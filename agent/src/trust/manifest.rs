@@ -19,7 +19,9 @@ const FILE_MAX: u64 = 1 << 20;
 pub enum ManifestError {
     #[error("{path}: {error}")]
     Io { path: PathBuf, error: io::Error },
-    #[error("{path}: not a list of changes ({fault}); restore it, or remove the authority from the stores by hand")]
+    #[error(
+        "{path}: not a list of changes ({fault}); restore it, or remove the authority from the stores by hand"
+    )]
     Unreadable { path: PathBuf, fault: String },
 }
 

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 
 use crate::tls::Certificates;
 
-use change::Journal;
 pub use change::Change;
+use change::Journal;
 pub use clients::{CLIENTS, Client, Proof, Verdict, prove};
 pub use manifest::{Manifest, ManifestError};
 pub use own_stores::own_stores;
@@ -31,7 +31,9 @@ pub use place::Place;
 pub const DIRECTORY: &str = "trust";
 
 /// A kind of trust store, in the order in which they are filled: later ones may point to the system's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Store {
     /// The system's: curl, wget, OpenSSL, GnuTLS, Python's ssl, Go, .NET
@@ -108,7 +110,12 @@ pub(crate) enum Filled {
 /// Puts the root into `stores` of the system at `place`. `state` is where the manifest lies.
 ///
 /// What was put into a store before is taken out first, so that this can be repeated, also with another authority.
-pub fn put(place: &Place, state: &Path, certificates: &Certificates, stores: &[Store]) -> Result<Vec<Report>, ManifestError> {
+pub fn put(
+    place: &Place,
+    state: &Path,
+    certificates: &Certificates,
+    stores: &[Store],
+) -> Result<Vec<Report>, ManifestError> {
     let mut journal = Journal::open(state)?;
     let mut reports = Vec::with_capacity(stores.len());
     for &store in stores {

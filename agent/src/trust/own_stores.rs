@@ -60,7 +60,10 @@ pub fn own_stores(place: &Place) -> Vec<OwnStore> {
         .iter()
         .filter(|(path, ..)| place.at(path).is_dir())
         .filter(|(path, ..)| !(path.ends_with("/ssl") && corrects("SSL_CERT_FILE")))
-        .map(|(path, what, remedy)| OwnStore { what: format!("{what} ({path})"), remedy: (*remedy).to_owned() })
+        .map(|(path, what, remedy)| OwnStore {
+            what: format!("{what} ({path})"),
+            remedy: (*remedy).to_owned(),
+        })
         .collect();
     if !corrects("REQUESTS_CA_BUNDLE")
         && let Some(bundle) = certifi(place)

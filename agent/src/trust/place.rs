@@ -34,7 +34,7 @@ impl Place {
     }
 
     /// A path from here, as that system names it.
-    pub fn name_of<'a>(&self, path: &'a Path) -> PathBuf {
+    pub fn name_of(&self, path: &Path) -> PathBuf {
         Path::new("/").join(path.strip_prefix(&self.root).unwrap_or(path))
     }
 

@@ -78,7 +78,11 @@ pub(super) fn layout(place: &Place) -> Option<Layout> {
     LAYOUTS.into_iter().find(|layout| place.at(layout.anchors).is_dir())
 }
 
-pub(super) fn fill(place: &Place, journal: &mut Of<'_>, certificates: &Certificates) -> Result<Filled, StoreError> {
+pub(super) fn fill(
+    place: &Place,
+    journal: &mut Of<'_>,
+    certificates: &Certificates,
+) -> Result<Filled, StoreError> {
     let Some(layout) = layout(place) else {
         return Ok(Filled::Absent(format!(
             "none of {} is there: is the package ca-certificates installed?",
@@ -141,9 +145,9 @@ fn debian_hooks(place: &Place) -> Result<(), StoreError> {
     names.sort();
     for name in names {
         // run-parts takes no other names, so neither does update-ca-certificates.
-        let plain = name.to_str().filter(|name| {
-            name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-        });
+        let plain = name
+            .to_str()
+            .filter(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'));
         if let Some(name) = plain {
             let hook = format!("{DEBIAN_HOOKS}/{name}");
             place.run(&hook, &[], &format!("-{DEBIAN_LINKS}/{DEBIAN_LINK}\n"))?;

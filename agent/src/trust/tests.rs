@@ -247,7 +247,9 @@ fn a_manifest_that_cannot_be_read_ends_it_before_anything_is_changed() {
     let scratch = Scratch::new();
     scratch.file("/usr/bin/chromium", "");
     fs::create_dir(scratch.state.join(DIRECTORY)).unwrap();
-    for (text, fault) in [("{", "not a list of changes"), ("{\"version\":2,\"entries\":[]}", "its version is 2")] {
+    for (text, fault) in
+        [("{", "not a list of changes"), ("{\"version\":2,\"entries\":[]}", "its version is 2")]
+    {
         fs::write(scratch.state.join(DIRECTORY).join("manifest.json"), text).unwrap();
         let before = scratch.everything();
         let error = put(&scratch.place(), &scratch.state, &scratch.certificates, &Store::ALL).unwrap_err();

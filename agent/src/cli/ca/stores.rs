@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use crate::cli::terminal::{Colour, Screen, clean, clean_json};
 use crate::tls::{Authority, Certificates};
-use crate::trust::{CLIENTS, Change, Manifest, Outcome, Place, Proof, Report, Store, Verdict, prove, put, take};
+use crate::trust::{
+    CLIENTS, Change, Manifest, Outcome, Place, Proof, Report, Store, Verdict, prove, put, take,
+};
 
 /// Which stores, of which system.
 #[derive(Debug, Clone, clap::Args)]
@@ -25,6 +27,11 @@ pub(super) struct Selection {
 }
 
 impl Selection {
+    /// Every store of this system that is found.
+    pub(super) fn everything() -> Self {
+        Self { store: Vec::new(), root: "/".into() }
+    }
+
     fn stores(&self) -> Vec<Store> {
         Store::ALL.into_iter().filter(|store| self.store.is_empty() || self.store.contains(store)).collect()
     }
@@ -108,22 +115,29 @@ struct Answer<'a> {
 
 /// Exit status 1 when an installed program refuses.
 pub(super) fn status(arguments: &StatusArgs, state: &Path) -> Result<ExitCode> {
-    let authority = Arc::new(Authority::open(&state.join("ca")).context(
-        "no authority to ask about (`portcullis ca init` makes one; reading it takes root)",
-    )?);
+    let authority = Arc::new(
+        Authority::open(&state.join("ca"))
+            .context("no authority to ask about (`portcullis ca init` makes one; reading it takes root)")?,
+    );
     let changes = Manifest::read(state)?;
     let screen = Screen::of_stdout();
     let mut out = io::stdout().lock();
     let facts = &authority.certificates().root_facts;
     if !arguments.json {
         writeln!(out, "{}\n  sha256 {}", clean(&facts.subject), facts.fingerprint_text())?;
-        for entry in changes.entries.iter().filter(|entry| !matches!(entry.change, Change::Directory { .. })) {
-            writeln!(out, "  {:<8} {}", entry.store.name(), clean(&entry.change.path().display().to_string()))?;
+        for entry in changes.entries.iter().filter(|entry| !matches!(entry.change, Change::Directory { .. }))
+        {
+            writeln!(
+                out,
+                "  {:<8} {}",
+                entry.store.name(),
+                clean(&entry.change.path().display().to_string())
+            )?;
         }
     }
-    let wanted = CLIENTS
-        .iter()
-        .filter(|client| arguments.client.is_empty() || arguments.client.iter().any(|name| name == client.name));
+    let wanted = CLIENTS.iter().filter(|client| {
+        arguments.client.is_empty() || arguments.client.iter().any(|name| name == client.name)
+    });
     let mut proofs = Vec::new();
     for proof in prove(&authority, wanted) {
         let proof = proof?;

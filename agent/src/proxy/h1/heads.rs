@@ -4,9 +4,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::ended::Ended;
 use crate::http::h1::{Limits, Parsed, Peer, Refusal, ResponseReader};
 use crate::http::head::ResponseHead;
+use crate::proxy::ended::Ended;
 use crate::proxy::pump::{Pump, PumpError};
 use crate::proxy::side::Side;
 
