@@ -61,8 +61,8 @@ fn frames_of_http2_cost_none_and_a_head_its_text_its_lines_and_its_names() {
     // Tables and buffers have grown to their size.
     (0..40).for_each(|n| http2::feed(&mut relay, Side::Client, &request(2 * n + 1)));
     let headers = request(81);
-    // Text and lines; method and target; authority; the box in which an approved head waits for those before it.
-    check(5, || http2::feed(&mut relay, Side::Client, &headers));
+    // Text and lines; method and target; authority.
+    check(4, || http2::feed(&mut relay, Side::Client, &headers));
 }
 
 #[test]

@@ -271,6 +271,7 @@ impl Activity {
             filename: None,
             other_filenames: Vec::new(),
             mime: None,
+            file_type: None,
             kind: Kind::Error,
             reason: "refused".into(),
         };

@@ -12,7 +12,8 @@ mod trial;
 
 use std::fmt;
 
-use crate::classify::Exchange;
+use crate::catalog::Catalog;
+use crate::classify::{Exchange, FirstBytes};
 use crate::http::head::{RequestHead, ResponseHead, Version};
 
 pub use answer::{Answer, Decided};
@@ -33,9 +34,14 @@ pub struct Record {
 }
 
 impl Record {
+    /// With the rules of the app that the host belongs to.
+    pub fn exchange_with<'a>(&'a self, catalog: &'a Catalog) -> Exchange<'a> {
+        Exchange { app: catalog.lookup(&self.host).map(|app| &**app), ..self.exchange() }
+    }
+
     pub fn exchange(&self) -> Exchange<'_> {
         Exchange {
-            body_prefix: self.body.as_deref(),
+            first_bytes: self.body.as_deref().map(FirstBytes::whole),
             ..Exchange::new(&self.request, &self.response, &self.host)
         }
     }

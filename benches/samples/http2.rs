@@ -84,7 +84,7 @@ pub fn feed(relay: &mut Relay, from: Side, mut bytes: &[u8]) {
         bytes = &bytes[step.consumed..];
         while let Some(event) = relay.next_event() {
             match event {
-                Event::Request { stream, head, .. } => relay.pass_request(stream, head).expect("passes"),
+                Event::Request { stream, head, .. } => relay.pass_request(stream, &head).expect("passes"),
                 Event::Response { stream, head, .. } => relay.pass_response(stream, &head).expect("passes"),
                 _ => {}
             }

@@ -8,6 +8,7 @@ mod dns;
 mod exchange;
 mod names;
 
+use portcullis::classify::fuzz_first_bytes;
 use portcullis::config::fuzz_config;
 use portcullis::http::content_disposition::fuzz_disposition;
 use portcullis::http::h1::fuzz::{fuzz_chunked, fuzz_fields, fuzz_head};
@@ -28,6 +29,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("dns_answer", dns::fuzz_dns_answer),
     ("host_pattern", names::fuzz_host_pattern),
     ("glob", names::fuzz_glob),
+    ("first_bytes", fuzz_first_bytes),
     ("exchange", exchange::fuzz_exchange),
     ("recorded", exchange::fuzz_recorded),
 ];

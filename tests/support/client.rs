@@ -57,17 +57,24 @@ pub struct Curl<'a> {
     url: String,
     uid: Option<u32>,
     place: Option<&'a Place>,
+    protocol: &'static str,
     arguments: Vec<String>,
 }
 
 impl<'a> Curl<'a> {
     pub fn get(url: impl Into<String>) -> Self {
-        Self { url: url.into(), uid: None, place: None, arguments: Vec::new() }
+        Self { url: url.into(), uid: None, place: None, protocol: "--http1.1", arguments: Vec::new() }
     }
 
     /// Runs as the user with this uid.
     pub fn user(mut self, uid: u32) -> Self {
         self.uid = Some(uid);
+        self
+    }
+
+    /// Offers HTTP/2 and HTTP/1.1; without it HTTP/1.1 only.
+    pub fn http2(mut self) -> Self {
+        self.protocol = "--http2";
         self
     }
 
@@ -91,7 +98,7 @@ impl<'a> Curl<'a> {
         let own = lab.client();
         let mut command = self.place.unwrap_or(&own).command("curl", self.uid)?;
         command
-            .args(["--silent", "--show-error", "--include", "--http1.1", "--max-time", "50", "--cacert"])
+            .args(["--silent", "--show-error", "--include", self.protocol, "--max-time", "50", "--cacert"])
             .arg(lab.trust())
             .args(&self.arguments)
             .arg(&self.url);
@@ -106,6 +113,14 @@ impl<'a> Curl<'a> {
         }
         Reply::parse(&finished.stdout)
     }
+}
+
+/// All of `paths` at once, each on a stream of its own, over one HTTP/2 connection: what each was answered.
+pub fn streams(lab: &Lab, host: &str, paths: &[&str]) -> Result<Vec<Reply>> {
+    let order = json!({ "host": host, "paths": paths, "trust": lab.trust() });
+    let finished = python(lab, include_str!("streams.py"), &[&order.to_string()], None)?.succeeded()?;
+    let answer: Value = serde_json::from_slice(&finished.stdout)?;
+    answer.as_array().context("no replies")?.iter().map(reply).collect()
 }
 
 /// Issuer of the certificate that a client of `host` is shown, as openssl writes it; fails when it does not verify.

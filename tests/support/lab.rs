@@ -12,7 +12,7 @@ use crate::cgroup::Cgroup;
 use crate::netns::NetNs;
 use crate::origin::{self, Origin, RESOLVER, SITES};
 use crate::pins::Pins;
-use crate::process::{Finished, Place, new_files_are_readable, run};
+use crate::process::{Daemon, Finished, Place, new_files_are_readable, run};
 use crate::{is_root, sweep, wait};
 
 /// uid of the user that owns nothing.
@@ -24,7 +24,7 @@ pub struct Lab {
     origin: Origin,
     side: Mutex<Option<NetNs>>,
     host_cgroup: Cgroup,
-    _origin_cgroup: Cgroup,
+    origin_cgroup: Cgroup,
     host: NetNs,
     origin_side: NetNs,
     clients: PathBuf,
@@ -78,7 +78,7 @@ impl Lab {
             origin,
             side: Mutex::new(None),
             host_cgroup,
-            _origin_cgroup: origin_cgroup,
+            origin_cgroup,
             host,
             origin_side,
             clients,
@@ -230,6 +230,32 @@ impl Lab {
     /// Waits for such a record.
     pub fn wait_for_origin_request(&self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
         origin::wait_for_request(&self.origin, what, wanted)
+    }
+
+    /// Starts a server of [`crate::OWN_SITE`] on the origin's side and waits until it accepts connections: a program
+    /// and its arguments, among which `CERTIFICATE`, `KEY` and `ADDRESS` stand for what they say.
+    pub fn serve_own_site(&self, program: &[&str]) -> Result<Daemon> {
+        let (certificate, key) = self.origin.own_certificate()?;
+        let address = address_of(crate::OWN_SITE, false).context("the site has an address")?;
+        let (name, arguments) = program.split_first().context("no program named")?;
+        let place = Place {
+            netns: self.origin_side.path(),
+            cgroup: self.origin_cgroup.path().to_owned(),
+            files: Vec::new(),
+            home: self.files.path.clone(),
+        };
+        let mut command = place.command(name, None)?;
+        for argument in arguments {
+            match *argument {
+                "CERTIFICATE" => command.arg(&certificate),
+                "KEY" => command.arg(&key),
+                "ADDRESS" => command.arg(address),
+                other => command.arg(other),
+            };
+        }
+        let mut daemon = Daemon::spawn(name, command, self.files.path.join("own-site.log"))?;
+        daemon.wait_until("port open", || origin::port_open(&place.netns, address, 443))?;
+        Ok(daemon)
     }
 
     /// What nginx complained about.

@@ -24,22 +24,30 @@ pub(crate) struct Site {
     pub(crate) v6: &'static str,
     /// Whether its certificate is one that clients should trust.
     trusted: bool,
+    /// nginx serves it; else a test does.
+    nginx: bool,
 }
 
 const fn site(name: &'static str, v4: &'static str, v6: &'static str) -> Site {
-    Site { name, v4, v6, trusted: true }
+    Site { name, v4, v6, trusted: true, nginx: true }
 }
 
 /// The app `corp-files` owns `*.corp.test`, `memo` owns `notes.memo.test`; nobody owns the rest.
-pub(crate) const SITES: [Site; 7] = [
+pub(crate) const SITES: [Site; 8] = [
     site("files.corp.test", "198.18.0.10", "fd18::10"),
     site("shared.test", "198.18.0.10", "fd18::10"),
     site("api.corp.test", "198.18.0.11", "fd18::11"),
     site("docs.corp.test", "198.18.0.12", "fd18::12"),
     site("notes.memo.test", "198.18.0.13", "fd18::13"),
     site("other.example.test", "198.18.0.20", "fd18::20"),
-    Site { name: "broken.corp.test", v4: "198.18.0.14", v6: "fd18::14", trusted: false },
+    Site { trusted: false, ..site("broken.corp.test", "198.18.0.14", "fd18::14") },
+    Site { nginx: false, ..site(OWN_SITE, "198.18.0.15", "fd18::15") },
 ];
+
+/// A site of Corp Files that nothing serves until a test does.
+pub const OWN_SITE: &str = "own.corp.test";
+/// The one site of nginx that speaks no HTTP/2.
+pub const OLD_SITE: &str = "api.corp.test";
 
 /// `docs.corp.test` has no address of its own: the answer is a chain of two aliases.
 const ALIASES: [(&str, &str); 2] =
@@ -67,7 +75,7 @@ impl Origin {
             let addresses: Vec<&str> = if port == 53 {
                 RESOLVER.to_vec()
             } else {
-                SITES.iter().flat_map(|site| [site.v4, site.v6]).collect()
+                SITES.iter().filter(|site| site.nginx).flat_map(|site| [site.v4, site.v6]).collect()
             };
             daemon
                 .wait_until("port open", || addresses.iter().all(|to| port_open(&place.netns, to, port)))?;
@@ -82,6 +90,11 @@ impl Origin {
     /// A line per request that nginx has finished: `host method path status bytes`.
     pub(crate) fn requests(&self) -> Vec<String> {
         fs::read_to_string(&self.access_log).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    /// Certificate and key of [`OWN_SITE`], PEM.
+    pub(crate) fn own_certificate(&self) -> Result<(PathBuf, PathBuf)> {
+        self.pki.issue(OWN_SITE)
     }
 
     /// For the developer who looks into a failure.
@@ -129,7 +142,9 @@ fn dnsmasq(place: &Place, directory: &Path) -> Result<Daemon> {
         let name = ALIASES
             .iter()
             .fold(site.name, |name, (alias, target)| if name == *alias { target } else { name });
-        writeln!(text, "host-record={name},{},{}", site.v4, site.v6)?;
+        // What a test serves it serves at one address.
+        let v6 = if site.nginx { format!(",{}", site.v6) } else { String::new() };
+        writeln!(text, "host-record={name},{}{v6}", site.v4)?;
     }
     writeln!(text, "dns-rr={HTTP3_SITE},65,{HTTP3_RECORD}")?;
     for (alias, target) in ALIASES {
@@ -159,11 +174,12 @@ fn nginx(place: &Place, directory: &Path, pki: &Pki) -> Result<Daemon> {
     }
     let documents = directory.join("documents");
     attachment::write(&documents, &SITES.map(|site| site.name))?;
-    for site in &SITES {
+    for site in SITES.iter().filter(|site| site.nginx) {
         let (chain, key) = if site.trusted { pki.issue(site.name)? } else { pki.self_signed(site.name)? };
         writeln!(text, "server {{ server_name {};", site.name)?;
         for address in [site.v4.to_owned(), format!("[{}]", site.v6)] {
-            writeln!(text, "listen {address}:443 ssl; listen {address}:80;")?;
+            let http2 = if site.name == OLD_SITE { "" } else { " http2" };
+            writeln!(text, "listen {address}:443 ssl{http2}; listen {address}:80;")?;
         }
         writeln!(text, "ssl_certificate {}; ssl_certificate_key {};", chain.display(), key.display())?;
         // In answers that add no field of their own.

@@ -77,16 +77,19 @@ fn install_linker() -> Result<()> {
 }
 
 /// The packages that the lab is made of; vm-test takes them along.
-pub(crate) const LAB: [&str; 10] = [
+pub(crate) const LAB: [&str; 13] = [
     "bpftool",
     "curl",
     "dnsmasq-base",
     "iproute2",
+    "nghttp2-client",
+    "nghttp2-server",
     "nginx-light",
     "openssl",
     "procps",
     "python3-minimal",
     "python3",
+    "python3-h2",
     "util-linux",
 ];
 
@@ -95,7 +98,8 @@ pub(crate) fn lab() -> Result<()> {
     apt::ensure(
         &LAB,
         "run real servers and clients",
-        "Remedy: install nginx, dnsmasq, iproute2, curl, python3, openssl, procps and bpftool by hand.",
+        "Remedy: install nginx, nghttp2 (nghttpd, h2load), dnsmasq, iproute2, curl, python3 with h2, openssl, procps and \
+         bpftool by hand.",
     )
 }
 

@@ -89,6 +89,7 @@ impl Facts {
                 filename: Some("q3 plan.xlsx".into()),
                 other_filenames: vec![],
                 mime: Some("application/vnd.ms-excel".into()),
+                file_type: None,
                 kind: Kind::Attachment,
                 reason: "says attachment".into(),
             },

@@ -14,6 +14,7 @@ use crate::admin::health::{Condition, Health, Part};
 use crate::catalog::HostPattern;
 use crate::config::{Config, Fail, Mode, Quic, UpstreamRoots};
 use crate::http::h1::Limits;
+use crate::http::h2;
 use crate::identity::Identity;
 use crate::inherited;
 use crate::listener::Listeners;
@@ -81,6 +82,7 @@ pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
         origins: ArcSwap::from_pointee(origins),
         recorder: Recorder::new(log, metrics),
         limits: Limits::default(),
+        h2_limits: h2::Limits::default(),
         deadlines: Deadlines::default(),
         peek: tls::PeekDeadlines::default(),
     });

@@ -193,6 +193,9 @@ impl<'p> Live<'p> {
         self.shared.recorder.log.set_retention(Some(snapshot.config.activity.retention));
         // Published before the kernel steers by it: a connection steered for a new policy finds that policy.
         self.shared.snapshot.store(Arc::new(snapshot));
+        // What a session was made under may not hold any more.
+        self.shared.clients.forget_sessions();
+        self.shared.origins.load().forget_sessions();
         load_metrics(&self.shared);
         self.check_authority();
         let applied = match &mut *self.steering.borrow_mut() {

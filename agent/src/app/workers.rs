@@ -51,18 +51,15 @@ pub(super) fn start(
         let learned = steering.map(Steering::learned).transpose()?;
         let peeked = steering.map(Steering::peeked).transpose()?;
         let shared = shared.clone();
-        let mut stopped = stopped.clone();
+        let stopped = stopped.clone();
         let tick = ticks.clone().tick(index);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let dialer = Dialer::new(own, shared.deadlines.connect);
             let shares = Shares::new(most.div_ceil(SHARE));
             let (arrivals, peeked) = (arrivals.map(RefCell::new), peeked.map(RefCell::new));
-            let worker = Rc::new(Worker { shared, arrivals, learned, peeked, dialer, shares });
-            let stop = async move {
-                // A sender that is gone is a stop, too.
-                let _ = stopped.wait_for(|stop| *stop).await;
-            };
+            let worker = Rc::new(Worker { shared, arrivals, learned, peeked, dialer, shares, stop: stopped });
+            let stop = worker.stopping();
             let local = tokio::task::LocalSet::new();
             local.spawn_local(tick);
             let served = runtime.block_on(local.run_until(listener::run(worker, sockets, most, stop, drain)));

@@ -1,5 +1,7 @@
-//! What an app's requests look like: rules over method, host, path and query that name the activity.
+//! What an app's requests look like: rules over method, host, path and query, and the status of the answer, that name the
+//! activity.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::glob::Glob;
@@ -17,6 +19,22 @@ pub struct ActivityRule {
     pub paths: Vec<Glob>,
     /// Query parameters that must all be there.
     pub query: Vec<QueryParameter>,
+    /// Statuses of the response; empty: any.
+    pub statuses: Vec<RangeInclusive<u16>>,
+}
+
+/// What a rule looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub method: &'a str,
+    /// Lower case, no port.
+    pub host: &'a str,
+    /// Without query.
+    pub path: &'a str,
+    /// Without the `?`.
+    pub query: Option<&'a str>,
+    /// Of the response; absent while there is none, and then every rule on statuses may still match.
+    pub status: Option<u16>,
 }
 
 /// A query parameter and the globs of which its value must match one.
@@ -27,19 +45,25 @@ pub struct QueryParameter {
 }
 
 impl ActivityRule {
-    /// `path` without query; `query` without the `?`. Nothing is allocated.
-    pub fn matches(&self, method: &str, host: &str, path: &str, query: Option<&str>) -> bool {
-        (self.methods.is_empty() || self.methods.iter().any(|m| m.eq_ignore_ascii_case(method)))
-            && (self.hosts.is_empty() || self.hosts.iter().any(|g| g.matches_encoded(host)))
-            && (self.paths.is_empty() || self.paths.iter().any(|g| g.matches_encoded(path)))
-            && self.query.iter().all(|parameter| parameter.matches(query.unwrap_or_default()))
+    /// Nothing is allocated.
+    pub fn matches(&self, asked: &Asked<'_>) -> bool {
+        (self.methods.is_empty() || self.methods.iter().any(|m| m.eq_ignore_ascii_case(asked.method)))
+            && (self.hosts.is_empty() || self.hosts.iter().any(|g| g.matches_encoded(asked.host)))
+            && (self.paths.is_empty() || self.paths.iter().any(|g| g.matches_encoded(asked.path)))
+            && self.query.iter().all(|parameter| parameter.matches(asked.query.unwrap_or_default()))
+            && (self.statuses.is_empty()
+                || asked
+                    .status
+                    .is_none_or(|status| self.statuses.iter().any(|range| range.contains(&status))))
     }
 
     /// How much the rule fixes; of two rules that match, the one that fixes more says what the request is.
     pub(super) fn specificity(&self) -> usize {
         let least = |globs: &[Glob]| globs.iter().map(Glob::specificity).min().unwrap_or(0);
         let query: usize = self.query.iter().map(|p| p.name.len() + least(&p.values)).sum();
-        least(&self.hosts) + least(&self.paths) + query
+        // A rule that fixes the status as well says more than the same one without.
+        let status = if self.statuses.is_empty() { 0 } else { 3 };
+        least(&self.hosts) + least(&self.paths) + query + status
     }
 }
 
@@ -70,12 +94,17 @@ mod tests {
                     values: vec![Glob::octets("attd").unwrap(), Glob::octets("z*").unwrap()],
                 },
             ],
+            statuses: vec![200..=299, 304..=304],
         }
     }
 
     #[track_caller]
     fn check(method: &str, host: &str, path: &str, query: Option<&str>, expected: bool) {
-        assert_eq!(rule().matches(method, host, path, query), expected);
+        let asked = Asked { method, host, path, query, status: Some(200) };
+        assert_eq!(rule().matches(&asked), expected);
+        assert_eq!(rule().matches(&Asked { status: Some(304), ..asked }), expected);
+        assert_eq!(rule().matches(&Asked { status: None, ..asked }), expected);
+        assert!(!rule().matches(&Asked { status: Some(302), ..asked }));
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod pattern;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-pub use activity_rule::{ActivityRule, QueryParameter};
+pub use activity_rule::{ActivityRule, Asked, QueryParameter};
 pub use glob::{Glob, GlobError, MAX_GLOB};
 pub use pattern::{HostMap, HostPattern, HostPatternError};
 
@@ -41,17 +41,10 @@ pub const MAX_PATTERNS: usize = 2_000_000;
 impl App {
     /// The rule that says what a request is: of those that match the one that fixes most; between equals the activity
     /// that is listed first in [`ActivityType::ALL`](crate::classify::ActivityType::ALL), so a download stays one.
-    /// `path` without query, `query` without the `?`.
-    pub fn activity(
-        &self,
-        method: &str,
-        host: &str,
-        path: &str,
-        query: Option<&str>,
-    ) -> Option<&ActivityRule> {
+    pub fn activity(&self, asked: &Asked<'_>) -> Option<&ActivityRule> {
         self.activities
             .iter()
-            .filter(|rule| rule.matches(method, host, path, query))
+            .filter(|rule| rule.matches(asked))
             .max_by_key(|rule| (rule.specificity(), std::cmp::Reverse(rule.activity)))
     }
 }

@@ -1,6 +1,6 @@
 //! The text form of apps: `[[app]]` and `[[app.activity]]`, as in the built-in catalog and in `apps.d`.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use super::{ActivityRule, Glob, HostPattern, QueryParameter};
@@ -25,7 +25,7 @@ pub(super) struct AppEntry {
 
 const FILE_KEYS: &[&str] = &["app"];
 const APP_KEYS: &[&str] = &["id", "name", "suite", "category", "domains", "ports", "aliases", "activity"];
-const ACTIVITY_KEYS: &[&str] = &["type", "method", "host", "path", "query"];
+const ACTIVITY_KEYS: &[&str] = &["type", "method", "host", "path", "query", "status"];
 
 const ACTIVITY_TYPES: [(&str, ActivityType); 8] = {
     const fn named(activity: ActivityType) -> (&'static str, ActivityType) {
@@ -100,6 +100,10 @@ fn activity(table: &Table<'_>) -> Option<ActivityRule> {
         hosts: many("host", octets),
         paths: many("path", path),
         query: table.free_entries("query").into_iter().map(parameter).collect(),
+        statuses: table
+            .get("status")
+            .map(|v| v.one_or_many().iter().filter_map(status).collect())
+            .unwrap_or_default(),
     };
     if table.get("host").is_none() && table.get("path").is_none() && table.get("query").is_none() {
         let fault = Fault::new("the rule would match every request of the app");
@@ -115,6 +119,25 @@ fn method(value: &Value<'_>) -> Option<Arc<str>> {
         } else {
             Err(Fault::new("a method is written in capitals, as in `GET`"))
         }
+    })
+}
+
+/// `200`, `"200"`, `"2xx"` or `"400-403"`.
+fn status(value: &Value<'_>) -> Option<RangeInclusive<u16>> {
+    const VALID: RangeInclusive<u16> = 100..=999;
+    if value.is_integer() {
+        return value.integer(100..=999).and_then(|status| u16::try_from(status).ok()).map(|s| s..=s);
+    }
+    value.parse(|text| {
+        let number = |text: &str| text.parse::<u16>().ok().filter(|status| VALID.contains(status));
+        let range = match (text.strip_suffix("xx"), text.split_once('-')) {
+            (Some(hundred), _) => number(&format!("{hundred}00")).map(|first| first..=first + 99),
+            (None, Some((first, last))) => number(first).zip(number(last)).map(|(first, last)| first..=last),
+            (None, None) => number(text).map(|status| status..=status),
+        };
+        range
+            .filter(|range| !range.is_empty())
+            .ok_or_else(|| Fault::new("not a status").help("write `200`, `\"2xx\"` or `\"400-403\"`"))
     })
 }
 

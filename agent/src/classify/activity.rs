@@ -1,34 +1,78 @@
-//! Which activity an exchange is. Where rules of single apps (sign-in, message, share, by method, host and path) go.
+//! Which activity an exchange is: by the app's own rules over requests, else by what the heads say.
 
 use super::content_type::essence;
 use super::media_type::{self, Content, Handling};
 use super::requester::Requester;
 use super::{ActivityType, Exchange};
+use crate::catalog::{App, Asked};
+use crate::http::head::{RequestHead, ResponseHead};
+
+/// What the app's rules call a request to `host`; with the status of its response where there is one.
+pub(super) fn by_rules(
+    app: Option<&App>,
+    request: &RequestHead,
+    host: &str,
+    status: Option<u16>,
+) -> Option<ActivityType> {
+    let (method, path, query) = (request.method(), request.path(), request.query());
+    app?.activity(&Asked { method, host, path, query, status }).map(|rule| rule.activity)
+}
 
 /// Names the activity of an exchange whose download question is answered.
 ///
-/// Rules of the app come first once the catalog has them: a sign-in stays one even if it is answered with a page. A
-/// download goes before everything, because that is what controls are about.
+/// A download goes before everything, because that is what controls are about. Then the app's rules: a sign-in stays one
+/// even if it is answered with a page. A rule on downloads says nothing more here: the response was none.
 pub(super) fn activity(
     exchange: &Exchange<'_>,
     requester: Requester,
     download: bool,
     mime: Option<&str>,
+    rule: Option<ActivityType>,
 ) -> ActivityType {
-    if download {
-        ActivityType::Download
-    } else if carries_files(exchange) {
-        ActivityType::Upload
-    } else if shows_document(exchange, requester, mime) {
-        ActivityType::View
-    } else {
-        ActivityType::None
+    let status = exchange.response.status();
+    match rule {
+        _ if download => ActivityType::Download,
+        Some(ActivityType::SignIn) if is_turned_away(exchange.response) => ActivityType::SignInFailed,
+        Some(
+            known @ (ActivityType::SignIn
+            | ActivityType::SignInFailed
+            | ActivityType::Message
+            | ActivityType::Share
+            | ActivityType::Upload),
+        ) => known,
+        Some(ActivityType::Print) if status < 400 => ActivityType::Print,
+        Some(ActivityType::View) if (200..300).contains(&status) => ActivityType::View,
+        _ if carries_files(exchange.request) => ActivityType::Upload,
+        _ if shows_document(exchange, requester, mime) => ActivityType::View,
+        _ => ActivityType::None,
     }
 }
 
+/// What a request is before it is answered, for controls that must act before the origin has its body. A rule that also
+/// asks for a status counts as if it had come.
+pub fn requested_activity(app: &App, request: &RequestHead, host: &str) -> ActivityType {
+    match by_rules(Some(app), request, host, None) {
+        Some(known) => known,
+        None if carries_files(request) => ActivityType::Upload,
+        None => ActivityType::None,
+    }
+}
+
+/// A sign-in that failed: an error status, or a redirect back with an error (RFC 6749 sections 4.1.2.1 and 4.2.2.1).
+fn is_turned_away(response: &ResponseHead) -> bool {
+    let error = |address: &[u8]| {
+        let parameters =
+            address.iter().position(|b| matches!(b, b'?' | b'#')).and_then(|at| address.get(at + 1..));
+        parameters.is_some_and(|text| {
+            text.split(|b| matches!(b, b'&' | b'#' | b'?')).any(|pair| pair.starts_with(b"error="))
+        })
+    };
+    response.status() >= 400
+        || (300..400).contains(&response.status()) && response.fields().get_all("location").any(error)
+}
+
 /// Whether the request's body is a file or a form with files, as far as its head tells.
-fn carries_files(exchange: &Exchange<'_>) -> bool {
-    let request = exchange.request;
+fn carries_files(request: &RequestHead) -> bool {
     if !matches!(request.method(), "POST" | "PUT" | "PATCH") {
         return false;
     }

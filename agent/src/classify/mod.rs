@@ -2,6 +2,10 @@
 
 mod activity;
 mod content_type;
+mod file_name;
+mod file_type;
+mod first_bytes;
+mod look_ahead;
 mod media_type;
 mod requester;
 mod sniff;
@@ -11,11 +15,16 @@ mod verdict;
 
 use std::borrow::Cow;
 
-use crate::http::content_disposition::{ContentDisposition, display_name, percent_decode};
+use crate::catalog::App;
+use crate::http::content_disposition::ContentDisposition;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::session::ClientKind;
 use content_type::Declared;
 
+pub use activity::requested_activity;
+pub use file_name::is_named;
+pub use file_type::{FileGroup, FileType};
+pub use first_bytes::{FirstBytes, MAX_LOOK_AHEAD, fuzz_first_bytes};
 pub use requester::claimed_kind;
 
 /// The kinds of activity that are recorded and that policies name.
@@ -69,7 +78,7 @@ impl ActivityType {
     }
 }
 
-/// Which evidence decided, in the words of the interface contract.
+/// Which evidence decided. The words are those of the answers of `portcullis classify`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     Attachment,
@@ -80,8 +89,13 @@ pub enum Kind {
     Range,
     Redirect,
     Subresource,
+    /// Shown by the browser itself.
+    Render,
+    /// Shown in the browser's viewer (PDF).
     Viewer,
     Preview,
+    /// Something done in a page, as the app's rules know it, answered with data.
+    Page,
     Api,
     Error,
 }
@@ -97,8 +111,10 @@ impl Kind {
             Kind::Range => "range",
             Kind::Redirect => "redirect",
             Kind::Subresource => "subresource",
+            Kind::Render => "render",
             Kind::Viewer => "viewer",
             Kind::Preview => "preview",
+            Kind::Page => "page",
             Kind::Api => "api",
             Kind::Error => "error",
         }
@@ -116,8 +132,28 @@ pub struct Classification {
     pub other_filenames: Vec<String>,
     /// Media type essence, lower case, for example `application/pdf`.
     pub mime: Option<String>,
+    /// What the content is, where its first octets were seen.
+    pub file_type: Option<FileType>,
     pub kind: Kind,
     pub reason: Cow<'static, str>,
+}
+
+/// What a verdict goes by, besides who asks.
+#[derive(Debug, Clone, Copy)]
+struct Evidence<'a> {
+    disposition: &'a ContentDisposition,
+    declared: &'a Declared,
+    seen: Option<Seen<'a>>,
+    /// What the app's rules call the request.
+    rule: Option<ActivityType>,
+}
+
+/// What is known of the content.
+#[derive(Debug, Clone, Copy)]
+struct Seen<'a> {
+    /// Its beginning, content codings undone.
+    octets: &'a [u8],
+    file_type: FileType,
 }
 
 /// One request and its response, as far as classification looks at them.
@@ -127,21 +163,30 @@ pub struct Exchange<'a> {
     pub response: &'a ResponseHead,
     /// Host the request is for: lower case, no port, no trailing dot.
     pub host: &'a str,
+    /// The app whose rules name activities, where the host belongs to one.
+    pub app: Option<&'a App>,
     /// What the connecting process is, where that is known. It goes before everything the request claims.
     pub client: Option<ClientKind>,
-    /// First octets of the response body as transferred, if they were looked at; empty when the body is.
-    pub body_prefix: Option<&'a [u8]>,
+    /// The beginning of the response body, if it was looked at.
+    pub first_bytes: Option<FirstBytes<'a>>,
 }
 
 impl<'a> Exchange<'a> {
     pub fn new(request: &'a RequestHead, response: &'a ResponseHead, host: &'a str) -> Self {
-        Self { request, response, host, client: None, body_prefix: None }
+        Self { request, response, host, app: None, client: None, first_bytes: None }
     }
 
-    /// How many octets of the body would make the answer better: zero where the heads suffice.
-    pub fn look_ahead(&self) -> usize {
-        let declared = Declared::of(self.response.fields());
-        if verdict::wants_body(self, &declared) { sniff::SNIFF_LENGTH } else { 0 }
+    /// How many octets of the body, as transferred, would make the answer better: zero where the heads suffice, else at
+    /// most [`MAX_LOOK_AHEAD`]. Fewer do no harm; a body that keeps its reader waiting may be judged without.
+    ///
+    /// `true_type` says that policies ask what files really are, which no head answers.
+    pub fn look_ahead(&self, true_type: bool) -> usize {
+        look_ahead::octets_wanted(self, true_type)
+    }
+
+    /// The beginning of the content, codings undone, where it was looked at and is the beginning of the file.
+    fn content(&self) -> Option<Cow<'a, [u8]>> {
+        self.first_bytes.filter(|_| look_ahead::is_from_start(self.response))?.decoded(self.response.fields())
     }
 }
 
@@ -151,38 +196,33 @@ pub fn classify(exchange: &Exchange<'_>) -> Classification {
     let disposition = ContentDisposition::parse(fields.get_all("content-disposition"));
     let declared = Declared::of(fields);
     let requester = requester::requester(exchange.request, exchange.client);
-    let verdict = verdict::verdict(exchange, requester, &disposition, &declared);
+    let content = exchange.content();
+    let seen = content.as_deref().map(|octets| Seen { octets, file_type: FileType::of(octets) });
+    let status = exchange.response.status();
+    let rule = activity::by_rules(exchange.app, exchange.request, exchange.host, Some(status));
+    let evidence = Evidence { disposition: &disposition, declared: &declared, seen, rule };
+    let verdict = verdict::verdict(exchange, requester, &evidence);
 
     // A redirect has no content of its own, whatever its head says.
-    let content = verdict.kind != Kind::Redirect;
-    let mime = declared.essence().or(verdict.sniffed).filter(|_| content);
-    let mut names =
-        disposition.filename().into_iter().chain(disposition.other_filenames().iter().map(String::as_str));
-    let mut filename = names.find_map(display_name).filter(|_| content);
-    let mut other_filenames: Vec<String> = Vec::new();
-    for name in names.filter_map(display_name).filter(|_| content) {
-        if filename.as_ref() != Some(&name) && !other_filenames.contains(&name) {
-            other_filenames.push(name);
-        }
-    }
+    let own = verdict.kind != Kind::Redirect;
+    let mime = declared.essence().or(verdict.sniffed).filter(|_| own);
+    let named = if own { file_name::of_heads(exchange.response, &disposition) } else { Vec::new() };
+    let mut names = named.into_iter();
+    let mut filename = names.next();
+    let other_filenames = names.collect();
     if filename.is_none() && verdict.download {
-        filename = name_in_path(exchange.request.path());
+        filename = file_name::of_path(exchange.request.path());
     }
+    let activity = activity::activity(exchange, requester, verdict.download, mime, rule);
+    let of_a_page = verdict.kind == Kind::Api && rule.is_some() && rule == Some(activity);
     Classification {
-        activity: activity::activity(exchange, requester, verdict.download, mime),
+        activity,
         download: verdict.download,
         filename,
         other_filenames,
         mime: mime.map(str::to_owned),
-        kind: verdict.kind,
+        file_type: seen.filter(|_| own).map(|seen| seen.file_type),
+        kind: if of_a_page { Kind::Page } else { verdict.kind },
         reason: verdict.reason,
     }
-}
-
-/// The last segment of a path, percent-decoded when that gives text.
-fn name_in_path(path: &str) -> Option<String> {
-    let segment = path.rsplit('/').next().unwrap_or_default();
-    let decoded =
-        String::from_utf8(percent_decode(segment.as_bytes())).unwrap_or_else(|_| segment.to_owned());
-    display_name(&decoded)
 }

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::exchange::{Record, read_line};
+use crate::catalog::Catalog;
+use crate::diagnostic::SourceFile;
+use crate::exchange::{Answer, Record, read_line};
 use crate::http::head::Version;
 
 const FIXTURE: &str = include_str!("../../../tests/fixtures/exchanges.jsonl");
@@ -26,14 +28,16 @@ fn records() -> Vec<(Record, Value)> {
 #[test]
 fn every_exchange_of_the_fixture_agrees() {
     let mut wrong = Vec::new();
+    let catalog = Catalog::builtin();
     for (record, expect) in records() {
-        let found = classify(&record.exchange());
+        let found = classify(&record.exchange_with(&catalog));
+        let answer = Answer::new(&record, &found);
         let found = serde_json::json!({
-            "activity": found.activity.name(),
-            "download": found.download,
-            "filename": found.filename,
-            "mime": found.mime,
-            "kind": found.kind.name(),
+            "activity": answer.activity,
+            "download": answer.download,
+            "filename": answer.filename,
+            "mime": answer.mime,
+            "kind": answer.kind,
         });
         if found != expect {
             wrong.push(format!("{}: {found}\n    want {expect}", record.id));
@@ -74,6 +78,107 @@ fn nobody_gets_a_file_by_posing_as_a_part_of_a_page() {
     assert!(!downloads(Some(ClientKind::Browser), &[("Content-Type", "application/octet-stream")]));
 }
 
+/// An app with a rule of each kind.
+fn app() -> std::sync::Arc<App> {
+    let rules = ["sign-in", "sign-in-failed", "message", "share", "print", "view", "upload", "download"];
+    let rules: String =
+        rules.iter().map(|kind| format!("[[app.activity]]\ntype = '{kind}'\npath = '/{kind}/*'\n")).collect();
+    let text = format!("[[app]]\nid = 'corp'\ndomains = ['files.corp.test']\n{rules}");
+    let catalog = Catalog::build(&[SourceFile::new("a.toml", text)]).expect("an app");
+    catalog.app("corp").expect("the app").clone()
+}
+
+fn under_rules(request: &RequestHead, response: &ResponseHead) -> Classification {
+    classify(&Exchange { app: Some(&app()), ..Exchange::new(request, response, "files.corp.test") })
+}
+
+#[test]
+fn rules_of_the_app_name_activities() {
+    let called = |path: &str, status| {
+        let request = RequestHead::new("POST", path, Version::Http11).with("Sec-Fetch-Mode", "cors");
+        let response = ResponseHead::new(status, Version::Http11).with("Content-Type", "application/json");
+        let found = under_rules(&request, &response);
+        (found.activity.name(), found.kind.name())
+    };
+    assert_eq!(called("/message/1", 201), ("message", "page"));
+    assert_eq!(called("/share/1", 200), ("share", "page"));
+    assert_eq!(called("/upload/1", 200), ("upload", "page"));
+    assert_eq!(called("/print/1", 200), ("print", "page"));
+    assert_eq!(called("/print/1", 404), ("none", "error"));
+    assert_eq!(called("/view/1", 200), ("view", "page"));
+    assert_eq!(called("/view/1", 404), ("none", "error"));
+    // Attempts are worth a record, whatever came of them; the status stands in it.
+    assert_eq!(called("/message/1", 403), ("message", "error"));
+    assert_eq!(called("/download/1", 200), ("none", "api"));
+    assert_eq!(called("/other", 200), ("none", "api"));
+}
+
+#[test]
+fn a_sign_in_is_told_from_a_failed_one() {
+    let called = |status, location: &str| {
+        let request =
+            RequestHead::new("POST", "/sign-in/x", Version::Http11).with("Sec-Fetch-Mode", "navigate");
+        let response = ResponseHead::new(status, Version::Http11)
+            .with("Content-Type", "text/html")
+            .with("Location", location);
+        under_rules(&request, &response).activity.name()
+    };
+    assert_eq!(called(200, ""), "sign-in");
+    assert_eq!(called(302, "https://app.test/?code=1&state=2"), "sign-in");
+    assert_eq!(called(302, "https://app.test/errors?kind=error"), "sign-in");
+    assert_eq!(called(302, "https://app.test/?error=access_denied&state=2"), "sign-in-failed");
+    assert_eq!(called(302, "https://app.test/#state=2&error=access_denied"), "sign-in-failed");
+    assert_eq!(called(400, ""), "sign-in-failed");
+    assert_eq!(called(401, ""), "sign-in-failed");
+    assert_eq!(called(500, ""), "sign-in-failed");
+}
+
+#[test]
+fn where_the_app_hands_out_files_scripts_and_programs_take_them() {
+    let taken = |mode: Option<&str>, mime: &str| {
+        let request = RequestHead::new("GET", "/download/a.md", Version::Http11);
+        let request = mode.map_or(request.clone(), |mode| request.with("Sec-Fetch-Mode", mode));
+        let found = under_rules(&request, &ok(&[("Content-Type", mime)]));
+        (found.download, found.kind.name())
+    };
+    assert_eq!(taken(Some("cors"), "text/markdown"), (true, "fetch"));
+    assert_eq!(taken(Some("cors"), "application/json"), (false, "api"));
+    assert_eq!(taken(Some("cors"), "image/png"), (false, "preview"));
+    assert_eq!(taken(Some("cors"), "text/html"), (false, "api"));
+    assert_eq!(taken(Some("navigate"), "text/plain"), (false, "render"));
+    assert_eq!(taken(None, "application/json"), (true, "mime"));
+    assert_eq!(taken(None, "image/png"), (true, "mime"));
+    assert_eq!(taken(None, "text/html"), (false, "api"), "the app asks back");
+}
+
+#[test]
+fn a_request_is_named_before_its_answer() {
+    let named = |method: &str, path: &str, mime: &str| {
+        let request = RequestHead::new(method, path, Version::Http11).with("Content-Type", mime);
+        requested_activity(&app(), &request, "files.corp.test").name()
+    };
+    assert_eq!(named("POST", "/message/1", "application/json"), "message");
+    assert_eq!(named("PUT", "/x", "application/pdf"), "upload");
+    assert_eq!(named("POST", "/x", "application/json"), "none");
+}
+
+#[test]
+fn an_api_names_its_file_in_a_field_of_its_own() {
+    let request = RequestHead::new("POST", "/2/files/download", Version::Http11);
+    let named = |result: &str, more: (&str, &str)| {
+        let fields = [("Content-Type", "application/octet-stream"), ("Dropbox-API-Result", result), more];
+        by(None, &request, &ok(&fields)).filename
+    };
+    let nothing = ("X", "y");
+    assert_eq!(named(r#"{"name":"Q3 plan.pptx","size":1}"#, nothing).as_deref(), Some("Q3 plan.pptx"));
+    assert_eq!(named(r#"{"name":"../x"}"#, nothing).as_deref(), Some(".._x"));
+    let disposition = ("Content-Disposition", "attachment; filename=b.txt");
+    assert_eq!(named(r#"{"name":"a.txt"}"#, disposition).as_deref(), Some("b.txt"));
+    for broken in ["", "{", "[]", r#"{"name":1}"#] {
+        assert_eq!(named(broken, nothing).as_deref(), Some("download"), "{broken}");
+    }
+}
+
 #[test]
 fn a_browser_without_metadata_is_told_by_what_it_accepts() {
     let image = ok(&[("Content-Type", "image/png"), ("Content-Disposition", "attachment")]);
@@ -92,14 +197,78 @@ fn a_browser_without_metadata_is_told_by_what_it_accepts() {
 #[test]
 fn only_doubtful_types_ask_for_a_look_at_the_body() {
     let request = get(&[("Sec-Fetch-Mode", "navigate")]);
-    let wanted = |fields: &[(&str, &str)]| Exchange::new(&request, &ok(fields), "h").look_ahead();
-    assert_eq!(wanted(&[("Content-Type", "text/html")]), 0);
+    let wanted = |fields: &[(&str, &str)]| Exchange::new(&request, &ok(fields), "h").look_ahead(false);
+    assert_eq!(wanted(&[("Content-Type", "text/html"), ("Content-Length", "9")]), 0);
     assert_eq!(wanted(&[("Content-Type", "application/zip")]), 0);
     assert_eq!(wanted(&[]), sniff::SNIFF_LENGTH);
     assert_eq!(wanted(&[("Content-Type", "unknown/unknown")]), sniff::SNIFF_LENGTH);
     assert_eq!(wanted(&[("Content-Type", "text/plain")]), sniff::SNIFF_LENGTH);
     assert_eq!(wanted(&[("Content-Type", "text/plain"), ("X-Content-Type-Options", "NoSniff")]), 0);
-    assert_eq!(wanted(&[("Content-Encoding", "br")]), 0);
+    assert_eq!(wanted(&[("Content-Encoding", "br")]), MAX_LOOK_AHEAD);
+    assert_eq!(wanted(&[("Content-Length", "0")]), 0);
+}
+
+#[test]
+fn scripts_and_programs_are_not_believed_about_types_that_have_a_length() {
+    let wanted = |mode: &str, status, fields: &[(&str, &str)], true_type| {
+        let request = get(&[("Sec-Fetch-Mode", mode)]);
+        let head = fields.iter().fold(ResponseHead::new(status, Version::Http11), |h, (n, v)| h.with(n, v));
+        Exchange::new(&request, &head, "h").look_ahead(true_type)
+    };
+    let (json, length) = (("Content-Type", "application/json"), ("Content-Length", "9"));
+    assert_eq!(wanted("cors", 200, &[json, length], false), MAX_LOOK_AHEAD);
+    assert_eq!(wanted("cors", 200, &[json], false), 0, "an answer that grows is not waited for");
+    assert_eq!(wanted("cors", 404, &[json, length], false), 0);
+    assert_eq!(wanted("navigate", 200, &[json, length], false), 0);
+    let zip = ("Content-Type", "application/zip");
+    assert_eq!(wanted("cors", 200, &[zip, length], false), 0, "a download whatever it holds");
+    assert_eq!(wanted("navigate", 200, &[zip, length], true), MAX_LOOK_AHEAD);
+    for nothing in [
+        (200, &[("Content-Type", "text/event-stream")][..]),
+        (204, &[]),
+        (302, &[("Location", "/x")]),
+        (206, &[zip, ("Content-Range", "bytes 5-9/10")]),
+    ] {
+        assert_eq!(wanted("navigate", nothing.0, nothing.1, true), 0, "{nothing:?}");
+    }
+    let start = [zip, ("Content-Range", "bytes 0-9/100")];
+    assert_eq!(wanted("navigate", 206, &start, true), MAX_LOOK_AHEAD);
+}
+
+#[test]
+fn a_renamed_file_is_seen_by_its_content() {
+    let first = |mode: &str, mime: &str, octets: &[u8]| {
+        let request = get(&[("Sec-Fetch-Mode", mode)]);
+        let response = ok(&[("Content-Type", mime), ("X-Content-Type-Options", "nosniff")]);
+        let exchange = Exchange::new(&request, &response, "h");
+        let found = classify(&Exchange { first_bytes: Some(FirstBytes::prefix(octets)), ..exchange });
+        (found.download, found.kind, found.file_type.map(|known| known.name()))
+    };
+    let zip = b"PK\x03\x04";
+    assert_eq!(first("cors", "application/json", zip), (true, Kind::Sniff, Some("zip")));
+    assert_eq!(first("cors", "image/png", b"%PDF-1.7"), (true, Kind::Sniff, Some("pdf")));
+    assert_eq!(first("cors", "application/pdf", b"%PDF-1.7"), (false, Kind::Preview, Some("pdf")));
+    assert_eq!(first("cors", "application/json", b"{}"), (false, Kind::Api, Some("txt")));
+    assert_eq!(first("cors", "application/x-protobuf", b"\x1f\x8b\x08"), (false, Kind::Api, Some("gz")));
+    // A browser shows what it was told this is.
+    assert_eq!(first("navigate", "text/html", zip), (false, Kind::Render, Some("zip")));
+    assert_eq!(first("navigate", "text/plain", zip), (false, Kind::Render, Some("zip")));
+}
+
+#[test]
+fn the_middle_of_a_file_does_not_tell_its_type() {
+    let request = get(&[("Sec-Fetch-Mode", "cors")]);
+    let told = |range: &str| {
+        let response = ResponseHead::new(206, Version::Http11)
+            .with("Content-Type", "text/plain")
+            .with("Content-Range", range);
+        let exchange = Exchange::new(&request, &response, "h");
+        let found = classify(&Exchange { first_bytes: Some(FirstBytes::prefix(b"MZ\x90\x00")), ..exchange });
+        found.file_type.map(|known| known.name())
+    };
+    assert_eq!(told("bytes 0-3/100"), Some("exe"));
+    assert_eq!(told("bytes 4-7/100"), None);
+    assert_eq!(told("pages 0-3/100"), None);
 }
 
 #[test]
@@ -210,8 +379,10 @@ proptest! {
         let response = ResponseHead::new(status, Version::Http11)
             .with("Content-Disposition", &disposition)
             .with("Content-Type", &kind);
-        let exchange =
-            Exchange { body_prefix: body.as_deref(), ..Exchange::new(&request, &response, "files.corp.test") };
+        let exchange = Exchange {
+                first_bytes: body.as_deref().map(FirstBytes::prefix),
+                ..Exchange::new(&request, &response, "files.corp.test")
+            };
         let found = classify(&exchange);
         prop_assert_eq!(found.download, found.activity == ActivityType::Download);
         for name in found.filename.iter().chain(&found.other_filenames) {

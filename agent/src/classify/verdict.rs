@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::content_type::Declared;
 use super::media_type::{self, Content, Handling};
 use super::requester::Requester;
-use super::{Exchange, Kind, sniff};
+use super::{ActivityType, Evidence, Exchange, Kind, Seen, sniff};
 use crate::http::content_disposition::{Complaint, ContentDisposition};
 
 /// The answer, with the evidence that decided.
@@ -31,12 +31,8 @@ fn download(kind: Kind, reason: impl Into<Cow<'static, str>>) -> Verdict {
 /// saves it instead of running it. Blocking those would stop the services, not a download.
 const GUARD_NAMES: &[&str] = &["response.bin", "f.txt", "json.json", "json.txt", "response.json"];
 
-pub(super) fn verdict(
-    exchange: &Exchange<'_>,
-    requester: Requester,
-    disposition: &ContentDisposition,
-    declared: &Declared,
-) -> Verdict {
+pub(super) fn verdict(exchange: &Exchange<'_>, requester: Requester, evidence: &Evidence<'_>) -> Verdict {
+    let Evidence { disposition, declared, seen, rule } = *evidence;
     let status = exchange.response.status();
     if status < 100 {
         return pass(Kind::Error, "no response");
@@ -74,7 +70,44 @@ pub(super) fn verdict(
             "requested by a link with the download attribute: saved whatever it is",
         );
     }
-    by_type(exchange, requester, declared)
+    let verdict = by_type(exchange, requester, declared, seen);
+    if verdict.download {
+        return verdict;
+    }
+    let sniffed = verdict.sniffed;
+    let stricter = seen
+        .and_then(|seen| by_content(requester, declared, &seen))
+        .or_else(|| (rule == Some(ActivityType::Download)).then(|| by_rule(requester, declared)).flatten());
+    stricter.map_or(verdict, |stricter| Verdict { sniffed, ..stricter })
+}
+
+/// The app's rules say that this address answers with the content of a file. What a navigation shows stays a view, a
+/// page is the app asking back, and what pages show stays a preview; the rest is taken along.
+fn by_rule(requester: Requester, declared: &Declared) -> Option<Verdict> {
+    let is = |wanted: fn(Content) -> bool| {
+        declared.all().all(|essence| wanted(media_type::traits(essence).content))
+    };
+    let why = "an address at which the app hands out files";
+    match requester {
+        Requester::Fetch if is(|content| matches!(content, Content::Text | Content::Unknown)) => {
+            Some(download(Kind::Fetch, why))
+        }
+        Requester::Native if is(|content| content != Content::Page) => Some(download(Kind::Mime, why)),
+        _ => None,
+    }
+}
+
+/// A file that travels as something else, to a requester that keeps what it gets: a name and a media type do not make
+/// data of it. A navigation shows what was declared, whatever it is.
+fn by_content(requester: Requester, declared: &Declared, seen: &Seen<'_>) -> Option<Verdict> {
+    let kept = matches!(requester, Requester::Fetch | Requester::Native) && seen.file_type.is_kept();
+    // Pages show PDF that they fetched, and say so.
+    let said = declared.all().any(|essence| media_type::traits(essence).content == Content::Pdf);
+    (kept && !(said && seen.file_type.mime() == "application/pdf")).then(|| {
+        let what = declared.essence().unwrap_or("nothing");
+        let name = seen.file_type.name();
+        download(Kind::Sniff, format!("declared as {what}, but its content is a file ({name})"))
+    })
 }
 
 /// Whether a page can have a part of this type. That a request is for a part is the client's word, which a user who runs
@@ -91,18 +124,18 @@ fn may_be_part(disposition: &ContentDisposition, declared: &Declared) -> bool {
 }
 
 /// Statuses and methods whose responses never have content (RFC 9110 sections 9.3.2, 15).
-fn has_no_body(method: &str, status: u16) -> bool {
+pub(super) fn has_no_body(method: &str, status: u16) -> bool {
     method == "HEAD" || (100..200).contains(&status) || matches!(status, 204 | 205 | 304)
 }
 
 /// A redirect that browsers follow. Any other 3xx, or one without an address to go to, is shown or saved like a 200.
-fn is_followed(exchange: &Exchange<'_>) -> bool {
+pub(super) fn is_followed(exchange: &Exchange<'_>) -> bool {
     matches!(exchange.response.status(), 301 | 302 | 303 | 307 | 308)
         && exchange.response.fields().get_all("location").any(|address| !address.trim_ascii().is_empty())
 }
 
-fn is_empty(exchange: &Exchange<'_>) -> bool {
-    exchange.body_prefix.is_some_and(<[u8]>::is_empty)
+pub(super) fn is_empty(exchange: &Exchange<'_>) -> bool {
+    exchange.first_bytes.is_some_and(|first| first.complete && first.octets.is_empty())
         || exchange.response.fields().get("content-length").is_some_and(|length| length.trim_ascii() == b"0")
 }
 
@@ -146,21 +179,13 @@ fn is_guarded_answer(disposition: &ContentDisposition, declared: &Declared) -> b
         })
 }
 
-/// Whether the type of the response, and with it the verdict, may depend on its content.
-pub(super) fn wants_body(exchange: &Exchange<'_>, declared: &Declared) -> bool {
-    !is_encoded(exchange)
-        && match declared.essence() {
-            None => true,
-            Some(essence) if media_type::traits(essence).chromium == Handling::Sniff => true,
-            Some(essence) => essence == "text/plain" && !is_final(exchange),
-        }
-}
-
-/// With a content coding the octets transferred are not the ones a browser looks at.
-fn is_encoded(exchange: &Exchange<'_>) -> bool {
-    exchange.response.fields().get_all("content-encoding").any(|coding| {
-        !coding.trim_ascii().is_empty() && !coding.trim_ascii().eq_ignore_ascii_case(b"identity")
-    })
+/// Whether browsers go by the content where they would show the declared type (WHATWG MIME Sniffing, section 7).
+pub(super) fn is_sniffed(exchange: &Exchange<'_>, declared: &Declared) -> bool {
+    match declared.essence() {
+        None => true,
+        Some(essence) if media_type::traits(essence).chromium == Handling::Sniff => true,
+        Some(essence) => essence == "text/plain" && !is_final(exchange),
+    }
 }
 
 /// `X-Content-Type-Options: nosniff`: the declared type is final. Browsers read the first member only.
@@ -173,8 +198,13 @@ fn is_final(exchange: &Exchange<'_>) -> bool {
     })
 }
 
-fn by_type(exchange: &Exchange<'_>, requester: Requester, declared: &Declared) -> Verdict {
-    let prefix = exchange.body_prefix.filter(|_| wants_body(exchange, declared));
+fn by_type(
+    exchange: &Exchange<'_>,
+    requester: Requester,
+    declared: &Declared,
+    seen: Option<Seen<'_>>,
+) -> Verdict {
+    let prefix = seen.map(|seen| seen.octets).filter(|_| is_sniffed(exchange, declared));
     let undeclared = declared.essence().is_none_or(|e| media_type::traits(e).chromium == Handling::Sniff);
     if undeclared {
         let Some(prefix) = prefix else {
@@ -226,10 +256,7 @@ fn of_type(exchange: &Exchange<'_>, requester: Requester, essence: &str) -> Verd
         Requester::Navigation => match handling(exchange, traits) {
             Handling::Save | Handling::Sniff => saved(Kind::Mime, "browsers save this type"),
             Handling::Viewer => pass(Kind::Viewer, "shown in the browser's own viewer"),
-            Handling::Render if matches!(traits.content, Content::Image | Content::Media) => {
-                pass(Kind::Preview, "shown by the browser")
-            }
-            Handling::Render => pass(Kind::Mime, "browsers show this type"),
+            Handling::Render => pass(Kind::Render, "browsers show this type"),
         },
         Requester::Fetch => match traits.content {
             Content::File => saved(Kind::Fetch, "a file, fetched by a script that can save it"),

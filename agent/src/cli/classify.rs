@@ -9,8 +9,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::{USAGE, complain};
+use crate::catalog::Catalog;
 use crate::classify::classify;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, SourceFile};
 use crate::exchange::{self, Answer, Format, ReadError, Record, Trial};
 use crate::reload::read_directory;
 use crate::session::{Device, User};
@@ -50,7 +51,7 @@ pub struct ClassifyArgs {
     pub device: Option<DeviceState>,
 
     /// A directory with additions to the built-in app catalog
-    #[arg(long, value_name = "DIR", requires = "policies")]
+    #[arg(long, value_name = "DIR")]
     pub apps: Option<PathBuf>,
 }
 
@@ -62,11 +63,23 @@ pub enum DeviceState {
 }
 
 impl ClassifyArgs {
+    fn app_files(&self) -> Result<Vec<SourceFile>, Vec<Diagnostic>> {
+        self.apps.as_deref().map_or_else(|| Ok(Vec::new()), read_directory)
+    }
+
+    /// The apps whose rules name activities, and what decides, if policies were given.
+    fn read(&self) -> Result<(Catalog, Option<Trial>), Vec<Diagnostic>> {
+        match self.trial()? {
+            Some(trial) => Ok((trial.catalog().clone(), Some(trial))),
+            None => Ok((Catalog::build(&self.app_files()?)?, None)),
+        }
+    }
+
     /// What decides, if policies were given.
     fn trial(&self) -> Result<Option<Trial>, Vec<Diagnostic>> {
         let Some(policies) = &self.policies else { return Ok(None) };
         let policies = read_directory(policies)?;
-        let apps = self.apps.as_deref().map_or_else(|| Ok(Vec::new()), read_directory)?;
+        let apps = self.app_files()?;
         let name = self.user.as_deref().unwrap_or_default();
         let uid = name.parse().ok();
         let user = User {
@@ -87,8 +100,8 @@ impl ClassifyArgs {
 
 /// Runs the command on the process's own standard streams.
 pub fn run(args: &ClassifyArgs) -> anyhow::Result<ExitCode> {
-    let trial = match args.trial() {
-        Ok(trial) => trial,
+    let (catalog, trial) = match args.read() {
+        Ok(read) => read,
         Err(faults) => {
             complain(&faults);
             return Ok(ExitCode::from(USAGE));
@@ -105,7 +118,7 @@ pub fn run(args: &ClassifyArgs) -> anyhow::Result<ExitCode> {
     // Standard output writes whole lines by itself.
     let mut out = io::stdout().lock();
     let show = |record: &Record, out: &mut dyn Write| {
-        let found = classify(&record.exchange());
+        let found = classify(&record.exchange_with(&catalog));
         let mut answer = Answer::new(record, &found);
         if let Some(trial) = &trial {
             answer = answer.with_decision(trial.decide(record, &found).as_ref());

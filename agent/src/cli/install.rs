@@ -106,14 +106,15 @@ fn generated(mut command: clap::Command) -> Result<Vec<Generated>> {
         (Shell::Fish, "/usr/share/fish/vendor_completions.d/portcullis.fish"),
     ];
     let mut made = Vec::new();
+    // Before the scripts: making those adds a subcommand `help` to every command.
+    let mut documented = command.clone().disable_help_subcommand(true);
+    documented.build();
+    pages(&documented, &mut made)?;
     for (shell, path) in SCRIPTS {
         let mut content = Vec::new();
         clap_complete::generate(shell, &mut command, "portcullis", &mut content);
         made.push(Generated { path: path.into(), content });
     }
-    command = command.disable_help_subcommand(true);
-    command.build();
-    pages(&command, &mut made)?;
     Ok(made)
 }
 

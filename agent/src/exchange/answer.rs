@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Record;
-use crate::classify::Classification;
+use crate::classify::{Classification, Kind, is_named};
 use crate::http::content_disposition::{ContentDisposition, display_name, display_text};
 use crate::policy::decision::Decision;
 
@@ -43,11 +43,15 @@ impl<'a> Answer<'a> {
     pub fn new(record: &'a Record, found: &'a Classification) -> Self {
         let disposition = ContentDisposition::parse(record.response.fields().get_all("content-disposition"));
         let meant = disposition.filename().filter(|name| display_name(name) == found.filename);
+        // Without a header the address gives the name, but not where the client has one of its own: that of the file it
+        // fetches a part of, the one in a link's `download` attribute, or whatever a script chooses.
+        let own_name = matches!(found.kind, Kind::Range | Kind::RequestSignal | Kind::Fetch);
+        let from_address = found.filename.clone().filter(|_| !own_name || is_named(&record.response));
         Self {
             id: &record.id,
             activity: found.activity.name(),
             download: found.download,
-            filename: meant.map(str::to_owned).or_else(|| found.filename.clone()),
+            filename: meant.map(str::to_owned).or(from_address),
             mime: found.mime.as_deref(),
             kind: found.kind.name(),
             reason: &found.reason,

@@ -47,6 +47,11 @@ impl Trial {
         }
     }
 
+    /// The apps it knows.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     /// The decision on a record that was found to be `class`; `None` when its host belongs to no app.
     pub fn decide(&self, record: &Record, class: &Classification) -> Option<Decision> {
         const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);

@@ -1,5 +1,6 @@
 //! The process behind a connection, from /proc: read at once, because short-lived programs are gone in milliseconds.
 
+mod browser;
 mod holder;
 mod place;
 
@@ -13,48 +14,6 @@ use crate::session::{ClientKind, Process};
 
 pub use holder::{holders, own_sockets};
 pub use place::Place;
-
-/// Where only an administrator puts programs. A file name alone proves nothing: anyone can copy a program under another.
-const INSTALLED: [&str; 8] = [
-    "/usr/",
-    "/opt/",
-    "/snap/",
-    "/app/",
-    "/var/lib/flatpak/",
-    "/var/lib/snapd/",
-    "/nix/store/",
-    "/gnu/store/",
-];
-
-/// Executables that are browsers, by file name. Wrappers of Flatpak and Snap run the same names inside.
-const BROWSERS: [&str; 26] = [
-    "brave",
-    "brave-browser",
-    "chrome",
-    "chromium",
-    "chromium-browser",
-    "epiphany",
-    "epiphany-browser",
-    "falkon",
-    "firefox",
-    "firefox-bin",
-    "firefox-esr",
-    "google-chrome",
-    "headless_shell",
-    "konqueror",
-    "librewolf",
-    "microsoft-edge",
-    "midori",
-    "msedge",
-    "opera",
-    "palemoon",
-    "QtWebEngineProcess",
-    "qutebrowser",
-    "vivaldi",
-    "vivaldi-bin",
-    "WebKitNetworkProcess",
-    "zen",
-];
 
 /// Everything known about the process that connected. What the process took with it when it ended is absent.
 pub fn process_of(flow: &Flow) -> Process {
@@ -80,13 +39,9 @@ pub fn process(pid: u32) -> Process {
     Process { pid: Some(pid), exe, name, cgroup, unit: place.unit, container: place.container }
 }
 
-/// Browser or native by the executable. One that is not known is native: a process that is gone reads no response, so
-/// whoever holds its connection now took it over, and what it claims to be counts for nothing.
+/// Browser or native by the executable.
 pub fn kind_of(process: &Process) -> ClientKind {
-    let exe = process.exe.as_deref().unwrap_or_default();
-    let name = exe.rsplit('/').next().unwrap_or(exe);
-    let installed = INSTALLED.iter().any(|directory| exe.starts_with(directory));
-    if installed && BROWSERS.contains(&name) { ClientKind::Browser } else { ClientKind::Native }
+    browser::kind_of(process, |file| Path::new(file).exists())
 }
 
 #[cfg(test)]
@@ -108,17 +63,5 @@ mod tests {
         let process = process_of(&flow);
         assert_eq!((process.exe.as_deref(), process.name.as_deref()), (None, Some("curl")));
         assert_eq!(kind_of(&process), ClientKind::Native);
-    }
-
-    #[test]
-    fn browsers_are_known_by_their_executable_where_only_an_administrator_can_put_it() {
-        let of = |exe: &str| kind_of(&Process { exe: Some(exe.into()), ..Process::default() });
-        assert_eq!(of("/usr/lib/chromium/chromium"), ClientKind::Browser);
-        assert_eq!(of("/usr/lib/firefox-esr/firefox-esr"), ClientKind::Browser);
-        assert_eq!(of("/app/lib/firefox/firefox"), ClientKind::Browser);
-        assert_eq!(of("/usr/bin/curl"), ClientKind::Native);
-        for copy in ["/tmp/firefox", "/home/mallory/chrome", "/home/mallory/usr/bin/chrome", "chrome"] {
-            assert_eq!(of(copy), ClientKind::Native, "{copy}");
-        }
     }
 }

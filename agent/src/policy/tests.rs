@@ -129,6 +129,7 @@ impl Case {
             filename: self.names.first().map(|name| (*name).to_owned()),
             other_filenames: self.names.iter().skip(1).map(|name| (*name).to_owned()).collect(),
             mime: Some(self.mime.to_owned()),
+            file_type: None,
             kind: Kind::Attachment,
             reason: "test".into(),
         };

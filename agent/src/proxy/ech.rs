@@ -25,7 +25,7 @@ pub(super) fn hides_its_name(hello: &ClientHello, name: &str, public_names: &[St
 /// then, which most take for a failure of the site.
 pub(super) async fn switch_off(worker: &Rc<Worker>, accepted: Accepted, bytes: Vec<u8>, name: &str) {
     let metrics = &worker.shared.recorder.metrics;
-    let config = match worker.shared.clients.config(name, &[]) {
+    let config = match worker.shared.clients.config(accepted.session_owner(), name, &[]) {
         Ok(config) => config,
         Err(error) => {
             metrics.tls_handshake(Side::Client, error.name());

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::http::h1::{Peer, Refusal};
+use crate::http::h2;
 use crate::proxy::relay::Relayed;
 
 /// How an inspected connection ended. Each has a stable name for the log.
@@ -17,6 +18,8 @@ pub enum Ended {
     SlowRequest,
     /// What a peer sent could not be read safely.
     Refused(Peer, Refusal),
+    /// A peer broke the rules of HTTP/2 for the whole connection.
+    Violated(Peer, h2::Refusal),
     OriginBroken(&'static str),
     Stalled,
     /// The connection was upgraded and both sides have ended.
@@ -32,6 +35,12 @@ impl fmt::Display for Ended {
             Ended::SlowRequest => f.write_str("the request head did not arrive in time"),
             Ended::Refused(Peer::Client, refusal) => write!(f, "the request was refused: {refusal}"),
             Ended::Refused(Peer::Origin, refusal) => write!(f, "the response was refused: {refusal}"),
+            Ended::Violated(Peer::Client, refusal) => {
+                write!(f, "the client's connection was refused: {refusal}")
+            }
+            Ended::Violated(Peer::Origin, refusal) => {
+                write!(f, "the origin's connection was refused: {refusal}")
+            }
             Ended::OriginBroken(why) => write!(f, "the origin failed: {why}"),
             Ended::Stalled => f.write_str("nothing moved for too long"),
             Ended::Upgraded(relayed) => {

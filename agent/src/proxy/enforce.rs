@@ -78,6 +78,11 @@ impl Answer {
         self.head.status()
     }
 
+    /// Head and body, for whoever frames them.
+    pub fn parts(&self) -> (&ResponseHead, &[u8]) {
+        (&self.head, &self.body)
+    }
+
     /// Appends the response to `request` as HTTP/1.1 bytes.
     pub fn write(&self, request: &RequestHead, persistent: bool, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let mut head = self.head.clone();

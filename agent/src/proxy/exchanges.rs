@@ -5,6 +5,7 @@ use std::future::Future;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::enforce::Answer;
+use crate::http::h1::Peer;
 use crate::http::head::{RequestHead, ResponseHead};
 
 /// What the proxy asks about each exchange, and tells it. Implemented by the pipeline, and by tests in memory.
@@ -23,6 +24,9 @@ pub trait Exchanges {
     fn adapt_request(&self, _: &mut RequestHead) {}
     /// What is taken out of a response, interim ones included, before it is judged and sent on.
     fn adapt_response(&self, _: &mut ResponseHead) {}
+    /// What `peer` sent in an exchange was refused, and its connection goes on. `request`: the exchange's, where it was
+    /// read.
+    fn refused(&self, _peer: Peer, _request: Option<&RequestHead>) {}
     /// Payload bytes moved: to the origin, to the client.
     fn moved(&self, to_origin: u64, to_client: u64);
 }

@@ -7,6 +7,7 @@ use super::ended::Ended;
 use super::enforce::Answer;
 use super::exchanges::Exchanges;
 use super::h1;
+use super::h2;
 use super::judge::Judge;
 use super::origin::{Dialler, Fault, TlsDialler};
 use super::refused;
@@ -23,8 +24,9 @@ use crate::record::metrics::{Direction, Path, Side as TlsSide};
 use crate::session::Session;
 use crate::tls::{self, ClientHello, HANDSHAKE_DEADLINE, Prefixed, UpstreamFailure};
 
-/// The one protocol that is inspected now; HTTP/2 clients that offer HTTP/1.1 too fall back to it.
+/// The protocols that are inspected, as ALPN has them (RFC 7301 section 6, RFC 9113 section 3.2).
 const HTTP_1_1: &[u8] = b"http/1.1";
+const HTTP_2: &[u8] = b"h2";
 
 /// TLS to a name whose app a policy selects.
 pub(super) async fn tls(
@@ -37,10 +39,12 @@ pub(super) async fn tls(
     guard: &mut ConnectionGuard,
 ) {
     let metrics = &worker.shared.recorder.metrics;
-    let alpn: Vec<Vec<u8>> = hello.alpn.iter().filter(|protocol| *protocol == HTTP_1_1).cloned().collect();
+    let alpn = protocols(&hello.alpn, worker.shared.snapshot.load().policies.reads_bodies_of(&app));
     // The process may be gone in milliseconds: ask before anything that waits.
     let early = Early::of(&accepted).await;
-    let dialler = TlsDialler { worker, name, alpn: &alpn, to: accepted.original_dst, ready: &accepted.ready };
+    let owner = accepted.session_owner();
+    let dialler =
+        TlsDialler { worker, owner, name, alpn: &alpn, to: accepted.original_dst, ready: &accepted.ready };
     let origin = match dialler.dial_once().await {
         Ok(origin) => origin,
         Err(fault) => {
@@ -60,9 +64,11 @@ pub(super) async fn tls(
     };
     let session =
         early.session(worker, name, app, (accepted.client, accepted.original_dst), origin.get_ref().0).await;
-    let chosen = origin.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-    let config = match worker.shared.clients.config(name, &chosen.as_deref().into_iter().collect::<Vec<_>>())
-    {
+    // The client gets what the origin chose, and so does every later connection to the origin.
+    let chosen: Vec<Vec<u8>> = origin.get_ref().1.alpn_protocol().map(<[u8]>::to_vec).into_iter().collect();
+    let dialler = TlsDialler { alpn: &chosen, ..dialler };
+    let offered: Vec<&[u8]> = chosen.iter().map(Vec::as_slice).collect();
+    let config = match worker.shared.clients.config(owner, name, &offered) {
         Ok(config) => config,
         Err(error) => {
             metrics.tls_handshake(TlsSide::Client, error.name());
@@ -88,19 +94,37 @@ pub(super) async fn tls(
     let exchanges = Inspected { judge, dialler, guard };
     let mut client = Side::new(client);
     let shared = &worker.shared;
-    let ended = h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await;
+    let ended = if offered == [HTTP_2] {
+        let stopping = worker.stopping();
+        h2::serve(client, origin, &exchanges, &shared.h2_limits, &shared.deadlines, stopping).await
+    } else {
+        h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await
+    };
     log_end(&ended, name);
     record_end(&worker.shared, guard, &session, &ended);
+}
+
+/// What the origin is offered of what the client offered: the protocols that can be inspected, in the client's order.
+/// `http1_only`: what stands in bodies decides, which is looked at in HTTP/1.1.
+fn protocols(offered: &[Vec<u8>], http1_only: bool) -> Vec<Vec<u8>> {
+    let is_inspected = |protocol: &&Vec<u8>| *protocol == HTTP_1_1 || (*protocol == HTTP_2 && !http1_only);
+    offered.iter().filter(is_inspected).cloned().collect()
 }
 
 /// Records a connection that ended because a message on it could not be read safely.
 pub(super) fn record_end(shared: &Shared, guard: &ConnectionGuard, session: &Session, ended: &Ended) {
     let failure = match ended {
-        Ended::Refused(Peer::Client, _) => Failure::RequestFraming,
-        Ended::Refused(Peer::Origin, _) => Failure::ResponseFraming,
+        Ended::Refused(peer, _) | Ended::Violated(peer, _) => framing(*peer),
         _ => return,
     };
     refused::in_session(shared, guard.app(), session, failure, None);
+}
+
+fn framing(peer: Peer) -> Failure {
+    match peer {
+        Peer::Client => Failure::RequestFraming,
+        Peer::Origin => Failure::ResponseFraming,
+    }
 }
 
 /// The exchanges of an inspected connection: every one is judged.
@@ -129,6 +153,10 @@ impl<D: Dialler> Exchanges for Inspected<'_, D> {
         self.judge.adapt(response);
     }
 
+    fn refused(&self, peer: Peer, request: Option<&RequestHead>) {
+        self.judge.refused(framing(peer), request);
+    }
+
     fn moved(&self, to_origin: u64, to_client: u64) {
         count(self.guard, to_origin, to_client);
     }
@@ -144,7 +172,11 @@ pub(super) fn log_end(ended: &Ended, name: &str) {
         Ended::Done | Ended::Idle | Ended::ClientBroken | Ended::Upgraded(_) => {
             tracing::debug!(name, "{ended}")
         }
-        Ended::Refused(..) | Ended::OriginBroken(_) | Ended::SlowRequest | Ended::Stalled => {
+        Ended::Refused(..)
+        | Ended::Violated(..)
+        | Ended::OriginBroken(_)
+        | Ended::SlowRequest
+        | Ended::Stalled => {
             tracing::info!(name, "{ended}")
         }
     }

@@ -41,8 +41,13 @@ impl<'a> Judge<'a> {
             exe = self.session.process.exe.as_deref(),
             "refused: the request names another host than the connection"
         );
-        refused::in_session(self.shared, self.guard.app(), self.session, Failure::Misdirected, Some(request));
+        self.refused(Failure::Misdirected, Some(request));
         Some(Self::misdirected())
+    }
+
+    /// Counts and records what is refused within the session.
+    pub(super) fn refused(&self, failure: Failure, request: Option<&RequestHead>) {
+        refused::in_session(self.shared, self.guard.app(), self.session, failure, request);
     }
 
     /// Tells a client to use another connection for this host.
@@ -71,6 +76,7 @@ impl<'a> Judge<'a> {
             &claiming
         };
         let mut exchange = Exchange::new(request, response, &session.server_name);
+        exchange.app = Some(&session.app);
         exchange.client = session.process.is_known().then_some(session.kind);
         let class = classify::classify(&exchange);
         let size = match response_body(response, request.method()) {

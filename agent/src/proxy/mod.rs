@@ -11,6 +11,7 @@ pub mod enforce;
 pub mod exchanges;
 pub mod explicit;
 pub mod h1;
+pub mod h2;
 mod inspect;
 mod judge;
 mod late;

@@ -8,7 +8,7 @@ use super::worker::Worker;
 use crate::addr::OriginalDst;
 use crate::policy::failure_mode::Failure;
 use crate::record::metrics::Side;
-use crate::tls::{HANDSHAKE_DEADLINE, OriginStream, UpstreamFailure};
+use crate::tls::{HANDSHAKE_DEADLINE, OriginStream, SessionOwner, UpstreamFailure};
 
 /// Why there is no connection to the origin.
 pub(super) enum Fault {
@@ -41,6 +41,7 @@ pub(super) trait Dialler {
 /// Verified TLS, always for the name that the client's hello asked for and with what it offered.
 pub(super) struct TlsDialler<'a> {
     pub worker: &'a Worker,
+    pub owner: SessionOwner,
     pub name: &'a str,
     pub alpn: &'a [Vec<u8>],
     pub to: OriginalDst,
@@ -71,7 +72,7 @@ impl TlsDialler<'_> {
     async fn connect(&self) -> Result<OriginStream<TcpStream>, Fault> {
         let tcp = self.worker.dialer.dial_or_take(self.ready, self.to).await.map_err(Fault::Connect)?;
         let connector = self.worker.shared.origins.load_full();
-        let origin = connector.connect(tcp, self.name, self.alpn, HANDSHAKE_DEADLINE).await;
+        let origin = connector.connect(tcp, self.owner, self.name, self.alpn, HANDSHAKE_DEADLINE).await;
         Ok(origin.map_err(Fault::Tls)?.stream)
     }
 }

@@ -17,11 +17,12 @@ pub struct Side<S> {
     out: Vec<u8>,
     sent: usize,
     unflushed: bool,
+    written: u64,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     pub fn new(stream: S) -> Self {
-        Self { stream, input: Input::default(), out: Vec::new(), sent: 0, unflushed: false }
+        Self { stream, input: Input::default(), out: Vec::new(), sent: 0, unflushed: false, written: 0 }
     }
 
     /// Bytes that go out before anything else.
@@ -31,6 +32,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
             self.sent = 0;
         }
         &mut self.out
+    }
+
+    /// Whether everything in [`Side::out`] was handed to the stream.
+    pub fn is_drained(&self) -> bool {
+        self.sent == self.out.len()
+    }
+
+    /// Whether the kernel has all of it.
+    pub fn is_flushed(&self) -> bool {
+        self.is_drained() && !self.unflushed
+    }
+
+    /// Bytes that the stream has taken in all.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Gives back the room of what was sent, but for `kept` octets.
+    pub fn release_output(&mut self, kept: usize) {
+        if self.is_drained() && self.out.capacity() > kept {
+            (self.out, self.sent) = (Vec::new(), 0);
+        }
     }
 
     /// Reads what is there. 0 is the end of the stream.
@@ -73,6 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.unflushed = true;
+            self.written += written as u64;
             self.sent += written.min(own);
             if written > own {
                 return Poll::Ready(Ok(written - own));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use agent_common::abi::Flow;
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 use super::deadline::Deadlines;
 use super::dial::{Dialer, Ready};
@@ -13,12 +14,13 @@ use super::explicit::AskedFor;
 use super::share::Shares;
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::http::h1::Limits;
+use crate::http::h2;
 use crate::identity::Identity;
 use crate::posture;
 use crate::record::Recorder;
 use crate::reload;
 use crate::steering::{Arrivals, Learned, Peeked};
-use crate::tls::{ClientSide, OriginConnector, PeekDeadlines};
+use crate::tls::{ClientSide, OriginConnector, PeekDeadlines, SessionOwner};
 
 /// What all workers share. Everything in it is read without a lock that another core holds.
 pub struct Shared {
@@ -29,6 +31,7 @@ pub struct Shared {
     pub origins: ArcSwap<OriginConnector>,
     pub recorder: Recorder,
     pub limits: Limits,
+    pub h2_limits: h2::Limits,
     pub deadlines: Deadlines,
     pub peek: PeekDeadlines,
 }
@@ -44,9 +47,20 @@ pub struct Worker {
     pub peeked: Option<RefCell<Peeked>>,
     pub dialer: Dialer,
     pub shares: Shares,
+    /// Turns true when the agent is about to end.
+    pub stop: watch::Receiver<bool>,
 }
 
 impl Worker {
+    /// Resolves when the agent is about to end.
+    pub fn stopping(&self) -> impl Future<Output = ()> + use<> {
+        let mut stop = self.stop.clone();
+        async move {
+            // A sender that is gone is a stop, too.
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+    }
+
     /// Remembers that a connection that began with `words` is for nobody monitored.
     pub(super) fn note_unmonitored(&self, owner: Option<&Flow>, words: &[u8]) {
         if let (Some(peeked), Some(flow)) = (&self.peeked, owner) {
@@ -70,4 +84,15 @@ pub struct Accepted {
     pub peek: PeekDeadlines,
     /// What the client told the proxy, where it uses one.
     pub asked: Option<AskedFor>,
+}
+
+impl Accepted {
+    /// Whose TLS sessions this connection may resume.
+    pub(super) fn session_owner(&self) -> SessionOwner {
+        let uid = match (&self.asked, &self.owner) {
+            (Some(asked), _) => asked.owner.map(|owner| owner.uid),
+            (None, owner) => owner.as_ref().map(|flow| flow.uid),
+        };
+        uid.map_or(SessionOwner::Host(self.client.0.ip().to_canonical()), SessionOwner::User)
+    }
 }

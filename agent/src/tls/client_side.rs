@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use quick_cache::sync::Cache;
-use rustls::server::NoServerSessionStorage;
+use rustls::server::ServerSessionMemoryCache;
 use rustls::sign::SingleCertAndKey;
 use rustls::{AlertDescription, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,15 +15,18 @@ use tokio_rustls::server::TlsStream;
 
 use super::authority::{Authority, IssueFault, Leaf, LeafError};
 use super::provider;
+use super::sessions::{SESSIONS, SessionOwner, key};
 
-/// Configurations kept: one per name and ALPN list in use.
+/// Configurations kept: one per owner of sessions, name and ALPN list in use.
 const CONFIGS: usize = 4096;
+/// Tickets after each handshake: clients use one for one connection, and open two at a time.
+const TICKETS: usize = 2;
 
 /// Makes and keeps the configurations that connections are accepted with.
 ///
-/// Nothing in a configuration belongs to a user: there are no tickets, no session store and no early data. So no
-/// session can be resumed by anyone, least of all by another user, and users can share one. A resumption would save a
-/// P-256 signature, some 20 µs.
+/// Sessions are kept in the configuration that they were made with, which belongs to one owner and one name: there is no
+/// key for tickets that several could share. They go with it: when the leaf is made anew, when the configuration is
+/// pushed out by others, and with [`ClientSide::forget_sessions`]. Early data is not taken.
 pub struct ClientSide {
     authority: Arc<Authority>,
     configs: Cache<Vec<u8>, Arc<Acceptance>>,
@@ -43,11 +46,17 @@ impl ClientSide {
         &self.authority
     }
 
-    /// The configuration that shows the leaf for `name` and agrees to the protocols in `alpn` only.
+    /// The configuration that shows the leaf for `name`, agrees to the protocols in `alpn` only and resumes sessions of
+    /// `owner`.
     ///
     /// Ask for it after the origin was verified: `alpn` is then what the origin chose, or empty when it chose none.
-    pub fn config(&self, name: &str, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, LeafError> {
-        let key = key(name, alpn);
+    pub fn config(
+        &self,
+        owner: SessionOwner,
+        name: &str,
+        alpn: &[&[u8]],
+    ) -> Result<Arc<ServerConfig>, LeafError> {
+        let key = key(owner, name, alpn.iter().copied());
         if let Some(kept) = self.configs.get(&key).filter(|kept| kept.leaf.is_fresh(SystemTime::now())) {
             return Ok(kept.config.clone());
         }
@@ -57,6 +66,11 @@ impl ClientSide {
         self.configs.insert(key, Arc::new(Acceptance { config: config.clone(), leaf }));
         Ok(config)
     }
+
+    /// Every client shakes hands anew: what was decided about the last one may not hold any more.
+    pub fn forget_sessions(&self) {
+        self.configs.clear();
+    }
 }
 
 fn configuration(leaf: &Leaf, alpn: &[&[u8]]) -> Result<ServerConfig, IssueFault> {
@@ -65,20 +79,10 @@ fn configuration(leaf: &Leaf, alpn: &[&[u8]]) -> Result<ServerConfig, IssueFault
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(leaf.certified.clone())));
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
+    config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+    config.send_tls13_tickets = TICKETS;
     config.max_early_data_size = 0;
     Ok(config)
-}
-
-/// Name and protocols, each with its length in front, so that no two lists read alike.
-fn key(name: &str, alpn: &[&[u8]]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(name.len() + 16);
-    for part in std::iter::once(name.to_ascii_lowercase().as_bytes()).chain(alpn.iter().copied()) {
-        key.extend_from_slice(&part.len().to_be_bytes());
-        key.extend_from_slice(part);
-    }
-    key
 }
 
 /// Shakes hands with a client. `stream` gives the ClientHello first (see [`super::Prefixed`]).

@@ -14,6 +14,7 @@ mod peek;
 mod prefixed;
 mod proof;
 mod provider;
+mod sessions;
 
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ pub use peek::{ClientHello, PEEK_BYTES, PeekDeadlines, Peeked, ServerName, peek}
 pub use prefixed::Prefixed;
 pub use proof::{ProofError, ProofSite, Seen};
 pub use provider::install as install_provider;
+pub use sessions::SessionOwner;
 
 /// A verified TLS stream to an origin, and the agent's side of a client's.
 pub type OriginStream<S> = tokio_rustls::client::TlsStream<S>;

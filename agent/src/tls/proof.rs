@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::{Authority, ClientFailure, ClientSide, LeafError};
+use super::{Authority, ClientFailure, ClientSide, LeafError, SessionOwner};
 
 /// Connections of one client; browsers open a few.
 const CONNECTIONS: usize = 64;
@@ -57,7 +57,9 @@ impl ProofSite {
         // A short one: the whole must be a host name.
         let suffix = permitted.iter().min_by_key(|suffix| suffix.len()).ok_or(ProofError::Nameless)?;
         let name = format!("{label}.portcullis-proof.{suffix}");
-        let config = ClientSide::new(authority.clone()).config(&name, &[])?;
+        // The client runs as this process does.
+        let owner = SessionOwner::User(nix::unistd::geteuid().as_raw());
+        let config = ClientSide::new(authority.clone()).config(owner, &name, &[])?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         Ok(Self { listener, config, name })

@@ -1,6 +1,6 @@
 //! Whole exchanges: what is judged must be what is sent on, and what was recorded must be answered in clean text.
 
-use portcullis::classify::{Exchange, classify};
+use portcullis::classify::{Exchange, FirstBytes, MAX_LOOK_AHEAD, classify};
 use portcullis::exchange::{Answer, read_har, read_line};
 use portcullis::http::h1::connection::keep_alive;
 use portcullis::http::h1::{
@@ -22,9 +22,13 @@ pub fn fuzz_exchange(data: &[u8]) {
         return;
     };
     let host = request.host().unwrap_or_default().to_owned();
-    let exchange = Exchange { body_prefix: Some(body), ..Exchange::new(&request, &response, &host) };
+    let exchange =
+        Exchange { first_bytes: Some(FirstBytes::prefix(body)), ..Exchange::new(&request, &response, &host) };
     let before = classify(&exchange);
-    assert!(exchange.look_ahead() <= 1 << 16);
+    assert!(
+        exchange.look_ahead(false) <= exchange.look_ahead(true)
+            && exchange.look_ahead(true) <= MAX_LOOK_AHEAD
+    );
     if let Some(name) = &before.filename {
         assert!(!name.is_empty() && !name.contains(['/', '\\', '\0', '\n', '\r']), "{name:?}");
     }
@@ -52,7 +56,10 @@ pub fn fuzz_exchange(data: &[u8]) {
     let Parsed::Complete(response_again, _) = parse_response_head(&bytes, &wide) else {
         panic!("{response:?}")
     };
-    let again = Exchange { body_prefix: Some(body), ..Exchange::new(&request_again, &response_again, &host) };
+    let again = Exchange {
+        first_bytes: Some(FirstBytes::prefix(body)),
+        ..Exchange::new(&request_again, &response_again, &host)
+    };
     assert_eq!(classify(&again), before);
 }
 

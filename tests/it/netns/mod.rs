@@ -9,6 +9,7 @@ mod failure_modes;
 mod gateway;
 mod guard;
 mod hostile;
+mod http2;
 mod kinds_of_connect;
 mod lifecycle;
 mod odd_hellos;

@@ -145,7 +145,7 @@ fn answer(
         Event::Request { stream, head, .. } => {
             match (verdicts.request)(&head) {
                 Some((answer, body)) => relay.answer(stream, &answer, body).expect("writes"),
-                None => relay.pass_request(stream, head.clone()).expect("writes"),
+                None => relay.pass_request(stream, &head).expect("writes"),
             }
             heads.insert(stream, head);
         }
@@ -153,6 +153,7 @@ fn answer(
             Some((answer, body)) => relay.answer(stream, &answer, body).expect("writes"),
             None => relay.pass_response(stream, &head).expect("writes"),
         },
+        Event::Interim { stream, head } => relay.pass_interim(stream, &head),
         Event::BadRequest { stream, refusal } => relay.reset(stream, refusal.code()),
         Event::BadResponse { stream, .. } => {
             let head = ResponseHead::new(502, portcullis::http::head::Version::Http2);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use lab::agent::Agent;
 use lab::attachment::{BIG, DOCX, DOWNLOADS, PAGE, PDF, Resource};
-use lab::client::{Curl, Family, Reply, issuer, probe, sha256};
+use lab::client::{Curl, Family, Reply, issuer, probe, sha256, streams};
 use lab::{Lab, NOBODY, ORIGIN_CA_NAME};
 
 use super::browser;
@@ -80,6 +80,18 @@ fn unmanaged(report: &mut Report, lab: &Lab) -> Result<()> {
                 ));
             }
             Ok((holds, seen.join("\n")))
+        },
+    )?;
+    report.line(
+        "HTTP/2: streams of one connection are judged each for itself",
+        &format!("a Python program asks {FILES} for attachment, page, attachment, page at once, over one connection"),
+        "403, 200, 403, 200",
+        || {
+            let replies = streams(lab, FILES, &[DOCX.path, PAGE.path, PDF.path, PAGE.path])?;
+            let [first, page, second, again] = &replies[..] else { anyhow::bail!("not four answers") };
+            let pages = passed(page, FILES, PAGE) && passed(again, FILES, PAGE);
+            let statuses: Vec<String> = replies.iter().map(|reply| reply.status.to_string()).collect();
+            Ok((blocked(first, DOCX) && blocked(second, PDF) && pages, statuses.join(", ")))
         },
     )?;
     report.line(

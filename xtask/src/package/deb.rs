@@ -16,9 +16,7 @@ const OTHERWISE: &str =
 /// Who may be asked about the package.
 const MAINTAINER: &str = "Portcullis authors <portcullis@packages.invalid>";
 /// What lintian says that this package means: tag and why.
-const INTENDED: [(&str, &str); 1] = [
-    ("initial-upload-closes-no-bugs", "this is not an upload to Debian"),
-];
+const INTENDED: [(&str, &str); 1] = [("initial-upload-closes-no-bugs", "this is not an upload to Debian")];
 
 /// Builds `portcullis_VERSION_ARCH.deb`.
 pub(super) fn build(package: &Package, version: &str) -> Result<PathBuf> {

@@ -19,8 +19,7 @@ use crate::workspace::{is_root, plain};
 /// The Debian that the package is tried in, and what it has beyond the least: what the package depends on, and what the
 /// trial's origin is made of.
 const SUITE: &str = "bookworm";
-const INCLUDED: &str =
-    "bpftool,ca-certificates,curl,dbus,dnsmasq-base,iproute2,nginx-light,openssl,procps,systemd,systemd-sysv";
+const INCLUDED: &str = "bpftool,ca-certificates,curl,dbus,dnsmasq-base,iproute2,kmod,nginx-light,openssl,procps,systemd,systemd-sysv";
 /// Directories that no step of the trial reads; they would only fill the guest's memory.
 const LEFT_OUT: [&str; 9] = [
     "usr/share/doc",

@@ -73,7 +73,12 @@ comes_back() {
     until_ok sh -c "[ \"\$(systemctl show --property MainPID --value portcullis)\" != $pid ] && systemctl --quiet is-active portcullis" && blocks
 }
 reloads() { systemctl reload portcullis; }
-stops() { systemctl stop portcullis && [ -z "$(bpftool --json prog show | grep -o '"name":"pc_[^"]*"')" ] && [ ! -e /sys/fs/bpf/portcullis ]; }
+nothing_in_kernel() {
+    bpftool --json prog show | grep -o '"name":"pc_[^"]*"'
+    ls -lA /sys/fs/bpf
+    [ -z "$(bpftool --json prog show | grep -o '"name":"pc_[^"]*"')" ] && [ ! -e /sys/fs/bpf/portcullis ]
+}
+stops() { systemctl stop portcullis && until_ok nothing_in_kernel; }
 starts() { systemctl start portcullis; }
 records() { portcullis activity --json | grep -q '"report.docx"'; }
 upgrades() { dpkg --install "$1" && [ -e /etc/portcullis/policies.d/10-corp.toml ] && runs; }

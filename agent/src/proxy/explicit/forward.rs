@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tokio::net::TcpStream;
 
 use super::Begun;
+use crate::http::h1::Peer;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::proxy_request::FOR_THE_PROXY;
 use crate::proxy::enforce::Answer;
@@ -87,6 +88,10 @@ impl<X: Exchanges> Exchanges for Forward<X> {
     fn adapt_response(&self, response: &mut ResponseHead) {
         self.0.adapt_response(response);
         response.fields_mut().push(b"Via", VIA);
+    }
+
+    fn refused(&self, peer: Peer, request: Option<&RequestHead>) {
+        self.0.refused(peer, request);
     }
 
     fn moved(&self, to_origin: u64, to_client: u64) {

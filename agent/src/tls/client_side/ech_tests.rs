@@ -53,7 +53,7 @@ async fn meet(side: &ClientSide, ech: EchMode) -> (io::Result<()>, ClientHello) 
             panic!("no hello")
         };
         let crate::tls::ServerName::Name(shown) = &hello.server_name else { panic!("{hello:?}") };
-        let config = side.config(shown, &[]).unwrap();
+        let config = side.config(crate::tls::SessionOwner::User(1000), shown, &[]).unwrap();
         if let Ok(mut client) = accept(Prefixed::new(near, bytes), config, Duration::from_secs(5)).await {
             let _ = client.shutdown().await;
         }

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use rustls_pki_types::ServerName;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -15,6 +15,7 @@ use crate::catalog::HostPattern;
 use crate::tls::{Negotiated, PeekDeadlines, Peeked, Prefixed, peek};
 
 const NAME: &str = "files.corp.test";
+const OWNER: SessionOwner = SessionOwner::User(1000);
 const DEADLINE: Duration = Duration::from_secs(5);
 
 fn side() -> (TempDir, ClientSide) {
@@ -75,7 +76,7 @@ async fn shake(
 async fn a_client_that_trusts_the_root_gets_its_leaf_and_data_flows() {
     let (_dir, side) = side();
     for versions in [provider::VERSIONS, &[&rustls::version::TLS12]] {
-        let config = side.config(NAME, &[b"http/1.1"]).unwrap();
+        let config = side.config(OWNER, NAME, &[b"http/1.1"]).unwrap();
         let (far, near) = shake(client_of(&side, true, &[b"h2", b"http/1.1"], versions), config).await;
         let (mut far, mut near) = (far.unwrap(), near.unwrap());
         let seen = Negotiated::of_client(&near);
@@ -98,7 +99,7 @@ async fn a_client_that_trusts_the_root_gets_its_leaf_and_data_flows() {
 #[tokio::test]
 async fn a_client_that_does_not_trust_the_root_is_named() {
     let (_dir, side) = side();
-    let config = side.config(NAME, &[]).unwrap();
+    let config = side.config(OWNER, NAME, &[]).unwrap();
     let (far, near) = shake(client(&side, false, &[]), config).await;
     assert!(far.is_err());
     let failure = near.unwrap_err();
@@ -109,7 +110,7 @@ async fn a_client_that_does_not_trust_the_root_is_named() {
 #[tokio::test]
 async fn a_client_that_pins_another_name_is_named() {
     let (_dir, side) = side();
-    let config = side.config("other.corp.test", &[]).unwrap();
+    let config = side.config(OWNER, "other.corp.test", &[]).unwrap();
     let (_, near) = shake(client(&side, true, &[]), config).await;
     let failure = near.unwrap_err();
     assert!(matches!(failure, ClientFailure::RejectedCertificate(_)), "{failure:?}");
@@ -118,7 +119,7 @@ async fn a_client_that_pins_another_name_is_named() {
 #[tokio::test]
 async fn no_protocol_in_common_is_named_and_told_to_the_client() {
     let (_dir, side) = side();
-    let config = side.config(NAME, &[b"http/1.1"]).unwrap();
+    let config = side.config(OWNER, NAME, &[b"http/1.1"]).unwrap();
     let (far, near) = shake(client(&side, true, &[b"h2"]), config).await;
     assert_eq!(near.unwrap_err(), ClientFailure::NoProtocolOverlap);
     assert!(far.unwrap_err().to_string().contains("NoApplicationProtocol"));
@@ -141,55 +142,78 @@ async fn a_client_that_goes_silent_or_away_is_named() {
     let short = Duration::from_millis(100);
     let (far, near) = duplex(1 << 16);
     let started = Instant::now();
-    let silent = accept(Prefixed::new(near, hello.clone()), side.config(NAME, &[]).unwrap(), short).await;
+    let silent =
+        accept(Prefixed::new(near, hello.clone()), side.config(OWNER, NAME, &[]).unwrap(), short).await;
     assert_eq!(silent.unwrap_err(), ClientFailure::TimedOut);
     assert!(started.elapsed() < DEADLINE);
     drop(far);
 
     let (far, near) = duplex(1 << 16);
     drop(far);
-    let gone = accept(Prefixed::new(near, hello), side.config(NAME, &[]).unwrap(), short).await.unwrap_err();
+    let gone =
+        accept(Prefixed::new(near, hello), side.config(OWNER, NAME, &[]).unwrap(), short).await.unwrap_err();
     assert_eq!(gone, ClientFailure::Closed);
     assert!(gone.suggests_pinning());
 
     let (_far, near) = duplex(1 << 16);
     let noise = Prefixed::new(near, b"\x16\x03\x01\x00\x05hello".to_vec());
     assert_eq!(
-        accept(noise, side.config(NAME, &[]).unwrap(), short).await.unwrap_err(),
+        accept(noise, side.config(OWNER, NAME, &[]).unwrap(), short).await.unwrap_err(),
         ClientFailure::Protocol
     );
 }
 
+/// How the handshake of a client goes that keeps its sessions; they are there for the next one.
+async fn kind_for(
+    side: &ClientSide,
+    client: &ClientConfig,
+    owner: SessionOwner,
+    name: &str,
+) -> HandshakeKind {
+    let (far, near) = duplex(1 << 16);
+    let to = ServerName::try_from(name.to_owned()).unwrap();
+    let config = side.config(owner, name, &[]).unwrap();
+    let connector = TlsConnector::from(Arc::new(client.clone()));
+    let (far, near) = tokio::join!(connector.connect(to, far), serve(near, config));
+    let (mut far, mut near) = (far.unwrap(), near.unwrap());
+    near.write_all(b"x").await.unwrap();
+    near.flush().await.unwrap();
+    // Tickets come before this byte.
+    let mut one = [0];
+    far.read_exact(&mut one).await.unwrap();
+    far.get_ref().1.handshake_kind().unwrap()
+}
+
+/// The client's ticket is its own claim: another user who has got hold of it shakes hands anew.
 #[tokio::test]
-async fn nothing_can_be_resumed_and_no_early_data_is_taken() {
-    let (_dir, side) = side();
+async fn sessions_are_resumed_by_their_owner_for_their_name_until_they_are_forgotten() {
+    use HandshakeKind::{Full, Resumed};
     for versions in [provider::VERSIONS, &[&rustls::version::TLS12]] {
-        // One client configuration keeps its session store over both connections.
-        let shared = client_of(&side, true, &[], versions);
-        for _ in 0..2 {
-            let (far, near) = shake(shared.clone(), side.config(NAME, &[]).unwrap()).await;
-            let (mut far, mut near) = (far.unwrap(), near.unwrap());
-            near.write_all(b"x").await.unwrap();
-            near.flush().await.unwrap();
-            // A ticket would have come before this byte.
-            let mut one = [0];
-            far.read_exact(&mut one).await.unwrap();
-            assert_eq!(far.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
-            assert_eq!(far.get_ref().1.tls13_tickets_received(), 0);
-        }
+        let (_dir, side) = side();
+        // One store of the client's for all connections, whoever they are of.
+        let client = client_of(&side, true, &[], versions);
+        let other = SessionOwner::User(4242);
+        assert_eq!(kind_for(&side, &client, OWNER, NAME).await, Full);
+        assert_eq!(kind_for(&side, &client, OWNER, NAME).await, Resumed);
+        assert_eq!(kind_for(&side, &client, other, NAME).await, Full);
+        assert_eq!(kind_for(&side, &client, OWNER, "a.corp.test").await, Full);
+        assert_eq!(kind_for(&side, &client, other, NAME).await, Resumed);
+        side.forget_sessions();
+        assert_eq!(kind_for(&side, &client, other, NAME).await, Full);
     }
-    assert_eq!(side.config(NAME, &[]).unwrap().max_early_data_size, 0);
+    let (_dir, side) = side();
+    assert_eq!(side.config(OWNER, NAME, &[]).unwrap().max_early_data_size, 0);
 }
 
 #[test]
 fn configurations_are_kept_by_name_and_protocols() {
     let (_dir, side) = side();
-    let one = side.config(NAME, &[b"http/1.1"]).unwrap();
-    assert!(Arc::ptr_eq(&one, &side.config("FILES.corp.test", &[b"http/1.1"]).unwrap()));
-    assert!(!Arc::ptr_eq(&one, &side.config(NAME, &[b"h2", b"http/1.1"]).unwrap()));
-    assert!(!Arc::ptr_eq(&one, &side.config("a.corp.test", &[b"http/1.1"]).unwrap()));
-    assert_ne!(key("a", &[b"b", b"c"]), key("a", &[b"bc"]));
-    assert_eq!(side.config("bank.example", &[]).unwrap_err(), LeafError::NotPermitted);
+    let one = side.config(OWNER, NAME, &[b"http/1.1"]).unwrap();
+    assert!(Arc::ptr_eq(&one, &side.config(OWNER, "FILES.corp.test", &[b"http/1.1"]).unwrap()));
+    assert!(!Arc::ptr_eq(&one, &side.config(OWNER, NAME, &[b"h2", b"http/1.1"]).unwrap()));
+    assert!(!Arc::ptr_eq(&one, &side.config(OWNER, "a.corp.test", &[b"http/1.1"]).unwrap()));
+    assert!(!Arc::ptr_eq(&one, &side.config(SessionOwner::User(1), NAME, &[b"http/1.1"]).unwrap()));
+    assert_eq!(side.config(OWNER, "bank.example", &[]).unwrap_err(), LeafError::NotPermitted);
     assert_eq!(side.authority().minted(), 2);
 }
 
@@ -197,7 +221,7 @@ fn configurations_are_kept_by_name_and_protocols() {
 #[tokio::test]
 async fn one_handshake() {
     let (_dir, side) = side();
-    let (far, near) = shake(client(&side, true, &[]), side.config(NAME, &[]).unwrap()).await;
+    let (far, near) = shake(client(&side, true, &[]), side.config(OWNER, NAME, &[]).unwrap()).await;
     assert!(far.is_ok() && near.is_ok());
 }
 
@@ -221,7 +245,7 @@ async fn answer_once(listener: &TcpListener, side: &ClientSide) -> Result<(), Cl
     let Peeked::Tls { bytes, .. } = peek(&mut stream, PeekDeadlines::default()).await else {
         panic!("no hello")
     };
-    let config = side.config(NAME, &[b"http/1.1"]).unwrap();
+    let config = side.config(OWNER, NAME, &[b"http/1.1"]).unwrap();
     let mut stream = accept(Prefixed::new(stream, bytes), config, DEADLINE).await?;
     let mut request = vec![0; 4096];
     let _ = stream.read(&mut request).await;

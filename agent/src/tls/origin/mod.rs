@@ -7,8 +7,9 @@ mod tests;
 mod witness;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use quick_cache::sync::Cache;
 use rustls::ClientConfig;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -22,15 +23,27 @@ pub use roots::{RootsError, RootsReport, RootsSource, system_holds};
 use super::authority;
 use super::negotiated::Negotiated;
 use super::provider;
-use witness::Witness;
+use super::sessions::{self, SessionOwner};
+use witness::{Witness, noted};
 
 /// Shakes hands with origins. Immutable: when the roots change, build another one and swap it in; handshakes under way
 /// end with the one they began with.
+///
+/// Sessions are kept per owner, name and ALPN list, and go with the connector. Early data is not sent.
 pub struct OriginConnector {
-    /// Without ALPN and with a verifier that is replaced for each handshake.
+    /// Without ALPN and without sessions.
     base: ClientConfig,
-    verifier: Arc<WebPkiServerVerifier>,
-    own: Arc<[Vec<u8>]>,
+    configs: Cache<Vec<u8>, Kept>,
+}
+
+/// Configurations kept: one per owner of sessions, name and ALPN list in use.
+const CONFIGS: usize = 4096;
+
+/// A configuration and when its first session can have been made.
+#[derive(Clone)]
+struct Kept {
+    config: Arc<ClientConfig>,
+    since: Instant,
 }
 
 /// A verified connection to an origin.
@@ -51,26 +64,46 @@ impl OriginConnector {
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider::provider())
             .build()
             .map_err(|error| RootsError::Verifier(error.to_string()))?;
-        let own: Arc<[Vec<u8>]> =
-            own.iter().filter_map(|der| Some(authority::names(der).ok()?.0.to_vec())).collect();
+        let own = own.iter().filter_map(|der| Some(authority::names(der).ok()?.0.to_vec())).collect();
+        let witness = Arc::new(Witness::new(verifier.clone(), own));
         let mut base = ClientConfig::builder_with_provider(provider::provider())
             .with_protocol_versions(provider::VERSIONS)
             .map_err(|error| RootsError::Verifier(error.to_string()))?
-            .with_webpki_verifier(verifier.clone())
+            .with_webpki_verifier(verifier)
             .with_no_client_auth();
-        // A resumed session would carry over the verification made for another user, under roots since removed.
+        base.dangerous().set_certificate_verifier(witness.clone());
+        base.client_auth_cert_resolver = witness;
         base.resumption = Resumption::disabled();
         base.enable_early_data = false;
-        Ok((Self { base, verifier, own }, report))
+        Ok((Self { base, configs: Cache::new(CONFIGS) }, report))
+    }
+
+    /// Every handshake from here on verifies the origin.
+    pub fn forget_sessions(&self) {
+        self.configs.clear();
+    }
+
+    fn config(&self, owner: SessionOwner, name: &str, alpn: &[Vec<u8>]) -> Arc<ClientConfig> {
+        let key = sessions::key(owner, name, alpn.iter().map(Vec::as_slice));
+        if let Some(kept) = self.configs.get(&key).filter(|kept| kept.since.elapsed() < sessions::LIFE) {
+            return kept.config;
+        }
+        let mut config = self.base.clone();
+        config.alpn_protocols = alpn.to_vec();
+        config.resumption = Resumption::in_memory_sessions(sessions::SESSIONS);
+        let config = Arc::new(config);
+        self.configs.insert(key, Kept { config: config.clone(), since: Instant::now() });
+        config
     }
 
     /// Shakes hands over `stream`, which is connected to the original destination. The certificate must be for
     /// `server_name`: the client's SNI, or the original address where the client sent none.
     ///
-    /// `alpn` is the client's own list, in its order.
+    /// `alpn` is the client's own list, in its order. A session of `owner` with this name is resumed, nobody else's.
     pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
+        owner: SessionOwner,
         server_name: &str,
         alpn: &[Vec<u8>],
         deadline: Duration,
@@ -78,20 +111,16 @@ impl OriginConnector {
         let Ok(name) = ServerName::try_from(server_name.to_owned()) else {
             return Err(UpstreamFailure::UnusableName);
         };
-        let witness = Arc::new(Witness::new(self.verifier.clone(), self.own.clone()));
-        let mut config = self.base.clone();
-        config.alpn_protocols = alpn.to_vec();
-        config.dangerous().set_certificate_verifier(witness.clone());
-        config.client_auth_cert_resolver = witness.clone();
-        let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
+        let config = self.config(owner, server_name, alpn);
+        let handshake = noted(TlsConnector::from(config).connect(name, stream));
         match tokio::time::timeout(deadline, handshake).await {
             Err(_elapsed) => Err(UpstreamFailure::TimedOut),
-            Ok(Err(error)) => Err(witness
-                .failure()
-                .unwrap_or_else(|| UpstreamFailure::of(&error, witness.certificate_asked()))),
-            Ok(Ok(stream)) => Ok(Origin {
+            Ok((Err(error), notes)) => {
+                Err(notes.failure.unwrap_or_else(|| UpstreamFailure::of(&error, notes.certificate_asked)))
+            }
+            Ok((Ok(stream), notes)) => Ok(Origin {
                 negotiated: Negotiated::of(stream.get_ref().1),
-                certificate_asked: witness.certificate_asked(),
+                certificate_asked: notes.certificate_asked,
                 stream,
             }),
         }

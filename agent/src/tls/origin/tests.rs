@@ -7,7 +7,7 @@ use rcgen::{
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
 use rustls::server::WebPkiClientVerifier;
-use rustls::{AlertDescription, RootCertStore, ServerConfig};
+use rustls::{AlertDescription, HandshakeKind, RootCertStore, ServerConfig};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -19,6 +19,7 @@ use crate::catalog::HostPattern;
 use crate::tls::{Authority, ClientSide};
 
 const NAME: &str = "files.corp.test";
+const OWNER: SessionOwner = SessionOwner::User(1000);
 const DEADLINE: Duration = Duration::from_secs(5);
 
 fn key() -> KeyPair {
@@ -128,7 +129,7 @@ async fn failure_of(connector: &OriginConnector, server: ServerConfig, name: &st
     };
     let agent = async {
         let stream = TcpStream::connect(address).await.unwrap();
-        connector.connect(stream, name, &[b"http/1.1".to_vec()], DEADLINE).await
+        connector.connect(stream, OWNER, name, &[b"http/1.1".to_vec()], DEADLINE).await
     };
     let (result, ()) = tokio::join!(agent, origin);
     assert_eq!(REQUEST_BYTES.load(Ordering::Relaxed), 0);
@@ -148,7 +149,7 @@ async fn pair(
 ) {
     let (near, far) = duplex(1 << 16);
     tokio::join!(
-        connector.connect(near, NAME, alpn, DEADLINE),
+        connector.connect(near, OWNER, NAME, alpn, DEADLINE),
         TlsAcceptor::from(Arc::new(server)).accept(far)
     )
 }
@@ -236,7 +237,7 @@ async fn the_own_authority_is_never_an_anchor_not_even_from_the_store() {
     let world = World::new();
     let connector = world.connector();
     let side = ClientSide::new(world.own.clone());
-    let server = side.config(NAME, &[b"http/1.1"]).unwrap();
+    let server = side.config(OWNER, NAME, &[b"http/1.1"]).unwrap();
     assert_eq!(failure_of(&connector, (*server).clone(), NAME).await, UpstreamFailure::OwnAuthority);
 
     // Nor after it was replaced: the old root may still lie in the system's store.
@@ -257,7 +258,7 @@ async fn without_the_exclusion_the_own_authority_would_have_been_accepted() {
     let source = world.roots_file(&[world.own.certificates().root_pem.clone()]);
     let (connector, _) = OriginConnector::new(&source, &[]).unwrap();
     let side = ClientSide::new(world.own.clone());
-    let server = (*side.config(NAME, &[]).unwrap()).clone();
+    let server = (*side.config(OWNER, NAME, &[]).unwrap()).clone();
     let (origin, _) = pair(&connector, server, &[]).await;
     assert!(origin.is_ok());
     let error = OriginConnector::new(&source, &world.own.certificates().own()).err().unwrap();
@@ -296,18 +297,74 @@ async fn a_request_for_a_client_certificate_gets_none_and_is_told() {
     assert_eq!(origin.err(), Some(UpstreamFailure::ClientCertificate));
 }
 
+/// How the handshake for `owner` goes; its session is there for the next one.
+async fn kind_for(
+    connector: &OriginConnector,
+    server: &Arc<ServerConfig>,
+    owner: SessionOwner,
+    name: &str,
+) -> HandshakeKind {
+    let (near, far) = duplex(1 << 16);
+    let (origin, far) = tokio::join!(
+        connector.connect(near, owner, name, &[], DEADLINE),
+        TlsAcceptor::from(server.clone()).accept(far)
+    );
+    let (mut origin, mut far) = (origin.unwrap(), far.unwrap());
+    // Tickets come before this byte.
+    far.write_all(b"x").await.unwrap();
+    far.flush().await.unwrap();
+    assert_eq!(origin.stream.read_u8().await.unwrap(), b'x');
+    origin.stream.get_ref().1.handshake_kind().unwrap()
+}
+
+/// A resumption takes no look at the certificate: it must be the same user, the same name and the same anchors.
 #[tokio::test]
-async fn sessions_are_never_resumed() {
+async fn sessions_are_resumed_by_their_owner_for_their_name_until_they_are_forgotten() {
+    use HandshakeKind::{Full, Resumed};
+    let world = World::new();
+    for versions in [provider::VERSIONS, &[&rustls::version::TLS12]] {
+        let connector = world.connector();
+        let mut params = leaf_params(NAME);
+        params.subject_alt_names.push(rcgen::SanType::DnsName("b.corp.test".try_into().unwrap()));
+        let key = key();
+        let leaf = params.signed_by(&key, &world.middle_issuer).unwrap();
+        let chain = vec![leaf.into(), world.middle.der().clone()];
+        let mut server = ServerConfig::builder_with_provider(provider::provider())
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, pkcs8(&key))
+            .unwrap();
+        server.max_early_data_size = 16_384;
+        let server = Arc::new(server);
+        let other = SessionOwner::Host("10.0.0.1".parse().unwrap());
+        assert_eq!(kind_for(&connector, &server, OWNER, NAME).await, Full);
+        assert_eq!(kind_for(&connector, &server, OWNER, NAME).await, Resumed);
+        assert_eq!(kind_for(&connector, &server, other, NAME).await, Full);
+        assert_eq!(kind_for(&connector, &server, OWNER, "b.corp.test").await, Full);
+        assert_eq!(kind_for(&connector, &server, OWNER, NAME).await, Resumed);
+        connector.forget_sessions();
+        assert_eq!(kind_for(&connector, &server, OWNER, NAME).await, Full);
+        // Other anchors are another connector.
+        assert_eq!(kind_for(&world.connector(), &server, OWNER, NAME).await, Full);
+    }
+    assert!(!world.connector().config(OWNER, NAME, &[]).enable_early_data);
+}
+
+/// Handshakes share a verifier and not what is noticed in them.
+#[tokio::test]
+async fn handshakes_at_the_same_time_keep_their_notes_apart() {
     let world = World::new();
     let connector = world.connector();
-    let server = world.server(leaf_params(NAME));
-    for _ in 0..2 {
-        let (origin, far) = pair(&connector, server.clone(), &[]).await;
-        let (mut origin, mut far) = (origin.unwrap(), far.unwrap());
-        far.write_all(b"x").await.unwrap();
-        far.flush().await.unwrap();
-        assert_eq!(origin.stream.read_u8().await.unwrap(), b'x');
-        assert_eq!(origin.stream.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
+    let mut expired = leaf_params(NAME);
+    expired.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    expired.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let (bad, good) = (world.server(expired), world.server(leaf_params(NAME)));
+    for _ in 0..10 {
+        let ((bad, _), (good, _)) =
+            tokio::join!(pair(&connector, bad.clone(), &[]), pair(&connector, good.clone(), &[]));
+        assert_eq!(bad.err(), Some(UpstreamFailure::Expired));
+        assert!(good.is_ok());
     }
 }
 
@@ -317,24 +374,30 @@ async fn origins_that_do_not_finish_or_do_not_speak_tls_are_named() {
     let connector = world.connector();
     let (near, _far) = duplex(1 << 16);
     let short = Duration::from_millis(50);
-    assert_eq!(connector.connect(near, NAME, &[], short).await.err(), Some(UpstreamFailure::TimedOut));
+    assert_eq!(connector.connect(near, OWNER, NAME, &[], short).await.err(), Some(UpstreamFailure::TimedOut));
 
     let (near, far) = duplex(1 << 16);
     drop(far);
-    assert_eq!(connector.connect(near, NAME, &[], DEADLINE).await.err(), Some(UpstreamFailure::Closed));
+    assert_eq!(
+        connector.connect(near, OWNER, NAME, &[], DEADLINE).await.err(),
+        Some(UpstreamFailure::Closed)
+    );
 
     let (near, mut far) = duplex(1 << 16);
     far.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-    assert_eq!(connector.connect(near, NAME, &[], DEADLINE).await.err(), Some(UpstreamFailure::Protocol));
+    assert_eq!(
+        connector.connect(near, OWNER, NAME, &[], DEADLINE).await.err(),
+        Some(UpstreamFailure::Protocol)
+    );
 
     let (near, mut far) = duplex(1 << 16);
     far.write_all(&[21, 3, 3, 0, 2, 2, 112]).await.unwrap();
     let refused = UpstreamFailure::Alert(AlertDescription::UnrecognisedName);
-    assert_eq!(connector.connect(near, NAME, &[], DEADLINE).await.err(), Some(refused));
+    assert_eq!(connector.connect(near, OWNER, NAME, &[], DEADLINE).await.err(), Some(refused));
 
     let (near, _far) = duplex(1 << 16);
     assert_eq!(
-        connector.connect(near, "no name", &[], DEADLINE).await.err(),
+        connector.connect(near, OWNER, "no name", &[], DEADLINE).await.err(),
         Some(UpstreamFailure::UnusableName)
     );
 
@@ -362,7 +425,7 @@ async fn the_client_sees_the_mirrored_failure_as_an_alert() {
         // A client like the connector's own: what it reads back is what a browser would.
         let (near, mut far) = duplex(1 << 16);
         far.write_all(&mirrored_alert(&failure)).await.unwrap();
-        let seen = world.connector().connect(near, NAME, &[], DEADLINE).await.err();
+        let seen = world.connector().connect(near, OWNER, NAME, &[], DEADLINE).await.err();
         assert_eq!(seen, Some(UpstreamFailure::Alert(expected)), "{failure:?}");
     }
 }

@@ -1,8 +1,13 @@
 //! Notes about one handshake with an origin that the TLS library does not give back: what exactly was wrong with the
 //! chain, and whether a client certificate was asked for. The verdict itself is webpki's and is never changed here.
+//!
+//! The library resumes sessions only under the very verifier that they were made with, so there is one for all
+//! handshakes, and each handshake has its notes where it is polled ([`noted`]).
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
@@ -13,28 +18,49 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use super::failure::UpstreamFailure;
 use crate::tls::authority::names;
 
-/// One per handshake.
+/// What was noticed in one handshake.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Notes {
+    pub(super) certificate_asked: bool,
+    /// The reason the chain was refused, when it was.
+    pub(super) failure: Option<UpstreamFailure>,
+}
+
+thread_local! {
+    /// Those of the handshake that this thread is polling.
+    static NOTES: Cell<Notes> = const { Cell::new(Notes { certificate_asked: false, failure: None }) };
+}
+
+/// Runs a handshake and returns what was noticed in it.
+pub(super) async fn noted<F: Future>(handshake: F) -> (F::Output, Notes) {
+    let mut handshake = pin!(handshake);
+    let mut notes = Notes::default();
+    poll_fn(|cx| {
+        let outer = NOTES.replace(notes);
+        let state = handshake.as_mut().poll(cx);
+        notes = NOTES.replace(outer);
+        state.map(|output| (output, notes))
+    })
+    .await
+}
+
+fn note(change: impl FnOnce(&mut Notes)) {
+    let mut notes = NOTES.get();
+    change(&mut notes);
+    NOTES.set(notes);
+}
+
+/// One for all handshakes under the same anchors.
 #[derive(Debug)]
-pub(crate) struct Witness {
+pub(super) struct Witness {
     verifier: Arc<WebPkiServerVerifier>,
     /// DER subjects of the own authorities.
-    own: Arc<[Vec<u8>]>,
-    certificate_asked: AtomicBool,
-    failure: OnceLock<UpstreamFailure>,
+    own: Vec<Vec<u8>>,
 }
 
 impl Witness {
-    pub(crate) fn new(verifier: Arc<WebPkiServerVerifier>, own: Arc<[Vec<u8>]>) -> Self {
-        Self { verifier, own, certificate_asked: AtomicBool::new(false), failure: OnceLock::new() }
-    }
-
-    pub(crate) fn certificate_asked(&self) -> bool {
-        self.certificate_asked.load(Ordering::Relaxed)
-    }
-
-    /// The reason the chain was refused, when it was.
-    pub(crate) fn failure(&self) -> Option<UpstreamFailure> {
-        self.failure.get().copied()
+    pub(super) fn new(verifier: Arc<WebPkiServerVerifier>, own: Vec<Vec<u8>>) -> Self {
+        Self { verifier, own }
     }
 
     /// Tells the kinds of unknown issuer apart. Only for the name of a failure that stands already.
@@ -69,7 +95,7 @@ impl ServerCertVerifier for Witness {
                     (failure, _) => failure,
                 },
             };
-            let _ = self.failure.set(failure);
+            note(|notes| notes.failure = Some(failure));
         }
         verdict
     }
@@ -100,7 +126,7 @@ impl ServerCertVerifier for Witness {
 /// Answers a request for a client certificate with none: the client's own key is not ours to use.
 impl ResolvesClientCert for Witness {
     fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.certificate_asked.store(true, Ordering::Relaxed);
+        note(|notes| notes.certificate_asked = true);
         None
     }
 

@@ -117,7 +117,7 @@ impl Harness {
                 assert_eq!(self.relay.answer(*stream, &page, vec![b'B'; 100]), Ok(()));
             }
             Event::Request { stream, head, .. } => {
-                assert_eq!(self.relay.pass_request(*stream, head.clone()), Ok(()));
+                assert_eq!(self.relay.pass_request(*stream, head), Ok(()));
             }
             Event::Response { stream, head, .. } if head.fields().get("content-disposition").is_some() => {
                 assert_eq!(self.relay.answer(*stream, &page, vec![b'B'; 100]), Ok(()));
@@ -125,6 +125,7 @@ impl Harness {
             Event::Response { stream, head, .. } => {
                 assert_eq!(self.relay.pass_response(*stream, head), Ok(()));
             }
+            Event::Interim { stream, head } => self.relay.pass_interim(*stream, head),
             Event::BadRequest { stream, refusal } => self.relay.reset(*stream, refusal.code()),
             Event::BadResponse { stream, .. } => {
                 let head = ResponseHead::new(502, Version::Http2);

@@ -149,10 +149,10 @@ impl Relay {
             stream.is_open() && matches!(stream.response, ResponseState::Waiting | ResponseState::Judging(_))
         });
         if from == Side::Origin && unanswered {
-            let _ = self.bad_response(id, refusal);
+            self.bad_response(id, refusal);
             return Ok(());
         }
-        self.reset_both(id, refusal.code(), Some(refusal));
+        self.reset_both(id, refusal.code(), Outcome::Refused(from, refusal));
         Ok(())
     }
 
@@ -207,7 +207,7 @@ impl Relay {
                 stream.request = RequestState::Gone;
             }
             self.origin.remember_reset(id, &limits);
-            self.reset_both(id, ErrorCode::REFUSED_STREAM, None);
+            self.reset_both(id, ErrorCode::REFUSED_STREAM, Outcome::Reset(None));
         }
         Ok(())
     }

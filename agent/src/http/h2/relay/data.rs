@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::stream::{Flow, Held};
-use super::{Relay, Side};
+use super::{Outcome, Relay, Side};
 use crate::http::h2::emit;
 use crate::http::h2::frame::{Fault, FrameHeader, HEADER_LEN, MAX_31, flag, kind, write};
 use crate::http::h2::{ErrorCode, Refusal};
@@ -224,7 +224,7 @@ impl Relay {
             .collect();
         for id in waiting {
             if let Err(refusal) = self.release(from, id) {
-                self.reset_both(id, ErrorCode::INTERNAL_ERROR, Some(refusal));
+                self.reset_both(id, ErrorCode::INTERNAL_ERROR, Outcome::Reset(Some(refusal)));
             }
         }
     }

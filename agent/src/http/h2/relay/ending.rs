@@ -95,11 +95,11 @@ impl Relay {
                     self.settle(id);
                 }
                 ResponseState::Waiting => {
-                    let _ = self.bad_response(id, Refusal::OriginLost);
+                    self.bad_response(id, Refusal::OriginLost);
                 }
                 ResponseState::Judging(true) | ResponseState::Passing => {
                     let code = Refusal::OriginLost.code();
-                    self.reset_both(id, code, Some(Refusal::OriginLost));
+                    self.reset_both(id, code, Outcome::Reset(Some(Refusal::OriginLost)));
                 }
             }
         }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::peer::Block;
 use super::stream::{Flow, Held, RequestState, ResponseState, Stream};
 use super::{Event, Relay, Side};
-use crate::http::h2::emit::{self, Envelope};
 use crate::http::h2::frame::{Fault, depends_on, write};
 use crate::http::h2::{ErrorCode, Refusal, message};
 
@@ -188,45 +187,45 @@ impl Relay {
         if stream.down.ended {
             return Err(Fault::Stream(id, Refusal::StreamClosed));
         }
-        let head = match message::response(&self.list) {
-            Ok(head) => head,
-            Err(refusal) => return self.bad_response(id, refusal),
-        };
+        if let Err(refusal) = self.response_head(place) {
+            self.bad_response(id, refusal);
+        }
+        Ok(())
+    }
+
+    /// The head of a response, interim or final, of a stream that waits for one.
+    fn response_head(&mut self, place: &Place) -> Result<(), Refusal> {
+        let head = message::response(&self.list)?;
+        let Some(stream) = self.streams.get_mut(place.stream) else { return Ok(()) };
         if (100..200).contains(&head.status()) {
             stream.interim += 1;
-            if place.end || stream.interim > self.limits.interim_responses {
-                let refusal = if place.end { Refusal::InterimEnd } else { Refusal::InterimFlood };
-                return self.bad_response(id, refusal);
+            if place.end {
+                return Err(Refusal::InterimEnd);
             }
-            let client = &mut self.client;
-            let envelope = Envelope::new(id, false);
-            return match emit::write_response(&head, envelope, &mut client.encoder, &mut client.out) {
-                Ok(()) => Ok(()),
-                Err(refusal) => self.bad_response(id, refusal),
-            };
+            if stream.interim > self.limits.interim_responses {
+                return Err(Refusal::InterimFlood);
+            }
+            self.events.push_back(Event::Interim { stream: place.stream, head });
+            return Ok(());
         }
-        let declared = match message::response_length(&head, stream.method) {
-            Ok(declared) => declared,
-            Err(refusal) => return self.bad_response(id, refusal),
-        };
+        let declared = message::response_length(&head, stream.method)?;
         if place.end && stream.method != "HEAD" && declared.is_some_and(|length| length > 0) {
-            return self.bad_response(id, Refusal::ContentLength);
+            return Err(Refusal::ContentLength);
         }
         stream.down.declared = declared;
         stream.down.ended = place.end;
         stream.down.head_ended = place.end;
         stream.response = ResponseState::Judging(true);
-        self.events.push_back(Event::Response { stream: id, head, end: place.end });
+        self.events.push_back(Event::Response { stream: place.stream, head, end: place.end });
         Ok(())
     }
 
     /// The origin's part is over; the client waits for what the shell answers.
-    pub(super) fn bad_response(&mut self, id: u32, refusal: Refusal) -> Result<(), Fault> {
+    pub(super) fn bad_response(&mut self, id: u32, refusal: Refusal) {
         self.leave_origin(id, refusal.code());
         if let Some(stream) = self.streams.get_mut(id) {
             stream.response = ResponseState::Judging(false);
             self.events.push_back(Event::BadResponse { stream: id, refusal });
         }
-        Ok(())
     }
 }

@@ -67,6 +67,8 @@ pub enum Event {
     Request { stream: u32, head: RequestHead, end: bool, websocket: bool },
     /// A request that cannot be passed awaits `answer` or `reset`.
     BadRequest { stream: u32, refusal: Refusal },
+    /// An interim response awaits [`Relay::pass_interim`]; without it the client does not get it.
+    Interim { stream: u32, head: ResponseHead },
     /// A final response awaits [`Relay::pass_response`], `answer` or `reset`. Nothing of its body has gone out.
     Response { stream: u32, head: ResponseHead, end: bool },
     /// The origin's response cannot be passed, or will not come; the client awaits `answer` or `reset`.
@@ -86,7 +88,9 @@ pub enum Outcome {
     Answered,
     /// A side reset it, or was lost.
     ResetBy(Side, ErrorCode),
-    /// The relay reset it: for an error of one side, or as the shell wished.
+    /// This side broke a rule on it.
+    Refused(Side, Refusal),
+    /// The relay reset it: the connection failed, or as the shell wished.
     Reset(Option<Refusal>),
 }
 
@@ -168,6 +172,16 @@ impl Relay {
     /// Number of streams that are not over.
     pub fn open_streams(&self) -> usize {
         self.streams.len()
+    }
+
+    /// Octets of the bodies of an open stream that were passed on so far, to the origin and to the client.
+    pub fn passed(&self, id: u32) -> Option<(u64, u64)> {
+        self.streams.get(id).map(|stream| (stream.up.passed, stream.down.passed))
+    }
+
+    /// Whether a header block of `side` has begun and not ended.
+    pub fn is_in_head(&self, side: Side) -> bool {
+        self.peer_ref(side).block.is_some()
     }
 
     fn peer(&mut self, side: Side) -> &mut Peer {

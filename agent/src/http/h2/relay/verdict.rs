@@ -13,29 +13,48 @@ impl Relay {
     ///
     /// # Errors
     /// The head cannot be written: the stream is reset.
-    pub fn pass_request(&mut self, id: u32, head: RequestHead) -> Result<(), Refusal> {
+    pub fn pass_request(&mut self, id: u32, head: &RequestHead) -> Result<(), Refusal> {
         let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
         if !matches!(stream.request, RequestState::Judging(true)) {
             return Ok(());
         }
-        stream.request = RequestState::Approved(Box::new(head));
-        match self.open_next() {
-            Some((failed, refusal)) if failed == id => Err(refusal),
-            _ => Ok(()),
+        if self.unopened.front() != Some(&id) {
+            stream.request = RequestState::Approved(Box::new(head.clone()));
+            return Ok(());
+        }
+        self.unopened.pop_front();
+        let opened = self.open(id, head);
+        if let Err(refusal) = opened {
+            self.reset_both(id, ErrorCode::INTERNAL_ERROR, Outcome::Reset(Some(refusal)));
+        }
+        self.open_next();
+        opened
+    }
+
+    /// Sends an interim response on, as `head` has it now. A stream whose final response is there is left alone.
+    pub fn pass_interim(&mut self, id: u32, head: &ResponseHead) {
+        let waits = |stream: &super::stream::Stream| {
+            stream.is_open() && matches!(stream.response, ResponseState::Waiting)
+        };
+        if !self.streams.get(id).is_some_and(waits) {
+            return;
+        }
+        let client = &mut self.client;
+        let envelope = Envelope::new(id, false);
+        if let Err(refusal) = emit::write_response(head, envelope, &mut client.encoder, &mut client.out) {
+            self.bad_response(id, refusal);
         }
     }
 
     /// Writes an approved request to the origin, and what is held behind it.
-    fn open(&mut self, id: u32) -> Result<(), Refusal> {
+    fn open(&mut self, id: u32, head: &RequestHead) -> Result<(), Refusal> {
         let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
-        let RequestState::Approved(head) = std::mem::replace(&mut stream.request, RequestState::Gone) else {
-            return Ok(());
-        };
+        stream.request = RequestState::Gone;
         let end = stream.up.head_ended;
         let envelope = Envelope { stream: id, end, priority: stream.priority };
         let (scheme, websocket) = (stream.scheme, stream.websocket);
         let origin = &mut self.origin;
-        emit::write_request(&head, scheme, websocket, envelope, &mut origin.encoder, &mut origin.out)?;
+        emit::write_request(head, scheme, websocket, envelope, &mut origin.encoder, &mut origin.out)?;
         stream.request = RequestState::Open;
         stream.up.flow = Flow::Passing;
         stream.up.passed_end = end;
@@ -67,7 +86,7 @@ impl Relay {
         }
         let passed = written.and_then(|()| self.release(Side::Origin, id));
         if let Err(refusal) = passed {
-            self.reset_both(id, ErrorCode::INTERNAL_ERROR, Some(refusal));
+            self.reset_both(id, ErrorCode::INTERNAL_ERROR, Outcome::Reset(Some(refusal)));
         }
         passed
     }
@@ -96,7 +115,7 @@ impl Relay {
         let envelope = Envelope::new(id, body.is_empty());
         let written = emit::write_response(&head, envelope, &mut client.encoder, &mut client.out);
         if let Err(refusal) = written {
-            self.reset_both(id, ErrorCode::INTERNAL_ERROR, Some(refusal));
+            self.reset_both(id, ErrorCode::INTERNAL_ERROR, Outcome::Reset(Some(refusal)));
             return written;
         }
         let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
@@ -110,10 +129,10 @@ impl Relay {
 
     /// Resets a stream on both sides. A stream that is over is left alone.
     pub fn reset(&mut self, id: u32, code: ErrorCode) {
-        self.reset_both(id, code, None);
+        self.reset_both(id, code, Outcome::Reset(None));
     }
 
-    pub(super) fn reset_both(&mut self, id: u32, code: ErrorCode, refusal: Option<Refusal>) {
+    pub(super) fn reset_both(&mut self, id: u32, code: ErrorCode, outcome: Outcome) {
         if self.streams.get(id).is_none() {
             return;
         }
@@ -121,7 +140,7 @@ impl Relay {
         self.leave_origin(id, code);
         write::reset(id, code, &mut self.client.out);
         self.client.remember_reset(id, &limits);
-        self.close(id, Outcome::Reset(refusal));
+        self.close(id, outcome);
         self.open_next();
     }
 
@@ -143,20 +162,20 @@ impl Relay {
         self.drop_held(id);
     }
 
-    /// Opens the requests that waited for one before them. Returns the last one that could not be written.
-    pub(super) fn open_next(&mut self) -> Option<(u32, Refusal)> {
-        let mut failed = None;
+    /// Opens the requests that waited for one before them.
+    pub(super) fn open_next(&mut self) {
         while let Some(front) = self.unopened.front().copied() {
-            let state = self.streams.get(front).map(|stream| &stream.request);
-            if matches!(state, Some(RequestState::Judging(_))) {
-                break;
-            }
+            let state = self.streams.get_mut(front).map(|stream| &mut stream.request);
+            let approved = match state {
+                Some(RequestState::Judging(_)) => return,
+                Some(state) => std::mem::replace(state, RequestState::Gone),
+                None => RequestState::Gone,
+            };
             self.unopened.pop_front();
-            if let Err(refusal) = self.open(front) {
-                self.reset_both(front, ErrorCode::INTERNAL_ERROR, Some(refusal));
-                failed = Some((front, refusal));
+            let RequestState::Approved(head) = approved else { continue };
+            if let Err(refusal) = self.open(front, &head) {
+                self.reset_both(front, ErrorCode::INTERNAL_ERROR, Outcome::Reset(Some(refusal)));
             }
         }
-        failed
     }
 }

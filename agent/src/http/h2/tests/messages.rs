@@ -128,7 +128,8 @@ fn a_body_has_the_length_that_was_declared() {
         lines[0].1 = method;
         harness.feed(Side::Client, &raw_headers(1, true, &lines));
         harness.feed(Side::Origin, &[raw_headers(1, false, &length), body.clone()].concat());
-        let outcome = if fine { Outcome::Complete } else { Outcome::Reset(Some(Refusal::ContentLength)) };
+        let outcome =
+            if fine { Outcome::Complete } else { Outcome::Refused(Side::Origin, Refusal::ContentLength) };
         assert_eq!(outcomes(&harness)[0].1, outcome, "{method} {}", body.escape_ascii());
         harness.finish();
     }

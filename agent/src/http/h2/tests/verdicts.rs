@@ -45,10 +45,10 @@ fn requests_wait_in_their_order_and_others_do_not_wait_for_bodies() {
             _ => None,
         })
     };
-    harness.relay.pass_request(3, head(3).unwrap()).unwrap();
+    harness.relay.pass_request(3, &head(3).unwrap()).unwrap();
     harness.take_output(&[], Side::Origin);
     assert_eq!(harness.written[1], b"", "3 cannot be opened before 1");
-    harness.relay.pass_request(1, head(1).unwrap()).unwrap();
+    harness.relay.pass_request(1, &head(1).unwrap()).unwrap();
     harness.take_output(&[], Side::Origin);
     let order: Vec<_> = frames(&harness.written[1]).iter().map(|f| (f.0, f.2)).collect();
     assert_eq!(order, [(1, 1), (8, 1), (0, 1), (1, 3)]);
@@ -119,7 +119,7 @@ fn a_response_that_is_whole_survives_the_reset_behind_it() {
     harness.undecided = true;
     harness.feed(Side::Client, &raw_headers(1, false, &POST));
     let Event::Request { head, .. } = harness.events[0].clone() else { panic!("a request") };
-    harness.relay.pass_request(1, head).unwrap();
+    harness.relay.pass_request(1, &head).unwrap();
     harness.feed(Side::Origin, &[raw_headers(1, false, &OK), raw_data(1, true, 9), reset(1, 0)].concat());
     assert_eq!(outcomes(&harness), []);
     harness.relay.pass_response(1, &ResponseHead::new(200, Version::Http2)).unwrap();

@@ -1,0 +1,48 @@
+//! Under which names a response may be saved: as its heads say, else after its address.
+
+use serde::Deserialize;
+
+use crate::http::content_disposition::{ContentDisposition, display_name, percent_decode};
+use crate::http::head::ResponseHead;
+
+/// Longest field value read as JSON.
+const MAX_RESULT: usize = 8 << 10;
+
+/// Every name that a client derives from the head, the preferred one first, made safe to show. No duplicates.
+pub(super) fn of_heads(response: &ResponseHead, disposition: &ContentDisposition) -> Vec<String> {
+    let others = disposition.other_filenames().iter().map(String::as_str);
+    let mut names: Vec<String> = Vec::new();
+    for name in disposition.filename().into_iter().chain(others).filter_map(display_name) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        names.extend(of_api_result(response).as_deref().and_then(display_name));
+    }
+    names
+}
+
+/// Whether a head names the file, so that its name is not the client's to choose.
+pub fn is_named(response: &ResponseHead) -> bool {
+    let values = response.fields().get_all("content-disposition");
+    ContentDisposition::parse(values).filename().is_some() || of_api_result(response).is_some()
+}
+
+/// Dropbox names the file of a download by POST in a field of its own, as JSON.
+fn of_api_result(response: &ResponseHead) -> Option<String> {
+    #[derive(Deserialize)]
+    struct ApiResult {
+        name: String,
+    }
+    let value = response.fields().get("dropbox-api-result").filter(|value| value.len() <= MAX_RESULT)?;
+    serde_json::from_slice(value).ok().map(|result: ApiResult| result.name)
+}
+
+/// The last segment of a path, percent-decoded when that gives text.
+pub(super) fn of_path(path: &str) -> Option<String> {
+    let segment = path.rsplit('/').next().unwrap_or_default();
+    let decoded =
+        String::from_utf8(percent_decode(segment.as_bytes())).unwrap_or_else(|_| segment.to_owned());
+    display_name(&decoded)
+}

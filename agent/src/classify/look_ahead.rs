@@ -1,0 +1,65 @@
+//! When the beginning of a response body is worth waiting for, and how much of it.
+
+use super::content_type::Declared;
+use super::media_type::{self, Content};
+use super::requester::{Requester, requester};
+use super::{Exchange, MAX_LOOK_AHEAD, first_bytes, sniff, verdict};
+use crate::http::head::ResponseHead;
+
+/// Types that come when something happens, not when they are asked for: nothing is held back to look at them.
+const STREAMS: &[&str] = &[
+    "text/event-stream",
+    "multipart/x-mixed-replace",
+    "application/x-ndjson",
+    "application/jsonl",
+    "application/grpc",
+    "application/grpc-web",
+    "application/grpc-web-text",
+];
+
+/// See [`Exchange::look_ahead`].
+pub(super) fn octets_wanted(exchange: &Exchange<'_>, true_type: bool) -> usize {
+    let response = exchange.response;
+    let declared = Declared::of(response.fields());
+    let streams = declared.all().any(|essence| STREAMS.contains(&essence));
+    if verdict::has_no_body(exchange.request.method(), response.status())
+        || verdict::is_followed(exchange)
+        || verdict::is_empty(exchange)
+        || streams
+        || !is_from_start(response)
+    {
+        return 0;
+    }
+    if true_type || may_be_disguised(exchange, &declared) {
+        return MAX_LOOK_AHEAD;
+    }
+    match (verdict::is_sniffed(exchange, &declared), first_bytes::is_encoded(response.fields())) {
+        (false, _) => 0,
+        (true, false) => sniff::SNIFF_LENGTH,
+        (true, true) => MAX_LOOK_AHEAD,
+    }
+}
+
+/// Whether the body begins with the beginning of the file: not in the middle, and not with a boundary between ranges.
+pub(super) fn is_from_start(response: &ResponseHead) -> bool {
+    response.status() != 206
+        || response.fields().get("content-range").is_some_and(|range| {
+            let range = range.trim_ascii();
+            range.get(..5).is_some_and(|unit| unit.eq_ignore_ascii_case(b"bytes"))
+                && range.get(5..).unwrap_or_default().trim_ascii_start().starts_with(b"0-")
+        })
+}
+
+/// Whether a script or a program may get a file under a type that is none. Answers that grow while they are sent have
+/// no length; waiting for those would stop the page.
+fn may_be_disguised(exchange: &Exchange<'_>, declared: &Declared) -> bool {
+    let fields = exchange.response.fields();
+    let keeps = matches!(requester(exchange.request, exchange.client), Requester::Fetch | Requester::Native);
+    let plain = declared
+        .all()
+        .all(|essence| !matches!(media_type::traits(essence).content, Content::File | Content::Unknown));
+    keeps
+        && plain
+        && exchange.response.status() < 400
+        && (fields.get("content-length").is_some() || first_bytes::is_encoded(fields))
+}

@@ -1,0 +1,379 @@
+//! The shell between two ends in memory: verdicts by stream, clocks, and how it parts.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::http::h2::frame::{self, FrameHeader, HEADER_LEN, PREFACE, kind, write};
+use crate::http::h2::fuzz::{raw_data, raw_headers};
+
+/// Blocks responses that carry `X-Block`, answers `/refused` itself, and remembers what it was told.
+#[derive(Default)]
+struct Script {
+    moved: RefCell<Vec<(u64, u64)>>,
+    refused: RefCell<Vec<Peer>>,
+}
+
+impl Exchanges for Script {
+    type Origin = DuplexStream;
+
+    async fn dial(&self) -> Result<DuplexStream, &'static str> {
+        panic!("one connection is all there is")
+    }
+
+    fn request(&self, request: &RequestHead) -> Option<Answer> {
+        (request.path() == "/refused").then(|| Answer::failure(421, "another host"))
+    }
+
+    fn response(&self, _: &RequestHead, response: &ResponseHead) -> Option<Answer> {
+        response.fields().get("x-block").map(|_| Answer::failure(403, "blocked"))
+    }
+
+    fn adapt_response(&self, response: &mut ResponseHead) {
+        crate::http::alt_svc::without_quic(response.fields_mut());
+    }
+
+    fn refused(&self, peer: Peer, _: Option<&RequestHead>) {
+        self.refused.borrow_mut().push(peer);
+    }
+
+    fn moved(&self, to_origin: u64, to_client: u64) {
+        self.moved.borrow_mut().push((to_origin, to_client));
+    }
+}
+
+/// One end, which speaks in frames.
+struct End {
+    stream: DuplexStream,
+    unread: Vec<u8>,
+}
+
+type Seen = (u8, u8, u32, Vec<u8>);
+
+impl End {
+    async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The next frame; `None` at the end of the connection.
+    async fn frame(&mut self) -> Option<Seen> {
+        loop {
+            if let Some(header) = FrameHeader::parse(&self.unread)
+                && self.unread.len() >= HEADER_LEN + header.len
+            {
+                let rest = self.unread.split_off(HEADER_LEN + header.len);
+                let whole = std::mem::replace(&mut self.unread, rest);
+                return Some((header.kind, header.flags, header.stream, whole[HEADER_LEN..].to_vec()));
+            }
+            if self.stream.read_buf(&mut self.unread).await.unwrap() == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// The next frame of this kind on this stream.
+    async fn next(&mut self, kind: u8, stream: u32) -> Seen {
+        loop {
+            let seen = self.frame().await.unwrap_or_else(|| panic!("the end before {kind} on {stream}"));
+            if (seen.0, seen.2) == (kind, stream) {
+                return seen;
+            }
+        }
+    }
+
+    /// Everything up to the end of the connection.
+    async fn rest(&mut self) -> Vec<Seen> {
+        let mut all = Vec::new();
+        while let Some(seen) = self.frame().await {
+            all.push(seen);
+        }
+        all
+    }
+}
+
+struct Setup {
+    client: End,
+    origin: End,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<(Ended, Script)>,
+}
+
+/// Both ends, greeted, on a thread of their own tasks.
+async fn setup(deadlines: Deadlines) -> Setup {
+    let (client, ours) = duplex(1 << 18);
+    let (to_origin, origin) = duplex(1 << 18);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = tokio::task::spawn_local(async move {
+        let script = Script::default();
+        let limits = Limits::default();
+        let stopping = async {
+            if stopped.await.is_err() {
+                std::future::pending().await
+            }
+        };
+        let ended = serve(Side::new(ours), to_origin, &script, &limits, &deadlines, stopping).await;
+        (ended, script)
+    });
+    let mut setup = Setup {
+        client: End { stream: client, unread: Vec::new() },
+        origin: End { stream: origin, unread: Vec::new() },
+        stop: Some(stop),
+        served,
+    };
+    let mut settings = Vec::new();
+    write::settings([], &mut settings);
+    let mut ack = Vec::new();
+    write::settings_ack(&mut ack);
+    setup.client.send(&[&PREFACE[..], &settings, &ack].concat()).await;
+    setup.origin.send(&settings).await;
+    let mut preface = [0; PREFACE.len()];
+    setup.origin.stream.read_exact(&mut preface).await.unwrap();
+    setup.origin.next(kind::SETTINGS, 0).await;
+    setup.origin.send(&ack).await;
+    setup.client.next(kind::SETTINGS, 0).await;
+    setup.client.next(kind::SETTINGS, 0).await;
+    setup.client.send(&ack).await;
+    setup
+}
+
+async fn run(test: impl AsyncFnOnce(&mut Setup)) -> (Ended, Script) {
+    run_with(Deadlines::default(), test).await
+}
+
+async fn run_with(deadlines: Deadlines, test: impl AsyncFnOnce(&mut Setup)) -> (Ended, Script) {
+    tokio::task::LocalSet::new()
+        .run_until(async {
+            let mut setup = setup(deadlines).await;
+            test(&mut setup).await;
+            let Setup { served, client, origin, .. } = setup;
+            drop((client, origin));
+            served.await.unwrap()
+        })
+        .await
+}
+
+const SHORT: Duration = Duration::from_millis(400);
+
+/// Deadlines that a test can wait for; the head of a response has twice as long as a body.
+fn short() -> Deadlines {
+    Deadlines { idle: SHORT, response_head: SHORT * 2, stall: SHORT, ..Deadlines::default() }
+}
+
+fn get(stream: u32, path: &str) -> Vec<u8> {
+    let lines = [(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", path)];
+    raw_headers(stream, true, &lines)
+}
+
+fn ok(stream: u32, end: bool, more: &[(&str, &str)]) -> Vec<u8> {
+    raw_headers(stream, end, &[&[(":status", "200")], more].concat())
+}
+
+#[tokio::test]
+async fn a_block_and_a_refusal_cost_their_streams_alone() {
+    let (ended, script) = run(async |setup| {
+        setup.client.send(&[get(1, "/file"), get(3, "/page"), get(5, "/refused")].concat()).await;
+        setup.origin.next(kind::HEADERS, 3).await;
+        let burst = [ok(1, false, &[("x-block", "1")]), raw_data(1, false, 9000), ok(3, false, &[])].concat();
+        setup
+            .origin
+            .send(&[burst, raw_data(3, false, 7), raw_data(1, true, 9), raw_data(3, true, 5)].concat())
+            .await;
+        let mut bodies: [Vec<u8>; 3] = Default::default();
+        for _ in 0..4 {
+            let (_, _, stream, body) = loop {
+                match setup.client.frame().await.unwrap() {
+                    seen if seen.0 == kind::DATA => break seen,
+                    _ => {}
+                }
+            };
+            bodies[stream as usize / 2].extend(body);
+        }
+        assert_eq!(bodies[0], b"403: blocked\n");
+        assert_eq!(bodies[1], vec![b'd'; 12]);
+        assert_eq!(bodies[2], b"421: another host\n");
+        let (.., code) = setup.origin.next(kind::RST_STREAM, 1).await;
+        assert_eq!(code, ErrorCode::CANCEL.0.to_be_bytes());
+    })
+    .await;
+    assert!(matches!(ended, Ended::Done), "{ended:?}");
+    let mut moved = script.moved.into_inner();
+    moved.sort_unstable();
+    assert_eq!(moved, [(0, 0), (0, 0), (0, 12)]);
+}
+
+#[tokio::test]
+async fn interim_responses_are_adapted_as_final_ones_are() {
+    run(async |setup| {
+        setup.client.send(&get(1, "/")).await;
+        setup.origin.next(kind::HEADERS, 1).await;
+        let hints = [(":status", "103"), ("alt-svc", "h3=\":443\""), ("link", "</a>")];
+        setup.origin.send(&raw_headers(1, false, &hints)).await;
+        setup.origin.send(&ok(1, true, &[("alt-svc", "h3=\":443\"")])).await;
+        for expected in [&b"</a>"[..], b""] {
+            let (.., block) = setup.client.next(kind::HEADERS, 1).await;
+            let holds = |needle: &[u8]| block.windows(needle.len().max(1)).any(|window| window == needle);
+            assert!(!holds(b"alt-svc"), "{}", block.escape_ascii());
+            assert!(expected.is_empty() || holds(expected), "{}", block.escape_ascii());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_malformed_is_told_and_reset_and_what_is_too_large_answered() {
+    let (_, script) = run(async |setup| {
+        let bad = [(":method", "GET"), (":scheme", "https"), (":path", "/"), ("Upper", "x")];
+        setup.client.send(&raw_headers(1, true, &bad)).await;
+        let (.., code) = setup.client.next(kind::RST_STREAM, 1).await;
+        assert_eq!(code, ErrorCode::PROTOCOL_ERROR.0.to_be_bytes());
+        setup.client.send(&get(3, &"/x".repeat(5000))).await;
+        let (.., block) = setup.client.next(kind::HEADERS, 3).await;
+        assert!(block.windows(3).any(|window| window == b"414"), "{}", block.escape_ascii());
+        setup.client.send(&get(5, "/")).await;
+        setup.origin.next(kind::HEADERS, 5).await;
+        setup.origin.send(&raw_headers(5, true, &[(":status", "20x")])).await;
+        let (.., block) = setup.client.next(kind::HEADERS, 5).await;
+        assert!(block.windows(3).any(|window| window == b"502"), "{}", block.escape_ascii());
+    })
+    .await;
+    assert_eq!(script.refused.into_inner(), [Peer::Client, Peer::Client, Peer::Origin]);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_told_to_go_and_closed() {
+    let (ended, _) = run_with(short(), async |setup| {
+        let rest = setup.client.rest().await;
+        let lasts: Vec<_> =
+            rest.iter().filter(|seen| seen.0 == kind::GOAWAY).map(|seen| &seen.3[..4]).collect();
+        assert_eq!(lasts.first(), Some(&&frame::MAX_31.to_be_bytes()[..]));
+        assert_eq!(lasts.last(), Some(&&[0; 4][..]));
+    })
+    .await;
+    assert!(matches!(ended, Ended::Idle), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_head_in_drops_has_no_longer_than_others() {
+    let deadlines = Deadlines { request_head: SHORT, ..Deadlines::default() };
+    let (ended, _) = run_with(deadlines, async |setup| {
+        let head = get(1, "/slow");
+        for octet in &head[..20] {
+            if setup.client.stream.write_all(&[*octet]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(SHORT / 4).await;
+        }
+        assert!(setup.client.rest().await.iter().any(|seen| seen.0 == kind::GOAWAY));
+    })
+    .await;
+    assert!(matches!(ended, Ended::SlowRequest), "{ended:?}");
+}
+
+#[tokio::test]
+async fn what_runs_at_a_stop_goes_on_to_its_end() {
+    let (ended, _) = run(async |setup| {
+        setup.client.send(&get(1, "/")).await;
+        setup.origin.next(kind::HEADERS, 1).await;
+        setup.stop.take().unwrap().send(()).unwrap();
+        setup.client.next(kind::GOAWAY, 0).await;
+        // Under way when the end was announced.
+        setup.client.send(&get(3, "/")).await;
+        setup.origin.next(kind::HEADERS, 3).await;
+        let (.., last) = setup.client.next(kind::GOAWAY, 0).await;
+        assert_eq!(last[..4], 3_u32.to_be_bytes());
+        setup.client.send(&get(5, "/")).await;
+        let (.., code) = setup.client.next(kind::RST_STREAM, 5).await;
+        assert_eq!(code, ErrorCode::REFUSED_STREAM.0.to_be_bytes());
+        setup.origin.send(&[ok(1, false, &[]), raw_data(1, true, 4), ok(3, true, &[])].concat()).await;
+        setup.client.next(kind::DATA, 1).await;
+        let rest = setup.client.rest().await;
+        assert!(rest.iter().any(|seen| (seen.0, seen.2) == (kind::HEADERS, 3)), "{rest:?}");
+    })
+    .await;
+    assert!(matches!(ended, Ended::Done), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_stream_that_stands_still_ends_and_its_neighbours_do_not() {
+    let (ended, _) = run_with(short(), async |setup| {
+        let grpc = [
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":authority", "a.test"),
+            (":path", "/watch"),
+            ("content-type", "application/grpc+proto"),
+        ];
+        setup.client.send(&[get(1, "/never"), get(3, "/half"), raw_headers(5, false, &grpc)].concat()).await;
+        setup.origin.next(kind::HEADERS, 5).await;
+        setup.origin.send(&[ok(3, false, &[]), raw_data(3, false, 10), ok(5, false, &[])].concat()).await;
+        setup.client.next(kind::RST_STREAM, 3).await;
+        let (.., block) = setup.client.next(kind::HEADERS, 1).await;
+        assert!(block.windows(3).any(|window| window == b"504"), "{}", block.escape_ascii());
+        setup.origin.send(&raw_data(5, true, 3)).await;
+        setup.client.next(kind::DATA, 5).await;
+    })
+    .await;
+    assert!(matches!(ended, Ended::ClientBroken), "the request of 5 was not at its end: {ended:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_left() {
+    let (ended, _) = run_with(short(), async |setup| {
+        let mut windows = Vec::new();
+        write::window_update(0, 1 << 30, &mut windows);
+        setup.client.send(&[get(1, "/"), windows].concat()).await;
+        let mut window = Vec::new();
+        write::window_update(1, 1 << 30, &mut window);
+        setup.client.send(&window).await;
+        setup.origin.next(kind::HEADERS, 1).await;
+        setup.origin.next(kind::WINDOW_UPDATE, 1).await;
+        setup.origin.send(&ok(1, false, &[])).await;
+        // More than the stream in memory holds, and no more than is taken in: the origin is not read on.
+        let data = raw_data(1, false, 16_384);
+        let sent = async {
+            let mut sent = 0;
+            while setup.origin.stream.write_all(&data).await.is_ok() {
+                sent += data.len();
+            }
+            sent
+        };
+        let sent = sent.await;
+        assert!(sent < (1 << 20), "{sent} octets were taken");
+    })
+    .await;
+    assert!(matches!(ended, Ended::Stalled), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_flood_ends_both_connections_and_is_told() {
+    let (ended, _) = run(async |setup| {
+        let mut pings = Vec::new();
+        for _ in 0..150 {
+            write::ping(false, [0; 8], &mut pings);
+        }
+        setup.client.send(&pings).await;
+        let rest = setup.client.rest().await;
+        let (.., told) = rest.last().unwrap();
+        assert_eq!(told[4..8], ErrorCode::ENHANCE_YOUR_CALM.0.to_be_bytes());
+    })
+    .await;
+    assert!(matches!(ended, Ended::Violated(Peer::Client, Refusal::PingFlood)), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_lost_origin_is_answered_for_and_ends_the_connection() {
+    let (ended, _) = run(async |setup| {
+        setup.client.send(&get(1, "/")).await;
+        setup.origin.next(kind::HEADERS, 1).await;
+        setup.origin.stream.shutdown().await.unwrap();
+        setup.client.next(kind::GOAWAY, 0).await;
+        let rest = setup.client.rest().await;
+        assert!(rest.iter().any(|seen| (seen.0, seen.2) == (kind::DATA, 1)), "502 with a body: {rest:?}");
+    })
+    .await;
+    assert!(matches!(ended, Ended::OriginBroken(_)), "{ended:?}");
+}
