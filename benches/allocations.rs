@@ -65,13 +65,32 @@ fn frames_of_http2_cost_none_and_a_head_its_text_its_lines_and_its_names() {
     check(4, || http2::feed(&mut relay, Side::Client, &headers));
 }
 
+/// Of a catalog as it is kept, without what reading it took.
+#[test]
+fn a_domain_of_the_catalog_costs_a_bounded_memory() {
+    const MOST: i64 = 256;
+    let kept = |domains: usize| {
+        let mut catalog = None;
+        let found = measure(|| catalog = Some(policies::catalog_with(domains)));
+        assert!(catalog.is_some());
+        found.bytes_current
+    };
+    // The tables double when they grow, so the worst is just behind a doubling.
+    for domains in [10_000, 60_000] {
+        let each = (kept(domains) - kept(10)) / domains as i64;
+        assert!(each <= MOST, "{each} bytes for each of {domains} domains, expected at most {MOST}");
+    }
+}
+
 #[test]
 fn a_decision_and_a_look_up_cost_none() {
     let (session, device) = (policies::session(), policies::device());
     let (request, response) = (http::request(), http::response());
     let class = classify(&Exchange::new(&request, &response, HOST));
-    let set = policies::policy_set(100, Others::SameApp);
-    check(0, || drop(set.evaluate(&session, &device, &class, None)));
+    for (count, others) in [(1, Others::SameApp), (10_000, Others::SameApp), (10_000, Others::AllApply)] {
+        let set = policies::policy_set(count, others);
+        check(0, || drop(set.evaluate(&session, &device, &class, None)));
+    }
     let catalog = Catalog::builtin();
     check(0, || assert!(catalog.lookup(HOST).is_some()));
 }

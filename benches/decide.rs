@@ -4,7 +4,6 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use portcullis::classify::{Exchange, classify};
-use portcullis::policy::MAX_POLICIES;
 use portcullis::policy::decision::Action;
 use portcullis_benches::http::{self, HOST};
 use portcullis_benches::policies::{self, Others};
@@ -18,8 +17,10 @@ fn decide(criterion: &mut Criterion) {
         (1, Others::SameApp, "1 policy".to_owned()),
         (100, Others::OtherApps, "100 policies, 99 for other apps".to_owned()),
         (100, Others::SameApp, "100 policies, 99 for other users".to_owned()),
-        (MAX_POLICIES, Others::OtherApps, format!("{MAX_POLICIES} policies, the others for other apps")),
-        (MAX_POLICIES, Others::SameApp, format!("{MAX_POLICIES} policies, the others for other users")),
+        (10_000, Others::OtherApps, "10,000 policies, the others for other apps".to_owned()),
+        (10_000, Others::SameApp, "10,000 policies, the others for other users".to_owned()),
+        (10_000, Others::OtherPlaces, "10,000 policies, the others for other tags and networks".to_owned()),
+        (10_000, Others::AllApply, "10,000 policies, all of which apply".to_owned()),
     ];
     for (count, others, name) in samples {
         let set = policies::policy_set(count, others);

@@ -3,6 +3,7 @@
 //! A record never holds a query string, a cookie, a token or matched content, and no text in it is longer than its
 //! bound here, whatever a client or origin sent. What is not known is `null`; nothing is filled in by guess.
 
+mod evaluated;
 mod names;
 mod text;
 
@@ -18,6 +19,7 @@ use crate::http::head::{RequestHead, ResponseHead, Version};
 use crate::policy::decision::{Action, Decision};
 use crate::session::{ClientKind, Device, Session};
 
+pub use evaluated::{Evaluated, MAX_GROUPS, NotEvaluated};
 pub use text::{MAX_FILE_NAME, MAX_HOST, MAX_NAME, MAX_PATH, MAX_REASON, MAX_USER_AGENT};
 
 /// Most groups, tags, policies or detectors that one record lists.
@@ -48,6 +50,9 @@ pub struct Activity {
     pub report_only: Vec<Arc<str>>,
     /// Absent when no content was looked at; an empty list when it was and nothing was found.
     pub content: Option<ContentFacts>,
+    /// What policies looked at and no other field says. Absent where none was asked: the connection or request was refused
+    /// before.
+    pub evaluated: Option<Evaluated>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +76,8 @@ pub struct DeviceFacts {
     pub compliant: bool,
     pub tags: Vec<Arc<str>>,
     pub os: Arc<str>,
+    /// Why it counted as compliant or not. Absent in records of versions that did not keep it.
+    pub reason: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +147,8 @@ pub struct DecisionFacts {
     pub policy: Option<Arc<str>>,
     pub rule: Option<Arc<str>>,
     pub reason: Arc<str>,
+    /// The policy set that was asked; absent when none was.
+    pub policy_set: Option<Uuid>,
     /// How long classification and decision took, in microseconds.
     pub micros: u64,
 }
@@ -164,6 +173,8 @@ pub struct Observed<'a> {
     pub request: &'a RequestHead,
     pub response: Option<&'a ResponseHead>,
     pub classification: &'a Classification,
+    /// Size of the file in bytes as policies were told it.
+    pub size: Option<u64>,
     pub decision: &'a Decision,
     pub outcome: Outcome<'a>,
 }
@@ -183,7 +194,10 @@ pub struct Outcome<'a> {
 impl Activity {
     /// The record of one exchange. `id` and `time` come from the shell: this half of the program reads no clock.
     pub fn new(id: Uuid, time: Timestamp, observed: &Observed<'_>) -> Self {
-        let Observed { session, device, request, response, classification, decision, outcome } = *observed;
+        let Observed { session, device, request, response, classification, size, decision, outcome } =
+            *observed;
+        let file = FileFacts::of(request, response, classification, outcome.file_size);
+        let asked = decision.set().is_some();
         Self {
             id,
             time: whole_micros(time),
@@ -204,6 +218,7 @@ impl Activity {
                 compliant: device.compliant,
                 tags: text::list(&device.tags),
                 os: text::shared(&device.os, MAX_NAME),
+                reason: Some(text::shared(&device.reason, MAX_REASON)),
             },
             process: ProcessFacts {
                 pid: session.process.pid,
@@ -231,13 +246,15 @@ impl Activity {
                 version: request.version().name().into(),
             },
             response: response.map(ResponseFacts::from_head),
-            file: FileFacts::of(request, response, classification, outcome.file_size),
+            evaluated: asked.then(|| Evaluated::of(session, device, classification, size, file.as_ref())),
+            file,
             decision: DecisionFacts {
                 action: decision.action(),
                 enforced: outcome.enforced,
                 policy: decision.policy().map(|s| text::shared(s, MAX_NAME)),
                 rule: decision.rule().map(|s| text::shared(s, MAX_NAME)),
                 reason: text::bounded(&decision.reason().to_string(), MAX_REASON).into(),
+                policy_set: decision.set(),
                 micros: outcome.micros,
             },
             report_only: text::list(decision.report_only()),
@@ -281,6 +298,7 @@ impl Activity {
             request: request.unwrap_or(&nothing),
             response: None,
             classification: &classification,
+            size: None,
             decision,
             outcome: Outcome { enforced, micros: 0, file_size: None, content: None },
         };

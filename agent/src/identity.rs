@@ -126,6 +126,14 @@ pub fn with_extra_groups(user: Arc<User>, config: &Config) -> Arc<User> {
     Arc::new(user)
 }
 
+/// Fills in what this host knows of a user that is given by name or uid: blocks, for the commands alone.
+pub fn known_user(given: User, config: &Config) -> Arc<User> {
+    let by_name = given.name.as_deref().and_then(|name| Account::from_name(name).ok().flatten());
+    let uid = given.uid.or(by_name.map(|account| account.uid.as_raw()));
+    let known = uid.map(from_nss).filter(|user| user.name.is_some());
+    with_extra_groups(Arc::new(known.unwrap_or(given)), config)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // Nothing panics while the lock is held, and the map stays valid if it did.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -158,6 +166,17 @@ mod tests {
         let nobody = identity.user(3_999_999_999).await;
         assert_eq!(*nobody, User { uid: Some(3_999_999_999), ..User::default() });
         assert!(Arc::ptr_eq(&root, &identity.user(0).await));
+    }
+
+    #[test]
+    fn a_user_is_known_by_name_and_by_uid_or_stays_as_given() {
+        let config = Config::default();
+        let named = |name: &str| User { name: Some(name.into()), ..User::default() };
+        let root = known_user(named("root"), &config);
+        assert_eq!((root.uid, root.name.as_deref()), (Some(0), Some("root")));
+        let by_uid = User { uid: Some(0), ..User::default() };
+        assert_eq!(known_user(by_uid, &config), root);
+        assert_eq!(*known_user(named("nobody-of-that-name"), &config), named("nobody-of-that-name"));
     }
 
     #[tokio::test]

@@ -106,6 +106,15 @@ impl Sources {
 
     /// Reads everything. An unreadable file is a diagnostic like any other; a given settings file must exist.
     pub fn read(&self) -> Result<Texts, Vec<Diagnostic>> {
+        self.read_directories(&["apps.d", "policies.d"])
+    }
+
+    /// Reads settings and apps, for policies that stand elsewhere.
+    pub fn read_without_policies(&self) -> Result<Texts, Vec<Diagnostic>> {
+        self.read_directories(&["apps.d"])
+    }
+
+    fn read_directories(&self, names: &[&str]) -> Result<Texts, Vec<Diagnostic>> {
         let Some(file) = &self.file else { return Ok(Texts::default()) };
         let mut faults = Vec::new();
         let mut texts = Texts::default();
@@ -113,7 +122,8 @@ impl Sources {
             Ok(settings) => texts.config = settings,
             Err(found) => faults.extend(found),
         }
-        for (directory, into) in [("apps.d", &mut texts.apps), ("policies.d", &mut texts.policies)] {
+        let directories = [("apps.d", &mut texts.apps), ("policies.d", &mut texts.policies)];
+        for (directory, into) in directories.into_iter().filter(|(name, _)| names.contains(name)) {
             match read_files(&beside(file, directory)) {
                 Ok(sources) => *into = sources,
                 Err(found) => faults.extend(found),
@@ -161,9 +171,13 @@ fn beside(file: &Path, name: &str) -> PathBuf {
     file.parent().unwrap_or(Path::new(".")).join(name)
 }
 
-/// Reads the `*.toml` files of a directory that somebody named, in name order: unlike one beside the settings file it
-/// must be there.
+/// Reads the `*.toml` files of a directory that somebody named, in name order, or the one file: unlike a directory beside
+/// the settings file it must be there.
 pub fn read_directory(directory: &Path) -> Result<Vec<SourceFile>, Vec<Diagnostic>> {
+    if directory.is_file() {
+        let read = read_file(directory).map_err(|error| vec![unreadable(directory, &error)]);
+        return read.map(|source| vec![source]);
+    }
     match fs::read_dir(directory) {
         Ok(_) => read_files(directory),
         Err(error) => Err(vec![unreadable(directory, &error)]),

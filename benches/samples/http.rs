@@ -4,6 +4,26 @@ use portcullis::http::h1::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use portcullis::http::h1::{Limits, Parsed, parse_request_head, parse_response_head};
 use portcullis::http::head::{RequestHead, ResponseHead, Version};
 
+/// The beginning of an archive that turns out to be a workbook with its last entry: local headers, stored entries.
+pub fn archive(octets: usize) -> Vec<u8> {
+    let mut archive = Vec::with_capacity(octets);
+    let mut entry = |name: &str, size: usize| {
+        archive.extend(b"PK\x03\x04\x14");
+        // Version, flags, method, time, checksum.
+        archive.extend([0; 13]);
+        archive.extend(u32::try_from(size).unwrap_or_default().to_le_bytes());
+        archive.extend(u32::try_from(size).unwrap_or_default().to_le_bytes());
+        archive.extend(u16::try_from(name.len()).unwrap_or_default().to_le_bytes());
+        archive.extend([0, 0]);
+        archive.extend(name.as_bytes());
+        archive.resize(archive.len() + size, b'x');
+    };
+    (0..20).for_each(|_| entry("docProps/custom.xml", 300));
+    entry("xl/workbook.xml", octets);
+    archive.truncate(octets);
+    archive
+}
+
 /// Host of all requests here; the built-in catalog knows it.
 pub const HOST: &str = "contoso.sharepoint.com";
 

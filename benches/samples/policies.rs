@@ -29,28 +29,44 @@ locations = { include = ["all"], exclude = ["corp"] }
 pub enum Others {
     /// Other apps: the index leaves them out.
     OtherApps,
-    /// The same app, other users: each has to be asked.
+    /// The same app, other users.
     SameApp,
+    /// The same app and users, devices with other tags in networks of their own.
+    OtherPlaces,
+    /// The same app and users; they only monitor.
+    AllApply,
 }
 
 /// `count` policies, the last of which is the only one that applies to [`session`].
 pub fn policy_set(count: usize, others: Others) -> PolicySet {
     let mut text = String::new();
+    let mut networks = Networks::new();
     for number in 1..count {
-        let app = match others {
-            Others::OtherApps => "slack",
-            Others::SameApp => "office365",
+        let all = "users.include = [\"group:staff\"]\napps.include = [\"office365\"]";
+        let body = match others {
+            Others::OtherApps => {
+                format!("users.include = [\"group:team-{number}\"]\napps.include = [\"slack\"]")
+            }
+            Others::SameApp => {
+                format!("users.include = [\"group:team-{number}\"]\napps.include = [\"office365\"]")
+            }
+            Others::OtherPlaces => {
+                let net = format!("100.{}.{}.0/24", 64 + number / 256, number % 256);
+                networks.insert(format!("site-{number}").into(), [net.parse().expect("a network")].into());
+                format!(
+                    "{all}\nconditions.devices.include = [\"tag:kiosk-{number}\"]\n\
+                     conditions.locations.include = [\"site-{number}\"]"
+                )
+            }
+            Others::AllApply => all.to_owned(),
         };
-        write!(
-            text,
-            "[[policy]]\nname = \"Policy {number}\"\nusers = {{ include = [\"group:team-{number}\"] }}\n\
-             apps.include = [\"{app}\"]\nsession.control = \"block-downloads\"\n"
-        )
-        .expect("writing to memory");
+        let control = if others == Others::AllApply { "monitor-only" } else { "block-downloads" };
+        writeln!(text, "[[policy]]\nname = \"Policy {number}\"\n{body}\nsession.control = \"{control}\"")
+            .expect("writing to memory");
     }
     text.push_str(MATCHING);
     let corp: Arc<[_]> = ["10.0.0.0/8", "2001:db8::/32"].map(|net| net.parse().expect("a network")).into();
-    let networks = Networks::from([("corp".into(), corp)]);
+    networks.insert("corp".into(), corp);
     PolicySet::build(&[SourceFile::new("policies.toml", text)], &Catalog::builtin(), &networks)
         .unwrap_or_else(|faults| panic!("{}", faults.iter().map(|f| format!("{f}\n")).collect::<String>()))
 }

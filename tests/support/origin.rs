@@ -33,12 +33,13 @@ const fn site(name: &'static str, v4: &'static str, v6: &'static str) -> Site {
 }
 
 /// The app `corp-files` owns `*.corp.test`, `memo` owns `notes.memo.test`; nobody owns the rest.
-pub(crate) const SITES: [Site; 8] = [
+pub(crate) const SITES: [Site; 9] = [
     site("files.corp.test", "198.18.0.10", "fd18::10"),
     site("shared.test", "198.18.0.10", "fd18::10"),
     site("api.corp.test", "198.18.0.11", "fd18::11"),
     site("docs.corp.test", "198.18.0.12", "fd18::12"),
     site("notes.memo.test", "198.18.0.13", "fd18::13"),
+    site("bucket.storage.test", "198.18.0.16", "fd18::16"),
     site("other.example.test", "198.18.0.20", "fd18::20"),
     Site { trusted: false, ..site("broken.corp.test", "198.18.0.14", "fd18::14") },
     Site { nginx: false, ..site(OWN_SITE, "198.18.0.15", "fd18::15") },
@@ -56,6 +57,11 @@ const ALIASES: [(&str, &str); 2] =
 /// A site whose HTTPS record (RFC 9460) promises HTTP/3: priority 1, the name itself, `alpn` with `h3` beside the default.
 const HTTP3_SITE: &str = "files.corp.test";
 const HTTP3_RECORD: &str = "00010000010003026833";
+
+/// What apps do besides serving files: a sign-in and one that fails, a message, a redirect to signed storage.
+const ACTIVITIES: &str = "location = /session { return 302 /; }\nlocation = /session/wrong { return 401; }\n\
+    location = /messages { default_type application/json; return 201 '{}'; }\n\
+    location /lead/ { rewrite ^/lead(/.*)$ https://bucket.storage.test$1?sig=s3cr3t redirect; }\n";
 
 pub(crate) struct Origin {
     // Fields drop in this order: servers end before the files they read go.
@@ -188,6 +194,7 @@ fn nginx(place: &Place, directory: &Path, pki: &Pki) -> Result<Daemon> {
         for resource in attachment::all() {
             text += &attachment::location(&resource, &documents, site.name);
         }
+        text += ACTIVITIES;
         text += "location / { default_type text/html; }\n}\n";
     }
     text += "}\n";

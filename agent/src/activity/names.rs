@@ -33,3 +33,4 @@ by_name!(client_kind, crate::session::ClientKind, |name: &str| {
     use crate::session::ClientKind;
     [ClientKind::Browser, ClientKind::Native].into_iter().find(|k| k.name() == name)
 });
+by_name!(kind, crate::classify::Kind, crate::classify::Kind::from_name);

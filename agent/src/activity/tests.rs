@@ -104,6 +104,7 @@ impl Facts {
             request: &self.request,
             response: Some(&self.response),
             classification: &self.classification,
+            size: Some(12_345),
             decision: &self.decision,
             outcome: Outcome { enforced: true, micros: 42, file_size: None, content: None },
         }
@@ -122,7 +123,7 @@ fn the_json_has_the_shape_of_the_interface_contract() {
         "type": "download",
         "app": {"id": "corp-files", "name": "Corp Files", "suite": "corp", "category": "file-hosting"},
         "user": {"name": "ada", "uid": 1000, "groups": ["staff", "hr"]},
-        "device": {"id": "d-1", "compliant": false, "tags": ["kiosk"], "os": "Debian 12"},
+        "device": {"id": "d-1", "compliant": false, "tags": ["kiosk"], "os": "Debian 12", "reason": "file missing"},
         "process": {
             "pid": 4711, "exe": "/usr/bin/curl", "name": "curl", "cgroup": "/system.slice/job.service",
             "unit": "job.service", "container": null
@@ -138,10 +139,12 @@ fn the_json_has_the_shape_of_the_interface_contract() {
         },
         "decision": {
             "action": "block", "enforced": true, "policy": "no downloads", "rule": null,
-            "reason": "the policy applies and its session control covers this activity", "micros": 42
+            "reason": "the policy applies and its session control covers this activity",
+            "policy_set": "00000000-0000-0000-0000-000000000005", "micros": 42
         },
         "report_only": ["trial"],
-        "content": null
+        "content": null,
+        "evaluated": {"download": true, "kind": "attachment", "why": "says attachment", "size": 12345}
     });
     let record = sample();
     assert_eq!(serde_json::to_value(&record).unwrap(), expected);
@@ -154,7 +157,78 @@ fn records_of_earlier_versions_are_read() {
     let process = json["process"].as_object_mut().unwrap();
     assert!(process.remove("unit").is_some() && process.remove("container").is_some());
     let read: Activity = serde_json::from_value(json).unwrap();
-    assert_eq!((read.process.unit, read.process.container), (None, None));
+    assert_eq!((&read.process.unit, &read.process.container), (&None, &None));
+    assert!(read.circumstances().is_ok());
+
+    let mut json = serde_json::to_value(sample()).unwrap();
+    json.as_object_mut().unwrap().remove("evaluated");
+    assert!(json["device"].as_object_mut().unwrap().remove("reason").is_some());
+    assert!(json["decision"].as_object_mut().unwrap().remove("policy_set").is_some());
+    let read: Activity = serde_json::from_value(json).unwrap();
+    assert_eq!(read.circumstances().unwrap_err(), NotEvaluated::Older);
+}
+
+/// What policies look at, of a session and of the record made of it.
+#[track_caller]
+fn check_comes_back(facts: &Facts, cut: bool) {
+    let json = serde_json::to_string(&facts.record()).unwrap();
+    let record: Activity = serde_json::from_str(&json).unwrap();
+    assert_eq!(record.evaluated.as_ref().map(|evaluated| evaluated.cut), Some(cut));
+    let found = record.circumstances().unwrap();
+    if cut {
+        return;
+    }
+    assert_eq!(found.session.user, facts.session.user);
+    assert_eq!(found.session.app.id, facts.session.app.id);
+    assert_eq!(found.session.kind, facts.session.kind);
+    assert_eq!(found.session.location, facts.session.location);
+    assert_eq!(found.device, facts.device);
+    assert_eq!(found.class, facts.classification);
+    assert_eq!(found.size, Some(12_345));
+}
+
+#[test]
+fn what_policies_were_asked_about_comes_back_from_the_record() {
+    check_comes_back(&Facts::new(), false);
+    let mut other_names = Facts::new();
+    other_names.classification.other_filenames = vec!["a.exe".into(), "b.exe".into()];
+    check_comes_back(&other_names, false);
+    let mut no_file = Facts::new();
+    no_file.classification.activity = ActivityType::View;
+    no_file.classification.filename = None;
+    no_file.classification.mime = Some("text/html".into());
+    no_file.classification.download = false;
+    no_file.classification.file_type = crate::classify::FileType::from_name("pdf");
+    assert!(no_file.classification.file_type.is_some());
+    check_comes_back(&no_file, false);
+    let many = |count: u32| {
+        let mut facts = Facts::new();
+        let groups = (0..count).map(|n| format!("g{n}").into()).collect();
+        facts.session.user = Arc::new(User { groups, ..User::default() });
+        facts.device.tags = (0..count).map(|n| format!("t{n}").into()).collect();
+        facts
+    };
+    check_comes_back(&many(65), false);
+    check_comes_back(&many(MAX_GROUPS as u32), false);
+    check_comes_back(&many(MAX_GROUPS as u32 + 1), true);
+    let mut long_name = Facts::new();
+    long_name.classification.filename = Some("n".repeat(MAX_FILE_NAME + 1));
+    check_comes_back(&long_name, true);
+}
+
+#[test]
+fn of_a_refusal_nothing_was_asked() {
+    let facts = Facts::new();
+    let decision = Decision::for_failure(crate::policy::failure_mode::Failure::NoServerName, 1);
+    let refused = Refused {
+        session: &facts.session,
+        device: &facts.device,
+        decision: &decision,
+        enforced: true,
+        request: None,
+    };
+    let record = Activity::refused(Uuid::nil(), Timestamp::UNIX_EPOCH, &refused);
+    assert_eq!(record.circumstances().unwrap_err(), NotEvaluated::Refused);
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub enum Command {
     Status,
     /// Answered once the files were read: with nothing, or with the reason why the last good set is kept.
     Reload,
+    /// Answered with the [document](crate::policy::PolicySet::document) of the policy set in force.
+    Policies,
 }
 
 /// What comes back: the value, or why there is none.

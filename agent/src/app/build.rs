@@ -21,6 +21,7 @@ use crate::listener::Listeners;
 use crate::lock::Lock;
 use crate::posture;
 use crate::proxy::deadline::Deadlines;
+use crate::proxy::led::Led;
 use crate::proxy::worker::Shared;
 use crate::record::Recorder;
 use crate::record::activity_log::{ActivityLog, Opened};
@@ -61,6 +62,7 @@ pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let (log, opened) = ActivityLog::open(&log_path, Some(config.activity.retention))
         .with_context(|| format!("starting the activity log {}", log_path.display()))?;
     say_opened(&opened);
+    log.keep_policy_set(snapshot.policies.id(), snapshot.policies.document().into());
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let host = posture::Host::read();
     let device = host.unknown(&config.device, "the device state has not been read yet");
@@ -85,6 +87,7 @@ pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
         h2_limits: h2::Limits::default(),
         deadlines: Deadlines::default(),
         peek: tls::PeekDeadlines::default(),
+        led: Led::new(steering.as_ref().map(Steering::led_names).transpose()?),
     });
     live::load_metrics(&shared);
     if let Some(gap) = &gap {

@@ -191,6 +191,8 @@ impl<'p> Live<'p> {
         }
         let orders = orders::of(&snapshot);
         self.shared.recorder.log.set_retention(Some(snapshot.config.activity.retention));
+        let policies = &snapshot.policies;
+        self.shared.recorder.log.keep_policy_set(policies.id(), policies.document().into());
         // Published before the kernel steers by it: a connection steered for a new policy finds that policy.
         self.shared.snapshot.store(Arc::new(snapshot));
         // What a session was made under may not hold any more.
@@ -221,6 +223,7 @@ impl<'p> Live<'p> {
 
     /// Once a second: takes over numbers, looks after the parts.
     pub(super) fn tick(&self) {
+        self.shared.led.forget_ended(&self.shared.snapshot.load());
         let metrics = &self.shared.recorder.metrics;
         let minted = self.shared.clients.authority().minted();
         for _ in self.minted.replace(minted)..minted {
@@ -260,6 +263,10 @@ impl<'p> Live<'p> {
                 Ok(status) => Answer::Ok(status),
                 Err(error) => Answer::Error(error.to_string()),
             },
+            Command::Policies => {
+                let policies = &self.shared.snapshot.load().policies;
+                Answer::Ok(policies.document().into())
+            }
             Command::Reload => match self.reload("a command") {
                 None => Answer::Ok(serde_json::Value::Null),
                 Some(error) => Answer::Error(error),

@@ -92,6 +92,7 @@ impl Build {
             }
         }
         app.activities.extend(entry.activities);
+        app.redirect_target |= entry.redirect_target;
     }
 
     fn define(&mut self, entry: &AppEntry, place: &Place) -> Option<usize> {

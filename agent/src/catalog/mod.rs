@@ -29,6 +29,8 @@ pub struct App {
     /// Other ids by which policies may name this app: products that share its host names.
     pub aliases: Vec<Arc<str>>,
     pub activities: Vec<ActivityRule>,
+    /// Storage to which other apps redirect for their files. What they lead to counts as theirs.
+    pub redirect_target: bool,
 }
 
 /// Ports of an app that names none.
@@ -80,6 +82,23 @@ impl Catalog {
         if recovered.diagnostics.is_empty() { Ok(recovered.catalog) } else { Err(recovered.diagnostics) }
     }
 
+    /// A catalog without hosts in which each word stands for the apps it is listed with: an app, an alias or a suite.
+    pub(crate) fn of_words(words: &BTreeMap<Arc<str>, Vec<Arc<str>>>) -> Self {
+        let mut catalog = Self::default();
+        for (word, ids) in words {
+            for id in ids {
+                let next = AppIndex::try_from(catalog.apps.len()).unwrap_or(AppIndex::MAX);
+                let index = *catalog.ids.entry(id.clone()).or_insert(next);
+                if index == next {
+                    let app = App { id: id.clone(), name: id.clone(), ..App::default() };
+                    catalog.apps.push(Arc::new(app));
+                }
+                catalog.suites.entry(word.clone()).or_default().push(index);
+            }
+        }
+        catalog
+    }
+
     /// What can be built in spite of errors, so that the policies can be checked against it too.
     pub(crate) fn recover(additions: &[SourceFile]) -> build::Recovered {
         build::recover(additions)
@@ -93,6 +112,11 @@ impl Catalog {
     /// Like [`lookup`](Self::lookup), for the tables of the kernel.
     pub fn lookup_index(&self, host: &str) -> Option<AppIndex> {
         self.hosts.get(host).copied()
+    }
+
+    /// Whether a pattern is this name itself.
+    pub fn names_exactly(&self, host: &str) -> bool {
+        self.hosts.has_exactly(host)
     }
 
     /// In index order: the built-in ones first, then those of `apps.d`.

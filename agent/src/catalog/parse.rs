@@ -21,10 +21,12 @@ pub(super) struct AppEntry {
     pub(super) ports: Vec<u16>,
     pub(super) aliases: Vec<Arc<str>>,
     pub(super) activities: Vec<ActivityRule>,
+    pub(super) redirect_target: bool,
 }
 
 const FILE_KEYS: &[&str] = &["app"];
-const APP_KEYS: &[&str] = &["id", "name", "suite", "category", "domains", "ports", "aliases", "activity"];
+const APP_KEYS: &[&str] =
+    &["id", "name", "suite", "category", "domains", "ports", "aliases", "redirect_target", "activity"];
 const ACTIVITY_KEYS: &[&str] = &["type", "method", "host", "path", "query", "status"];
 
 const ACTIVITY_TYPES: [(&str, ActivityType); 8] = {
@@ -61,6 +63,7 @@ fn app(table: &Table<'_>) -> Option<AppEntry> {
         domains: domains.map(|v| v.each(domain)).unwrap_or_default(),
         ports: table.get("ports").map(|v| v.each(port)).unwrap_or_default(),
         aliases: table.get("aliases").map(|v| v.each(|v| v.parse(id))).unwrap_or_default(),
+        redirect_target: table.get("redirect_target").and_then(|v| v.boolean()).unwrap_or(false),
         activities: table.tables("activity", ACTIVITY_KEYS).iter().filter_map(activity).collect(),
     };
     // Last, so that an app without a right id still has the rest of it checked.

@@ -144,6 +144,11 @@ impl<T> HostMap<T> {
         DomainKey::name(host.as_bytes())?.candidates().find_map(|key| self.by_key.get(key))
     }
 
+    /// Whether `host` itself is one of the patterns.
+    pub fn has_exactly(&self, host: &str) -> bool {
+        DomainKey::name(host.as_bytes()).is_some_and(|key| self.by_key.contains_key(key.as_bytes()))
+    }
+
     /// The same patterns with other values.
     pub(super) fn map<U>(self, change: impl Fn(T) -> U) -> HostMap<U> {
         HostMap { by_key: self.by_key.into_iter().map(|(key, value)| (key, change(value))).collect() }

@@ -49,6 +49,7 @@ fn the_builtin_catalog_has_every_app() {
         "notion",
         "figma",
         "chatgpt",
+        "signed-storage",
     ] {
         let app = catalog.app(id).unwrap_or_else(|| panic!("{id}"));
         assert!(!app.domains.is_empty() && app.category.is_some() && app.name.len() > 2, "{id}");
@@ -146,7 +147,7 @@ fn activity_rules_say_what_requests_are() {
         }
     }
     // The admin center's one activity is a report that another app's host serves.
-    assert_eq!(apps.len(), 25, "{apps:?}");
+    assert_eq!(apps.len(), 26, "{apps:?}");
     assert!(rules.len() > 125, "{}", rules.len());
 }
 
@@ -203,7 +204,7 @@ fn additions_make_new_apps() {
     let app = catalog.lookup("files.corp.test").unwrap();
     assert_eq!((&*app.id, &*app.name, app.suite.as_deref()), ("corp-files", "Corp Files", Some("corp")));
     assert_eq!(app.ports, [8443]);
-    assert_eq!(catalog.index_of("corp-files"), Some(25), "built-in apps keep their places");
+    assert_eq!(catalog.index_of("corp-files"), Some(26), "built-in apps keep their places");
     assert_eq!(catalog.suite("corp").count(), 1);
     assert!(called(&catalog, "GET", "a.corp.test/content/a/b", None).is_some());
     assert!(called(&catalog, "GET", "a.corp.test/other", None).is_none());

@@ -7,6 +7,7 @@ mod file_type;
 mod first_bytes;
 mod look_ahead;
 mod media_type;
+pub mod redirect;
 mod requester;
 mod sniff;
 #[cfg(test)]
@@ -101,6 +102,27 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Kind; 14] = [
+        Kind::Attachment,
+        Kind::Mime,
+        Kind::Sniff,
+        Kind::RequestSignal,
+        Kind::Fetch,
+        Kind::Range,
+        Kind::Redirect,
+        Kind::Subresource,
+        Kind::Render,
+        Kind::Viewer,
+        Kind::Preview,
+        Kind::Page,
+        Kind::Api,
+        Kind::Error,
+    ];
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Attachment => "attachment",

@@ -49,6 +49,10 @@ pub(super) fn verdict(exchange: &Exchange<'_>, requester: Requester, evidence: &
             "part of a page: browsers use it in place and ignore Content-Disposition",
         );
     }
+    if status >= 400 && requester == Requester::Navigation {
+        // Whatever the header says: Chromium refuses such a response, and what it holds is the origin's complaint.
+        return pass(Kind::Error, "an error response: browsers show an error");
+    }
     if disposition.is_download() {
         if let Some(verdict) = by_disposition(exchange, requester, disposition, declared) {
             return verdict;

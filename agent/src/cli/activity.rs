@@ -1,7 +1,7 @@
 //! `portcullis activity`: the activity log, filtered, newest first, or followed. Reads the file; needs no daemon.
 
 mod table;
-mod time;
+pub(super) mod time;
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -235,7 +235,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()))
 }
 
-fn activity_type(name: &str) -> Result<ActivityType, String> {
+pub(super) fn activity_type(name: &str) -> Result<ActivityType, String> {
     ActivityType::from_name(name).ok_or_else(|| one_of(ActivityType::ALL.map(ActivityType::name)))
 }
 

@@ -80,21 +80,27 @@ impl ClassifyArgs {
         let Some(policies) = &self.policies else { return Ok(None) };
         let policies = read_directory(policies)?;
         let apps = self.app_files()?;
-        let name = self.user.as_deref().unwrap_or_default();
-        let uid = name.parse().ok();
-        let user = User {
-            uid,
-            name: if uid.is_none() { Some(name.into()) } else { None },
-            groups: self.groups.iter().map(|group| Arc::from(group.as_str())).collect(),
-        };
-        let device = Device {
-            id: "classify".into(),
-            compliant: self.device == Some(DeviceState::Compliant),
-            reason: "as given on the command line".into(),
-            tags: Vec::new(),
-            os: "linux".into(),
-        };
+        let user = made_up_user(self.user.as_deref().unwrap_or_default(), &self.groups);
+        let device = made_up_device(self.device.unwrap_or(DeviceState::Unmanaged), &[]);
         Trial::new(&apps, &policies, user, device).map(Some)
+    }
+}
+
+/// A user as the command line has it: a name, or a uid, and groups.
+pub(super) fn made_up_user(name: &str, groups: &[String]) -> User {
+    let uid = name.parse().ok();
+    let name = if uid.is_none() { Some(name.into()) } else { None };
+    User { uid, name, groups: groups.iter().map(|group| Arc::from(group.as_str())).collect() }
+}
+
+/// A device as the command line has it.
+pub(super) fn made_up_device(state: DeviceState, tags: &[String]) -> Device {
+    Device {
+        id: "made up".into(),
+        compliant: state == DeviceState::Compliant,
+        reason: "as given on the command line".into(),
+        tags: tags.iter().map(|tag| Arc::from(tag.as_str())).collect(),
+        os: "linux".into(),
     }
 }
 

@@ -6,7 +6,10 @@ mod check;
 pub mod classify;
 mod cleanup;
 pub mod doctor;
+pub mod explain;
+mod explanation;
 mod install;
+pub mod policy;
 mod reload;
 mod run;
 pub mod status;
@@ -51,6 +54,10 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// The activity log
     Activity(Box<activity::ActivityArgs>),
+    /// Why an activity was decided the way it was: each policy, each condition, matched or not
+    Explain(explain::ExplainArgs),
+    /// The policies as loaded, and what they would do
+    Policy(policy::PolicyArgs),
     /// Read the configuration again, as a changed file or SIGHUP does
     Reload,
     /// Say of recorded HTTP exchanges what they are, and why
@@ -92,6 +99,11 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Some(settings) => activity::run(&activity, &settings.paths.state.join(ACTIVITY_LOG)),
             None => ExitCode::from(USAGE),
         }),
+        Command::Explain(explain) => match settings(config) {
+            Some(settings) => explain::run(&explain, &settings.paths.state.join(ACTIVITY_LOG)),
+            None => Ok(ExitCode::from(USAGE)),
+        },
+        Command::Policy(args) => policy::run(&args, config),
         Command::Reload => Ok(match settings(config) {
             Some(settings) => reload::run(&settings.paths.run.join(CONTROL_SOCKET)),
             None => ExitCode::from(USAGE),

@@ -1,17 +1,15 @@
 //! What policies would decide about recorded exchanges, with user and device as they are taken to be.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::Record;
-use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
 use crate::catalog::Catalog;
 use crate::classify::{self, Classification};
 use crate::diagnostic::{Diagnostic, SourceFile};
 use crate::http::h1::{Framing, response_body};
 use crate::policy::decision::Decision;
-use crate::policy::{PolicySet, References};
-use crate::session::{Device, Process, Session, User};
+use crate::policy::{Circumstances, PolicySet, References};
+use crate::session::{Device, User};
 
 /// Policies and the circumstances under which they are asked.
 #[derive(Debug, Clone)]
@@ -54,22 +52,14 @@ impl Trial {
 
     /// The decision on a record that was found to be `class`; `None` when its host belongs to no app.
     pub fn decide(&self, record: &Record, class: &Classification) -> Option<Decision> {
-        const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let address = SocketAddr::new(NOWHERE, 0);
-        let session = Session {
-            app: self.catalog.lookup(&record.host)?.clone(),
-            user: self.user.clone(),
-            process: Arc::new(Process::default()),
-            kind: classify::claimed_kind(&record.request),
-            client: ClientAddr(address),
-            location: LocationAddr(NOWHERE),
-            original_dst: OriginalDst(address),
-            server_name: record.host.as_str().into(),
-        };
+        let app = self.catalog.lookup(&record.host)?.clone();
+        let kind = classify::claimed_kind(&record.request);
         let size = match response_body(&record.response, record.request.method()) {
             Ok(Framing::Length(size)) => Some(size),
             _ => None,
         };
-        Some(self.policies.evaluate(&session, &self.device, class, size))
+        let (user, device) = (self.user.clone(), self.device.clone());
+        let asked = Circumstances::new(app, user, kind, None, device, class.clone(), size);
+        Some(asked.decide(&self.policies))
     }
 }

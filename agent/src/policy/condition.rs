@@ -95,6 +95,11 @@ impl<R> Scope<R> {
         Self { given: true, include: selectors(include, "include"), exclude: selectors(exclude, "exclude") }
     }
 
+    /// Whether the policy gives this condition at all.
+    pub fn is_given(&self) -> bool {
+        self.given
+    }
+
     pub fn include(&self) -> &[Selector<R>] {
         &self.include
     }

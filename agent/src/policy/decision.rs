@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 /// What happens to the activity. Ordered by strictness: the greatest of all matching policies wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
@@ -60,6 +62,7 @@ pub struct Decision {
     pub(super) message: Option<Arc<str>>,
     pub(super) report_only: Vec<Arc<str>>,
     pub(super) revision: u64,
+    pub(super) set: Option<Uuid>,
 }
 
 impl Decision {
@@ -85,9 +88,13 @@ impl Decision {
     pub fn report_only(&self) -> &[Arc<str>] {
         &self.report_only
     }
-    /// Revision of the policy set that decided.
+    /// Revision of the policy set in force.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+    /// [Id](super::PolicySet::id) of the policy set that was asked; `None` when none was.
+    pub fn set(&self) -> Option<Uuid> {
+        self.set
     }
 }
 
@@ -108,6 +115,7 @@ impl Decision {
             message: None,
             report_only: report_only.iter().map(|p| Arc::from(*p)).collect(),
             revision: 1,
+            set: Some(Uuid::from_u128(5)),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::condition::{Condition, Match};
 use super::decision::{Action, Decision, Reason};
+use super::index::Kind;
 use super::rule::{Judgement, Rule, Subject};
 use super::{Policy, PolicySet, State};
 use crate::classify::Classification;
@@ -17,7 +18,7 @@ pub(super) struct Facts<'a> {
     pub(super) subject: Subject<'a>,
 }
 
-/// Told of each step of an evaluation. There is one evaluation; `explain` is one that is watched.
+/// Told of each step when policies are asked one after another. The index must not come to another decision.
 pub(super) trait Observer {
     /// Whether every policy and condition is asked, also where the answer can no longer change the decision.
     const EXHAUSTIVE: bool;
@@ -27,7 +28,7 @@ pub(super) trait Observer {
     fn verdict(&mut self, verdict: &Verdict<'_>);
 }
 
-/// Sees nothing and costs nothing.
+/// Sees nothing, and ends with the first condition that does not match.
 struct Unobserved;
 
 impl Observer for Unobserved {
@@ -78,22 +79,62 @@ impl PolicySet {
         size: Option<u64>,
     ) -> Decision {
         let facts = Facts { session, device, subject: Subject { class, size } };
-        self.observe(&facts, &mut Unobserved)
+        self.decide(&facts)
     }
 
-    pub(super) fn observe<O: Observer>(&self, facts: &Facts<'_>, observer: &mut O) -> Decision {
-        let mut tally = Tally::default();
-        if O::EXHAUSTIVE {
-            for policy in &self.policies {
-                tally.add(policy, judge(policy, facts, observer));
+    /// The index knows which policies apply; of those only rules have to be asked, and of these none that could not make
+    /// the decision stricter.
+    fn decide(&self, facts: &Facts<'_>) -> Decision {
+        let found = self.index.find(facts.session, facts.device);
+        let policy = |place: usize| found.position(place).and_then(|position| self.policies.get(position));
+        let judge = |place: usize| policy(place)?.control.as_ref()?.judge(&facts.subject, |_, _| {});
+        let download = facts.subject.class.download;
+
+        let first = |kind| found.applying(true, kind).next();
+        let plain = if download { first(Kind::BlockDownloads) } else { None };
+        let plain = plain.or_else(|| first(Kind::MonitorOnly));
+        let mut strictest = plain.and_then(|place| Some((place, judge(place)?)));
+        for place in found.applying(true, Kind::Custom) {
+            // Between equals the first of the files is named.
+            let beats = |action, (known, judgement): (usize, Judgement<'_>)| {
+                action > judgement.action || (action == judgement.action && place < known)
+            };
+            if strictest.is_some_and(|known| !beats(found.ceiling(place), known)) {
+                continue;
             }
-        } else {
-            let candidates = &self.naming(&facts.session.app.id).candidates;
-            for policy in candidates.iter().filter_map(|index| self.policies.get(*index)) {
-                tally.add(policy, judge(policy, facts, observer));
+            if let Some(judgement) = judge(place)
+                && strictest.is_none_or(|known| beats(judgement.action, known))
+            {
+                strictest = Some((place, judgement));
             }
         }
-        tally.decide(self.revision)
+        let strictest = match strictest {
+            Some((place, judgement)) => Some((place, Some(judgement))),
+            None => first(Kind::Any).map(|place| (place, None)),
+        };
+        let mut tally = Tally::default();
+        if let Some((place, judgement)) = strictest {
+            tally.strictest = policy(place).map(|policy| Applied { policy, judgement });
+        } else if let Some(policy) = found.first_excluded().and_then(policy)
+            && let Verdict::Excluded(by) = self::judge(policy, facts, &mut Unobserved)
+        {
+            tally.excluded = Some((policy, by));
+        }
+        let reported = found.applying(false, if download { Kind::Any } else { Kind::NotBlockDownloads });
+        for place in reported.filter(|place| judge(*place).is_some_and(|found| found.action > Action::Allow))
+        {
+            tally.report_only.extend(policy(place).map(|policy| policy.name.clone()));
+        }
+        tally.decide(self)
+    }
+
+    /// Asks every policy, one after another.
+    pub(super) fn observe<O: Observer>(&self, facts: &Facts<'_>, observer: &mut O) -> Decision {
+        let mut tally = Tally::default();
+        for policy in &self.policies {
+            tally.add(policy, judge(policy, facts, observer));
+        }
+        tally.decide(self)
     }
 }
 
@@ -171,7 +212,7 @@ impl<'p> Tally<'p> {
         }
     }
 
-    fn decide(self, revision: u64) -> Decision {
+    fn decide(self, set: &PolicySet) -> Decision {
         let mut decision = Decision {
             action: Action::Allow,
             policy: None,
@@ -179,7 +220,8 @@ impl<'p> Tally<'p> {
             reason: Reason::NoPolicyApplied,
             message: None,
             report_only: self.report_only,
-            revision,
+            revision: set.revision,
+            set: Some(set.id),
         };
         match (self.strictest, self.excluded) {
             (Some(Applied { policy, judgement: Some(Judgement { action, rule }) }), _) => {

@@ -18,6 +18,7 @@ impl Decision {
             message: None,
             report_only: Vec::new(),
             revision,
+            set: None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Why a decision came out as it did: every policy, every condition, every rule, in words.
 
+mod json;
+
 use std::sync::Arc;
 
 use super::condition::{Condition, Match};
@@ -24,6 +26,9 @@ pub struct PolicyExplained {
     pub state: State,
     /// `None`: it has no session control.
     pub control: Option<&'static str>,
+    /// File it stands in, and the line of its name, from 1.
+    pub path: Arc<str>,
+    pub line: usize,
     /// In the order of [`Condition::ALL`].
     pub conditions: Vec<ConditionExplained>,
     /// Rules of a custom control; only asked when all conditions match.
@@ -51,6 +56,8 @@ pub struct RuleExplained {
     pub name: Arc<str>,
     pub action: Action,
     pub matched: bool,
+    /// What of it does not match; that all of it does.
+    pub why: String,
 }
 
 impl PolicySet {
@@ -82,6 +89,8 @@ impl Observer for Writer<'_> {
             name: policy.name.clone(),
             state: policy.state,
             control: policy.control.as_ref().map(super::Control::name),
+            path: policy.path.clone(),
+            line: policy.line,
             conditions: Vec::with_capacity(Condition::ALL.len()),
             rules: Vec::new(),
             matched: false,
@@ -109,8 +118,14 @@ impl Observer for Writer<'_> {
     }
 
     fn rule(&mut self, rule: &Rule, matched: bool) {
+        let missed: Vec<_> =
+            rule.parts(&self.facts.subject).filter(|(_, matched)| !matched).map(|(part, _)| part).collect();
+        let why = match missed.is_empty() {
+            true => "all of it matches".to_owned(),
+            false => format!("not matched: {}", missed.join(", ")),
+        };
         if let Some(policy) = self.policies.last_mut() {
-            policy.rules.push(RuleExplained { name: rule.name.clone(), action: rule.action, matched });
+            policy.rules.push(RuleExplained { name: rule.name.clone(), action: rule.action, matched, why });
         }
     }
 
@@ -160,6 +175,7 @@ fn found(condition: Condition, facts: &Facts<'_>) -> String {
             let tags = if device.tags.is_empty() { String::new() } else { listed(", tags ", &device.tags) };
             format!("{state}: {}{tags}", device.reason)
         }
+        Condition::Locations if session.location.0.is_unspecified() => "unknown address".to_owned(),
         Condition::Locations => session.location.0.to_canonical().to_string(),
     }
 }

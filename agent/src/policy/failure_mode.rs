@@ -275,6 +275,7 @@ impl Decision {
             message: None,
             report_only: Vec::new(),
             revision,
+            set: None,
         }
     }
 }

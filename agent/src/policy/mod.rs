@@ -3,22 +3,31 @@
 //! All policies that match apply and the strictest action wins; exclusion beats inclusion; report-only policies are
 //! evaluated and reported, never enforced. Nothing here can fail once the policies are built.
 
+mod circumstances;
 mod condition;
 pub mod decision;
+mod document;
 mod evaluate;
 mod existing;
 mod explain;
 pub mod failure_mode;
+pub mod import;
+mod index;
 mod parse;
 mod rule;
+pub mod write;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
+pub use circumstances::Circumstances;
 pub use condition::{
     AppRule, ClientRule, Condition, DeviceRule, LocationRule, Match, Networks, Scope, Selector, UserRule,
 };
+pub use document::DocumentError;
 pub use explain::{ConditionExplained, Explanation, PolicyExplained, RuleExplained};
+use index::Index;
 pub(crate) use parse::References;
 pub use rule::{Control, FileFilter, Rule, RuleActivity};
 
@@ -26,7 +35,7 @@ use crate::catalog::{App, Catalog};
 use crate::diagnostic::{Diagnostic, SourceFile};
 
 /// Most policies in a set.
-pub const MAX_POLICIES: usize = 4096;
+pub const MAX_POLICIES: usize = 10_240;
 
 /// One `[[policy]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,23 +84,15 @@ impl Policy {
     }
 }
 
-/// All policies of one configuration, indexed by app. Immutable; a reload makes a new one.
+/// All policies of one configuration, indexed by what they look at. Immutable; a reload makes a new one.
 #[derive(Debug, Clone, Default)]
 pub struct PolicySet {
     policies: Vec<Policy>,
-    by_app: HashMap<Arc<str>, AppPolicies>,
-    /// For an app that the catalog no longer has but a session still carries.
-    other_apps: AppPolicies,
+    index: Index,
     revision: u64,
-}
-
-/// The policies in force that name an app.
-#[derive(Debug, Clone, Default)]
-struct AppPolicies {
-    /// Indices of those that include it, or exclude it: an exclusion is worth recording.
-    candidates: Vec<usize>,
-    /// Whether one of them includes it.
-    selected: bool,
+    /// The texts it was read from.
+    sources: Vec<SourceFile>,
+    id: Uuid,
 }
 
 impl PolicySet {
@@ -112,28 +113,12 @@ impl PolicySet {
     /// What can be built in spite of errors.
     pub(crate) fn recover(sources: &[SourceFile], known: &References<'_>) -> (Self, Vec<Diagnostic>) {
         let (policies, diagnostics) = parse::read_policies(sources, known);
-        (Self::index(policies, known.catalog), diagnostics)
-    }
-
-    fn index(policies: Vec<Policy>, catalog: &Catalog) -> Self {
-        let naming = |id: &str| {
-            let mut found = AppPolicies::default();
-            for (index, policy) in policies.iter().enumerate().filter(|(_, policy)| policy.in_force()) {
-                match policy.apps.judge(|rule| rule.matches(id)) {
-                    Match::NotGiven | Match::Included(_) => {
-                        found.selected = true;
-                        found.candidates.push(index);
-                    }
-                    Match::Excluded { .. } => found.candidates.push(index),
-                    Match::NotIncluded => {}
-                }
-            }
-            found
-        };
-        let by_app = catalog.apps().iter().map(|app| (app.id.clone(), naming(&app.id))).collect();
-        // No app has an empty id, so this is what `all` alone selects.
-        let other_apps = naming("");
-        Self { by_app, other_apps, policies, revision: 0 }
+        let mut set =
+            Self { index: Index::new(&policies), policies, sources: sources.to_vec(), ..Self::default() };
+        if diagnostics.is_empty() {
+            set.id = document::id_of(&set.document());
+        }
+        (set, diagnostics)
     }
 
     /// Numbers the set, so that records can say which one decided.
@@ -145,6 +130,11 @@ impl PolicySet {
 
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Names what the set says, whoever reads it and when: sets of the same [document](Self::document) have the same one.
+    pub fn id(&self) -> Uuid {
+        self.id
     }
 
     /// In the order of files and of their text.
@@ -159,7 +149,7 @@ impl PolicySet {
     /// Whether an enabled or report-only policy with a session control includes the app and does not exclude it: then
     /// its connections are inspected.
     pub fn selects(&self, app: &App) -> bool {
-        self.naming(&app.id).selected
+        self.index.selects(&app.id)
     }
 
     /// Whether a policy that includes the app decides by what stands in bodies. Asked before a protocol is agreed on:
@@ -167,10 +157,6 @@ impl PolicySet {
     pub fn reads_bodies_of(&self, _app: &App) -> bool {
         // No rule can ask for content yet.
         false
-    }
-
-    fn naming(&self, id: &str) -> &AppPolicies {
-        self.by_app.get(id).unwrap_or(&self.other_apps)
     }
 }
 

@@ -24,6 +24,15 @@ impl Control {
         }
     }
 
+    /// The strictest action it can ask for, whatever the activity.
+    pub(super) fn ceiling(&self) -> Action {
+        match self {
+            Self::BlockDownloads => Action::Block,
+            Self::MonitorOnly => Action::Monitor,
+            Self::Custom(rules) => rules.iter().map(|rule| rule.action).max().unwrap_or(Action::Allow),
+        }
+    }
+
     /// The strictest action this control asks for; `None` when it leaves the activity alone.
     /// `seen` is told of every rule whether it matched.
     pub(super) fn judge(
@@ -85,8 +94,26 @@ pub struct Rule {
 
 impl Rule {
     pub(super) fn matches(&self, subject: &Subject<'_>) -> bool {
-        (self.activities.is_empty() || self.activities.iter().any(|activity| activity.covers(subject.class)))
-            && self.files.matches(subject, self.action)
+        self.parts(subject).all(|(_, matched)| matched)
+    }
+
+    /// Each part by its key, and whether it matches; asked one by one.
+    pub(super) fn parts(&self, subject: &Subject<'_>) -> impl Iterator<Item = (&'static str, bool)> {
+        const PARTS: [&str; 5] =
+            ["activity", "files.extensions", "files.names", "files.mime", "files.larger_than"];
+        PARTS.into_iter().enumerate().map(move |(index, part)| {
+            let matched = match index {
+                0 => {
+                    let covers = |activity: &RuleActivity| activity.covers(subject.class);
+                    self.activities.is_empty() || self.activities.iter().any(covers)
+                }
+                1 => self.files.any_name(&self.files.extensions, subject),
+                2 => self.files.any_name(&self.files.names, subject),
+                3 => self.files.is_mime(subject),
+                _ => self.files.is_larger(subject, self.action),
+            };
+            (part, matched)
+        })
     }
 }
 
@@ -106,14 +133,27 @@ pub enum RuleActivity {
 
 impl RuleActivity {
     pub(super) const CHOICES: [(&'static str, RuleActivity); 7] = [
-        ("download", Self::Download),
-        ("upload", Self::Upload),
-        ("sign-in", Self::SignIn),
-        ("message", Self::Message),
-        ("print", Self::Print),
-        ("view", Self::View),
-        ("access", Self::Access),
+        (Self::Download.name(), Self::Download),
+        (Self::Upload.name(), Self::Upload),
+        (Self::SignIn.name(), Self::SignIn),
+        (Self::Message.name(), Self::Message),
+        (Self::Print.name(), Self::Print),
+        (Self::View.name(), Self::View),
+        (Self::Access.name(), Self::Access),
     ];
+
+    /// The word in a policy's text.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Download => "download",
+            Self::Upload => "upload",
+            Self::SignIn => "sign-in",
+            Self::Message => "message",
+            Self::Print => "print",
+            Self::View => "view",
+            Self::Access => "access",
+        }
+    }
 
     fn covers(self, class: &Classification) -> bool {
         match self {
@@ -140,26 +180,28 @@ pub struct FileFilter {
 }
 
 impl FileFilter {
-    /// Every name that some client might save under is tested. A size that nobody announced counts as larger where
-    /// the rule restricts and as not larger where it allows, so that leaving it out gains nothing.
-    fn matches(&self, subject: &Subject<'_>, action: Action) -> bool {
-        let names = || subject.class.filename.iter().chain(&subject.class.other_filenames);
-        let any_name = |globs: &[Glob]| {
-            // Clients drop closing dots and blanks when they save.
-            let saved = |name: &String| {
-                let name = name.trim_end_matches(['.', ' ']);
-                globs.iter().any(|glob| glob.matches_name(name))
-            };
-            globs.is_empty() || names().any(saved)
+    /// Every name that some client might save under is tested. Clients drop closing dots and blanks when they save.
+    fn any_name(&self, globs: &[Glob], subject: &Subject<'_>) -> bool {
+        let mut names = subject.class.filename.iter().chain(&subject.class.other_filenames);
+        let saved = |name: &String| {
+            let name = name.trim_end_matches(['.', ' ']);
+            globs.iter().any(|glob| glob.matches_name(name))
         };
-        let mime = || subject.class.mime.as_deref().unwrap_or_default();
-        any_name(&self.extensions)
-            && any_name(&self.names)
-            && (self.mime.is_empty() || self.mime.iter().any(|glob| glob.matches_name(mime())))
-            && match (self.larger_than, subject.size) {
-                (None, _) => true,
-                (Some(limit), Some(size)) => size > limit,
-                (Some(_), None) => action > Action::Allow,
-            }
+        globs.is_empty() || names.any(saved)
+    }
+
+    fn is_mime(&self, subject: &Subject<'_>) -> bool {
+        let mime = subject.class.mime.as_deref().unwrap_or_default();
+        self.mime.is_empty() || self.mime.iter().any(|glob| glob.matches_name(mime))
+    }
+
+    /// A size that nobody announced counts as larger where the rule restricts and as not larger where it allows, so that
+    /// leaving it out gains nothing.
+    fn is_larger(&self, subject: &Subject<'_>, action: Action) -> bool {
+        match (self.larger_than, subject.size) {
+            (None, _) => true,
+            (Some(limit), Some(size)) => size > limit,
+            (Some(_), None) => action > Action::Allow,
+        }
     }
 }

@@ -136,11 +136,27 @@ impl Case {
         let decision = set.evaluate(&session, &device, &class, self.size);
         let explanation = set.explain(&session, &device, &class, self.size);
         assert_eq!(decision, explanation.decision, "explaining must not decide otherwise");
-        assert_eq!(decision.revision(), 5);
+        assert_eq!((decision.revision(), decision.set()), (5, Some(set.id())));
+        check_comes_back(&set);
+        let read_back = PolicySet::from_document(&set.document()).unwrap().with_revision(5);
+        assert_eq!(read_back.explain(&session, &device, &class, self.size), explanation);
         let selected = set.selects(&session.app);
         let steered = decision.policy().is_some() || !decision.report_only().is_empty();
         assert!(selected || !steered, "what is not steered is not decided by a policy");
         (decision, explanation)
+    }
+}
+
+/// The set is the same from its document, without catalog and networks, and each policy from the words it is written in.
+#[track_caller]
+fn check_comes_back(set: &PolicySet) {
+    let read_back = PolicySet::from_document(&set.document()).unwrap();
+    assert_eq!((read_back.id(), read_back.policies()), (set.id(), set.policies()));
+    for policy in set.policies() {
+        let text = write::Written::of(policy).to_toml();
+        let written = build(&text);
+        let again = Policy { path: policy.path.clone(), line: policy.line, ..written.policies()[0].clone() };
+        assert_eq!(&again, policy, "{text}");
     }
 }
 
@@ -622,6 +638,45 @@ fn rules_are_checked_word_by_word() {
             "10:11: `policy[0].session.rule[0].message`: must not be empty",
         ],
     );
+}
+
+#[test]
+fn texts_of_every_kind_come_back_as_they_are_written() {
+    let odd = "users.include = ['user:o\"b\\r\u{200e}i', 'group:ä b']\nsession.message = \"a\\nb\\\"c\"\n";
+    let (_, explanation) = case(block(odd)).decide();
+    assert!(explanation.policies[0].conditions[0].why.contains("nothing that is included"));
+    let rules = rule(
+        "files = { extensions = ['tar.gz', '.DOCX'], names = ['*.x', 'a?'], mime = ['image/*'], larger_than = '1KiB' }\n\
+         activity = ['upload']\naction = 'monitor'\nmessage = 'm'",
+    );
+    case(custom(&(rules + &rule("name = 'n'\naction = 'allow'")))).decide();
+    case("[[policy]]\nname = 'P'\napps.include = ['slack', 'corp']\nusers.exclude = ['uid:0']").decide();
+}
+
+#[test]
+fn a_set_is_named_by_what_it_says() {
+    let id = |text: &str| build(text).id();
+    assert_eq!(id(&block("")), id(&block("")));
+    assert_ne!(id(&block("")), id(&block("state = 'disabled'")));
+    let suite = block("apps.include = ['corp']");
+    let known = |apps: &str| Catalog::build(&[SourceFile::new("a.toml", apps)]).unwrap();
+    let of = |catalog: &Catalog| {
+        PolicySet::build(&[SourceFile::new("p.toml", &*suite)], catalog, &networks()).unwrap()
+    };
+    let grown = APPS.to_owned() + "[[app]]\nid = 'corp-new'\nsuite = 'corp'\ndomains = ['new.corp.test']\n";
+    assert_ne!(of(&known(APPS)).id(), of(&known(&grown)).id(), "a suite that has grown is another set");
+    for (text, wrong) in [
+        ("", "not a policy set"),
+        ("{\"format\":9,\"files\":[],\"apps\":{},\"networks\":{}}", "of form 9"),
+        (
+            "{\"format\":1,\"files\":[{\"path\":\"p\",\"text\":\"x = 1\"}],\"apps\":{},\"networks\":{}}",
+            "p:1:1: `x`",
+        ),
+        ("{\"format\":1,\"files\":[],\"apps\":{},\"networks\":{\"n\":[\"10/8\"]}}", "not a policy set"),
+    ] {
+        let error = PolicySet::from_document(text).unwrap_err().to_string();
+        assert!(error.contains(wrong), "{error}");
+    }
 }
 
 #[test]

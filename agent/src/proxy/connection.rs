@@ -104,15 +104,14 @@ pub(super) async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &m
         Wish::Tls { hello, name } if contradicts(&accepted, &hello, &name, &snapshot) => {
             fail(worker, accepted, bytes, (Failure::TunnelNameDiffers, &name), guard).await;
         }
-        Wish::Tls { hello, name } => match snapshot.catalog.lookup(&name) {
+        Wish::Tls { hello, name } => match app_of(worker, &accepted, &name, &snapshot) {
             Some(app) if is_bypassed(&snapshot, &name) => {
                 guard.set_app(&app.id);
                 guard.set_path(Path::Bypassed);
                 tracing::info!(app = %app.id, name, "bypassed: the name is in [tls] bypass");
                 untouched(worker, accepted, bytes, guard).await;
             }
-            Some(app) if snapshot.policies.selects(app) => {
-                let app: Arc<App> = app.clone();
+            Some(app) if snapshot.policies.selects(&app) => {
                 guard.set_app(&app.id);
                 inspect::tls(worker, accepted, bytes, &hello, &name, app, guard).await;
             }
@@ -128,6 +127,13 @@ pub(super) async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &m
             }
         },
     }
+}
+
+/// The app that a name belongs to; at storage, the one that led its client there.
+fn app_of(worker: &Worker, accepted: &Accepted, name: &str, snapshot: &Snapshot) -> Option<Arc<App>> {
+    let app = snapshot.catalog.lookup(name)?;
+    let source = worker.shared.led.source(accepted, (app, name), snapshot);
+    Some(source.unwrap_or_else(|| app.clone()))
 }
 
 /// At an unexplained address, what is no TLS or names nobody belongs to nobody that is monitored. What begins like TLS

@@ -75,6 +75,7 @@ impl<'a> Judge<'a> {
             claiming = Session { kind: classify::claimed_kind(request), ..self.session.clone() };
             &claiming
         };
+        self.shared.led.note(session, response, &snapshot);
         let mut exchange = Exchange::new(request, response, &session.server_name);
         exchange.app = Some(&session.app);
         exchange.client = session.process.is_known().then_some(session.kind);
@@ -98,6 +99,7 @@ impl<'a> Judge<'a> {
             request,
             response: Some(response),
             classification: &class,
+            size,
             decision: &decision,
             outcome,
         };

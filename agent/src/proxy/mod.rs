@@ -15,6 +15,7 @@ pub mod h2;
 mod inspect;
 mod judge;
 mod late;
+pub mod led;
 mod origin;
 mod plain;
 mod pump;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::deadline::Deadlines;
 use super::dial::{Dialer, Ready};
 use super::explicit::AskedFor;
+use super::led::Led;
 use super::share::Shares;
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::http::h1::Limits;
@@ -34,6 +35,7 @@ pub struct Shared {
     pub h2_limits: h2::Limits,
     pub deadlines: Deadlines,
     pub peek: PeekDeadlines,
+    pub led: Led,
 }
 
 /// One worker thread's own things.

@@ -11,8 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use crate::activity::Activity;
 use crate::record::admission::Admissions;
+use crate::record::policy_sets;
 use crate::record::writer::{Message, Writer};
 
 /// Records that wait for the writer at most. A record is one or two KiB, and some ten at worst.
@@ -98,6 +101,7 @@ pub(super) struct Shared {
     pub(super) overflow: AtomicU64,
     pub(super) retention_secs: AtomicU64,
     pub(super) close_by: Mutex<Option<Instant>>,
+    pub(super) policy_sets: policy_sets::Pending,
     trouble: Mutex<Option<String>>,
     set_aside: Mutex<Option<PathBuf>>,
 }
@@ -167,6 +171,11 @@ impl ActivityLog {
         self.shared.lost.fetch_add(1, Ordering::Relaxed);
         self.shared.overflow.fetch_add(1, Ordering::Relaxed);
         Err(Lost)
+    }
+
+    /// Keeps the text of a policy set with the records that it decides; to be called before it decides the first.
+    pub fn keep_policy_set(&self, id: Uuid, document: Arc<str>) {
+        self.shared.policy_sets.push(id, document);
     }
 
     /// Waits until every record taken so far is stored. Blocks: not for the data path.

@@ -4,6 +4,7 @@ pub mod activity_log;
 mod admission;
 pub mod guard;
 pub mod metrics;
+mod policy_sets;
 pub mod query;
 mod schema;
 mod store;

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::activity::Activity;
 use crate::classify::ActivityType;
 use crate::policy::decision::Action;
-use crate::record::schema;
+use crate::record::{policy_sets, schema};
 use condition::{Where, micros_up};
 
 /// Rows of one statement.
@@ -141,6 +141,11 @@ impl Reader {
             }
         }
         Ok(found)
+    }
+
+    /// The [document](crate::policy::PolicySet::document) of a policy set that decided records of this log.
+    pub fn policy_set(&self, id: Uuid) -> Result<Option<String>, QueryError> {
+        policy_sets::read(&self.connection, id).map_err(|source| self.unreadable(source))
     }
 
     fn unreadable(&self, source: rusqlite::Error) -> QueryError {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::record::policy_sets;
+
 /// Only the daemon's user reads who did what.
 const FILE_MODE: u32 = 0o600;
 /// How long one connection waits for another's lock. Readers never hold the write lock; a copy in progress may.
@@ -18,7 +20,9 @@ const CHECK_AT_START_MAX: u64 = 256 << 20;
 const WAL_LIMIT: u64 = 64 << 20;
 
 /// Each step moves the file one `user_version` on. A step that was released is never edited.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[ACTIVITIES, policy_sets::TABLE];
+
+const ACTIVITIES: &str = "
 CREATE TABLE activities (
     seq       INTEGER PRIMARY KEY AUTOINCREMENT, -- order of writing; never used twice, so --follow can rely on it
     id        BLOB    NOT NULL UNIQUE,           -- UUIDv7
@@ -56,7 +60,7 @@ CREATE TABLE runs (
     lost    INTEGER NOT NULL,                    -- of the admitted records, those already announced in gaps
     closed  INTEGER NOT NULL                     -- 1 once nothing of this run is left to account for
 ) STRICT, WITHOUT ROWID;
-"];
+";
 
 /// How the file came to be open.
 #[derive(Debug)]

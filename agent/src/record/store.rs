@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use uuid::Uuid;
 
 use crate::activity::Activity;
+use crate::record::policy_sets;
 
 /// Losses that follow each other within this time become one gap.
 const SAME_GAP: SignedDuration = SignedDuration::from_secs(10);
@@ -74,6 +75,10 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(connection: Connection, run: Uuid) -> Self {
         Self { connection, run, last_gap: None }
+    }
+
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
     }
 
     /// Closes what earlier runs left open and begins this one. Gives the number of records that went with a killed run.
@@ -170,6 +175,7 @@ impl Store {
         )? as u64;
         self.connection.execute("DELETE FROM gaps WHERE until < ?1", [before])?;
         self.connection.execute("DELETE FROM runs WHERE closed = 1 AND started < ?1", [before])?;
+        policy_sets::delete_before(&self.connection, time)?;
         if records > 0 {
             // One row per page given back; the statement has to be stepped to its end.
             let mut vacuum =

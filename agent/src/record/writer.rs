@@ -13,8 +13,8 @@ use uuid::Uuid;
 use crate::activity::Activity;
 use crate::record::activity_log::{Opened, Options, Shared};
 use crate::record::admission::{self, Admissions};
-use crate::record::schema;
 use crate::record::store::{Gap, Store, Totals};
+use crate::record::{policy_sets, schema};
 
 /// How long the thread sleeps at most: the rhythm of looking after the file.
 const IDLE: Duration = Duration::from_secs(1);
@@ -39,6 +39,7 @@ pub(super) struct Writer {
     admissions: Arc<Admissions>,
     run: Uuid,
     store: Option<Store>,
+    policy_sets: policy_sets::Kept,
     /// Device and inode of the open file.
     file: Option<(u64, u64)>,
     totals: Totals,
@@ -73,6 +74,7 @@ impl Writer {
             admissions,
             run: Uuid::now_v7(),
             store: None,
+            policy_sets: policy_sets::Kept::default(),
             file: None,
             totals: Totals::default(),
             settled: false,
@@ -128,6 +130,7 @@ impl Writer {
         }
         self.shared.records.store(store.count()?, Ordering::Relaxed);
         self.store = Some(store);
+        self.policy_sets.forget_file();
         self.file = identity(&self.path);
         self.shared.set_trouble(None);
         Ok(match set_aside {
@@ -235,6 +238,7 @@ impl Writer {
             self.try_open()?;
         }
         let Some(store) = self.store.as_mut() else { return Ok(()) };
+        self.policy_sets.store(&self.shared.policy_sets, store.connection())?;
         let written = store.write(&self.batch, &self.gaps, &mut self.totals)?;
         self.batch.clear();
         self.gaps.clear();

@@ -11,6 +11,7 @@ mod flow;
 pub mod gateway;
 mod heart;
 mod learned;
+mod led;
 mod links;
 mod load;
 mod namespace;
@@ -44,6 +45,7 @@ pub use flow::{FlowMiss, Flows, OwnSockets};
 pub use gateway::GatewayOptions;
 pub use heart::{Heart, is_fresh, now_ns};
 pub use learned::Learned;
+pub use led::LedNames;
 pub use peeked::Peeked;
 pub use pins::{PinFault, check_base, clean_up};
 
@@ -321,6 +323,11 @@ impl Steering {
     /// A handle for one thread: which apps an address was learned for.
     pub fn learned(&self) -> Result<Learned> {
         Learned::new(load::map_data(&self.ebpf, "PC_TARGETS")?, self.selected.clone())
+    }
+
+    /// A handle on the names that apps lead to.
+    pub fn led_names(&self) -> Result<LedNames> {
+        LedNames::new(self.patterns.data()?, self.selected.clone())
     }
 
     /// A handle for one worker thread: remembers what was peeked at.

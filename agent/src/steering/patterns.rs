@@ -1,6 +1,7 @@
 //! The catalog's patterns in the kernel: which name belongs to which apps' bits.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use agent_common::abi::{APP_ID, app_bit};
@@ -64,11 +65,14 @@ impl KeptBits {
 /// The trie, and what was written to it.
 pub(super) struct Patterns {
     trie: LpmTrie<MapData, [u8; KEY_SIZE], u64>,
+    descriptor: OwnedFd,
     pub(super) written: BTreeMap<Vec<u8>, u64>,
 }
 
 impl Patterns {
     pub(super) fn new(map: Map) -> Result<Self> {
+        let Map::LpmTrie(data) = &map else { bail!("the patterns are not a trie") };
+        let descriptor = data.fd().as_fd().try_clone_to_owned().context("duplicating the patterns")?;
         let trie: LpmTrie<_, [u8; KEY_SIZE], u64> = LpmTrie::try_from(map)?;
         // Of an earlier agent whose map this was.
         let mut written = BTreeMap::new();
@@ -78,7 +82,13 @@ impl Patterns {
             let data: [u8; KEY_SIZE] = key.data();
             written.insert(data.get(..used).unwrap_or_default().to_vec(), value);
         }
-        Ok(Self { trie, written })
+        Ok(Self { trie, descriptor, written })
+    }
+
+    /// A second descriptor of the trie.
+    pub(super) fn data(&self) -> Result<MapData> {
+        let descriptor = self.descriptor.try_clone().context("duplicating the patterns")?;
+        Ok(MapData::from_fd(descriptor)?)
     }
 
     /// Writes the difference to what is there: new and changed entries first, so that no name is without its entry.
@@ -100,7 +110,7 @@ impl Patterns {
     }
 }
 
-fn trie_key(pattern: &[u8]) -> Key<[u8; KEY_SIZE]> {
+pub(super) fn trie_key(pattern: &[u8]) -> Key<[u8; KEY_SIZE]> {
     let mut bytes = [0; KEY_SIZE];
     bytes[..pattern.len()].copy_from_slice(pattern);
     Key::new(pattern.len() as u32 * 8, bytes)

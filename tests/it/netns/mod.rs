@@ -1,5 +1,6 @@
 //! The whole agent between real programs: root, network namespaces, a cgroup of its own. Each test has its own lab.
 
+mod activities;
 mod browser;
 mod doctor;
 mod enforcement;

@@ -4,7 +4,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
-pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
+pub(in crate::cli) fn parse(text: &str) -> Result<Timestamp, String> {
     parse_at(text, Timestamp::now(), &TimeZone::system())
 }
 

@@ -1,0 +1,341 @@
+//! Microsoft Graph `conditionalAccessPolicy` exports as policies of this host. What has no counterpart is named, and a
+//! policy that would cover more or less than the original is not enforced.
+
+mod conditions;
+mod device_filter;
+mod fields;
+mod known;
+mod users;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use super::write::{Session, Words, Written, WrittenRule};
+use super::{Control, MAX_POLICIES, State};
+use fields::{Fields, is_said};
+
+/// What the words of an export stand for on this host, as the admin says: object ids, app ids, names of locations, terms
+/// of device filters; to a selector of a policy.
+pub type Names = BTreeMap<String, String>;
+
+/// What an import may refer to: the words that this host's apps and networks have.
+#[derive(Clone, Copy)]
+pub struct Host<'a> {
+    pub names: &'a Names,
+    pub is_app: &'a dyn Fn(&str) -> bool,
+    pub is_network: &'a dyn Fn(&str) -> bool,
+}
+
+/// What leaving a field out does to the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// Nothing: said so that nobody looks for it.
+    None,
+    /// The policy covers more than the original: stricter.
+    CoversMore,
+    /// It covers less: laxer.
+    CoversLess,
+    /// It cannot be said which, or the policy does not make sense without it.
+    Unknown,
+}
+
+impl Effect {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::CoversMore => "covers-more",
+            Self::CoversLess => "covers-less",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One field of the export that is not carried over as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Dotted, as in the export.
+    pub field: String,
+    pub effect: Effect,
+    pub text: String,
+}
+
+/// One policy of the export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    pub policy: Written,
+    /// As the export says it.
+    pub original_state: String,
+    pub id: Option<String>,
+    pub notes: Vec<Note>,
+}
+
+/// Why an export cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImportError {
+    #[error("no JSON: {0}")]
+    NoJson(String),
+    #[error("{0}: no conditionalAccessPolicy: it has no `conditions`")]
+    NoPolicy(String),
+    #[error(
+        "there is no conditionalAccessPolicy in it: neither one, nor an array, nor an object with `value`"
+    )]
+    Nothing,
+    #[error("more than {MAX_POLICIES} policies")]
+    TooMany,
+}
+
+/// Reads one policy, an array of them, or an answer of the Graph API with `value`.
+///
+/// # Errors
+/// The text is something else.
+pub fn import(text: &str, host: &Host<'_>) -> Result<Vec<Imported>, ImportError> {
+    let text = text.trim_start_matches('\u{feff}');
+    let value: Value = serde_json::from_str(text).map_err(|error| ImportError::NoJson(error.to_string()))?;
+    let items: Vec<(String, &Value)> = match &value {
+        Value::Array(items) => numbered("", items),
+        Value::Object(object) => match fields::member(object, "value") {
+            Some(Value::Array(items)) => numbered("value", items),
+            _ => vec![("the file".to_owned(), &value)],
+        },
+        _ => return Err(ImportError::Nothing),
+    };
+    if items.len() > MAX_POLICIES {
+        return Err(ImportError::TooMany);
+    }
+    let mut taken = HashMap::new();
+    let mut imported = Vec::with_capacity(items.len());
+    for (place, item) in items {
+        match item {
+            Value::Object(object) if fields::member(object, "conditions").is_some() => {
+                imported.push(policy(object, host, &mut taken));
+            }
+            _ => return Err(ImportError::NoPolicy(place)),
+        }
+    }
+    Ok(imported)
+}
+
+fn numbered<'v>(before: &str, items: &'v [Value]) -> Vec<(String, &'v Value)> {
+    items.iter().enumerate().map(|(index, item)| (format!("{before}[{index}]"), item)).collect()
+}
+
+/// Collects what is said of one policy.
+#[derive(Default)]
+struct Draft {
+    notes: Vec<Note>,
+}
+
+impl Draft {
+    fn note(&mut self, field: &str, effect: Effect, text: impl Into<String>) {
+        self.notes.push(Note { field: field.to_owned(), effect, text: text.into() });
+    }
+}
+
+fn policy(object: &Map<String, Value>, host: &Host<'_>, taken: &mut HashMap<String, usize>) -> Imported {
+    let mut draft = Draft::default();
+    let top = Fields::new(object, "");
+    // What says when and from what template the policy was made has no part in what it does.
+    for inert in ["id", "createdDateTime", "modifiedDateTime", "deletedDateTime", "templateId", "description"]
+    {
+        top.get(inert);
+    }
+    let id = top.text("id");
+    let name = name(top.text("displayName"), &mut draft, taken);
+    let original_state = top.text("state").unwrap_or_default();
+    let state = match original_state.to_ascii_lowercase().as_str() {
+        "enabled" => State::Enabled,
+        "enabledforreportingbutnotenforced" => State::ReportOnly,
+        "disabled" => State::Disabled,
+        _ => {
+            draft.note("state", Effect::Unknown, format!("unknown state {original_state:?}"));
+            State::Disabled
+        }
+    };
+    let mut policy = Written::new(&name, state);
+    let session = top.object("sessionControls").unwrap_or_default();
+    let session = Fields::new(&session, "sessionControls");
+    let control = control(&session, &mut draft);
+    policy.session = control.unwrap_or_default();
+    session.rest(|field, value| {
+        draft.note(
+            field,
+            Effect::None,
+            format!("stays with Entra, this host does nothing of it: {}", said(value)),
+        );
+    });
+    if let Some(grant) = top.get("grantControls").filter(|value| is_said(value)) {
+        let text = format!("stays with Entra, which grants or blocks the sign-in: {}", said(grant));
+        draft.note("grantControls", Effect::None, text);
+    }
+    let conditions = top.object("conditions").unwrap_or_default();
+    let covers = conditions::read(&Fields::new(&conditions, "conditions"), host, &mut policy, &mut draft);
+    top.rest(|field, value| {
+        draft.note(field, Effect::Unknown, format!("this import does not know the field: {}", said(value)));
+    });
+    let mut imported = Imported { policy, original_state, id, notes: draft.notes };
+    imported.settle(covers);
+    imported
+}
+
+/// A name that no other policy of the export has, and that a policy may have.
+fn name(given: Option<String>, draft: &mut Draft, taken: &mut HashMap<String, usize>) -> String {
+    /// As long as a policy's name may be, less room for a number.
+    const LONGEST: usize = 190;
+    let given = given.unwrap_or_default();
+    let mut name: String =
+        given.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
+    if name.trim().is_empty() {
+        name = "Imported policy".to_owned();
+    }
+    // How often a name came so far; a numbered one may itself be taken.
+    let base = name.clone();
+    while let Some(count) = taken.get(&name).copied() {
+        taken.insert(base.clone(), taken.get(&base).copied().unwrap_or_default().max(count) + 1);
+        name = format!("{base} ({})", taken.get(&base).copied().unwrap_or_default());
+    }
+    taken.insert(name.clone(), 1);
+    if name != given {
+        draft.note("displayName", Effect::None, format!("is {given:?}, which no policy here can be named"));
+    }
+    name
+}
+
+/// `sessionControls.cloudAppSecurity`: Conditional Access App Control, the one control that this host carries out.
+fn control(session: &Fields<'_>, draft: &mut Draft) -> Option<Session> {
+    const FIELD: &str = "sessionControls.cloudAppSecurity";
+    let with = |control: &Control| Session { control: Some(control.name().to_owned()), ..Session::default() };
+    let security = session.object("cloudAppSecurity").unwrap_or_default();
+    let security = Fields::new(&security, FIELD);
+    let enabled = security.boolean("isEnabled");
+    let kind = security.text("cloudAppSecurityType").unwrap_or_default();
+    security.rest(|field, value| {
+        draft.note(field, Effect::Unknown, format!("this import does not know the field: {}", said(value)));
+    });
+    if enabled != Some(true) {
+        let text = "Conditional Access App Control is not used: without session control the policy does nothing here";
+        draft.note(FIELD, Effect::None, text);
+        return None;
+    }
+    match kind.to_ascii_lowercase().as_str() {
+        "monitoronly" => Some(with(&Control::MonitorOnly)),
+        "blockdownloads" => Some(with(&Control::BlockDownloads)),
+        "mcasconfigured" => {
+            draft.note(
+                FIELD,
+                Effect::CoversLess,
+                "mcasConfigured: the rules stand in the session policies of Defender for Cloud Apps, which no export has; \
+                 write them as [[policy.session.rule]]. Until then everything is monitored and nothing blocked",
+            );
+            let rule = WrittenRule {
+                name: "in place of the session policies".to_owned(),
+                action: "monitor".to_owned(),
+                ..WrittenRule::default()
+            };
+            Some(Session { rules: vec![rule], ..with(&Control::Custom(Vec::new())) })
+        }
+        "protectdownloads" => {
+            draft.note(
+                FIELD,
+                Effect::CoversLess,
+                "protectDownloads: files are not labelled or encrypted here; downloads are monitored instead",
+            );
+            Some(with(&Control::MonitorOnly))
+        }
+        _ => {
+            draft.note(
+                FIELD,
+                Effect::Unknown,
+                format!("unknown control {kind:?}: the policy is left without one"),
+            );
+            None
+        }
+    }
+}
+
+/// Whether there is anything that a policy covers at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Covers {
+    Something,
+    /// The original covers nothing of this host, or nothing of what it covers can be named here.
+    Nothing,
+}
+
+impl Imported {
+    /// The state that the differences leave: nothing is enforced that the original would not have enforced just so.
+    fn settle(&mut self, covers: Covers) {
+        let exact = self.is_exact();
+        if covers == Covers::Nothing {
+            self.policy.state = State::Disabled.name().to_owned();
+        } else if !exact && self.policy.state == State::Enabled.name() {
+            self.policy.state = State::ReportOnly.name().to_owned();
+        }
+        for words in [self.policy.users.as_mut(), Some(&mut self.policy.apps)].into_iter().flatten() {
+            fill(words);
+        }
+        for words in [&mut self.policy.conditions.devices, &mut self.policy.conditions.locations] {
+            words.iter_mut().for_each(fill);
+        }
+    }
+
+    /// Whether it covers exactly what the original covers.
+    pub fn is_exact(&self) -> bool {
+        self.notes.iter().all(|note| note.effect == Effect::None)
+    }
+
+    /// The policy with what is to be known about it as comments before it.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        let mut line = |line: &str| {
+            // A line break in what the export says must not end the comment.
+            let _ = writeln!(text, "# {}", line.replace(char::is_control, " "));
+        };
+        let id = self.id.as_deref().map(|id| format!(" {id}")).unwrap_or_default();
+        line(&format!("Imported from conditionalAccessPolicy{id}, which is {:?}.", self.original_state));
+        for (heading, exact) in [("Covered otherwise than by the original:", false), ("To be known:", true)] {
+            let notes = || self.notes.iter().filter(|note| (note.effect == Effect::None) == exact);
+            if notes().next().is_some() {
+                line(heading);
+                notes().for_each(|note| {
+                    line(&format!("- {}: {}{}", note.field, note.text, note.effect.words()))
+                });
+            }
+        }
+        if !self.is_exact() {
+            line("It is not enforced while that is so; settle it, and write `state = \"enabled\"`.");
+        }
+        text + &self.policy.to_toml()
+    }
+}
+
+impl Effect {
+    fn words(self) -> &'static str {
+        match self {
+            Self::None | Self::Unknown => "",
+            Self::CoversMore => " [without it the policy covers more]",
+            Self::CoversLess => " [without it the policy covers less]",
+        }
+    }
+}
+
+/// An empty include list is refused; the policy that has one is disabled, so what stands there covers nothing.
+fn fill(words: &mut Words) {
+    if words.include.is_empty() {
+        words.include.push("all".to_owned());
+    }
+}
+
+/// A value of the export in few words.
+fn said(value: &Value) -> String {
+    const LONGEST: usize = 300;
+    let text = fields::without_annotations(value).to_string();
+    let mut short: String = text.chars().take(LONGEST).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests;

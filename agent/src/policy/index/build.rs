@@ -1,0 +1,215 @@
+//! Makes the index of a policy set.
+
+use std::collections::BTreeMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::bits::{Places, WORDS, bits};
+use super::locations::{Locations, Named};
+use super::{AppPolicies, Devices, Index, Kinds, Map, Sides, Users};
+use crate::policy::condition::{AppRule, DeviceRule, LocationRule, Scope, UserRule};
+use crate::policy::decision::Action;
+use crate::policy::{Control, Policy, State};
+use crate::session::ClientKind;
+
+/// Which list of a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Include,
+    Exclude,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct SidesBuilder {
+    include: Vec<u32>,
+    exclude: Vec<u32>,
+}
+
+impl SidesBuilder {
+    fn push(&mut self, side: Side, place: u32) {
+        match side {
+            Side::Include => self.include.push(place),
+            Side::Exclude => self.exclude.push(place),
+        }
+    }
+
+    pub(super) fn extend(&mut self, other: &Self) {
+        self.include.extend(&other.include);
+        self.exclude.extend(&other.exclude);
+    }
+
+    pub(super) fn build(self, words: usize) -> Sides {
+        Sides { include: Places::new(self.include, words), exclude: Places::new(self.exclude, words) }
+    }
+}
+
+/// Tells of every entry of a condition; `None` stands for "everything", said or not.
+fn each<'p, R>(
+    scopes: impl Iterator<Item = &'p Scope<R>>,
+    is_all: impl Fn(&R) -> bool,
+    mut tell: impl FnMut(Option<&'p R>, Side, u32),
+) where
+    R: 'p,
+{
+    for (scope, place) in scopes.zip(0..) {
+        if !scope.is_given() {
+            tell(None, Side::Include, place);
+        }
+        for (side, list) in [(Side::Include, scope.include()), (Side::Exclude, scope.exclude())] {
+            for selector in list {
+                tell((!is_all(&selector.rule)).then_some(&selector.rule), side, place);
+            }
+        }
+    }
+}
+
+fn built<K: Eq + Hash>(by_word: Map<K, SidesBuilder>, words: usize) -> Map<K, Sides> {
+    by_word.into_iter().map(|(word, sides)| (word, sides.build(words))).collect()
+}
+
+impl Index {
+    pub(in crate::policy) fn new(policies: &[Policy]) -> Self {
+        let in_force = policies.iter().enumerate().filter(|(_, policy)| policy.in_force());
+        let (in_force, policies): (Vec<usize>, Vec<&Policy>) = in_force.unzip();
+        let words = policies.len().div_ceil(u64::BITS as usize).min(WORDS);
+        let (apps, other_apps) = apps(&policies, words);
+        let (any_location, locations) = locations(&policies, words);
+        let (mut browser, mut native) = (SidesBuilder::default(), SidesBuilder::default());
+        each(
+            policies.iter().map(|policy| &policy.client_apps),
+            |_| false,
+            |rule, side, place| {
+                if rule.is_none_or(|rule| rule.0 == ClientKind::Browser) {
+                    browser.push(side, place);
+                }
+                if rule.is_none_or(|rule| rule.0 == ClientKind::Native) {
+                    native.push(side, place);
+                }
+            },
+        );
+        let ceiling = |policy: &&Policy| policy.control.as_ref().map_or(Action::Allow, Control::ceiling);
+        Self {
+            words,
+            apps,
+            other_apps,
+            users: users(&policies, words),
+            browser: browser.build(words),
+            native: native.build(words),
+            devices: devices(&policies, words),
+            any_location,
+            locations,
+            kinds: kinds(&policies, words),
+            ceilings: policies.iter().map(ceiling).collect(),
+            in_force,
+        }
+    }
+}
+
+/// By app, and those that an app has which no policy names.
+fn apps(policies: &[&Policy], words: usize) -> (Map<Arc<str>, AppPolicies>, AppPolicies) {
+    let mut any = SidesBuilder::default();
+    let mut by_id: Map<Arc<str>, SidesBuilder> = Map::default();
+    let scopes = policies.iter().map(|policy| &policy.apps);
+    each(
+        scopes,
+        |rule| matches!(rule, AppRule::All),
+        |rule, side, place| match rule {
+            Some(AppRule::Ids(ids)) => {
+                for id in ids {
+                    by_id.entry(id.clone()).or_default().push(side, place);
+                }
+            }
+            Some(AppRule::All) | None => any.push(side, place),
+        },
+    );
+    let build = |mut sides: SidesBuilder| {
+        sides.extend(&any);
+        let include = bits(sides.include.iter().copied(), words);
+        let exclude = Places::new(sides.exclude, words);
+        let mut out = vec![0; words];
+        exclude.add_to(&mut out);
+        let selected = include.iter().zip(&out).any(|(include, out)| include & !out != 0);
+        AppPolicies { include, exclude, selected }
+    };
+    let apps = by_id.into_iter().map(|(id, sides)| (id, build(sides))).collect();
+    (apps, build(SidesBuilder::default()))
+}
+
+fn users(policies: &[&Policy], words: usize) -> Users {
+    let mut any = SidesBuilder::default();
+    let (mut names, mut groups) =
+        (Map::<Arc<str>, SidesBuilder>::default(), Map::<Arc<str>, SidesBuilder>::default());
+    let mut uids = Map::<u32, SidesBuilder>::default();
+    let scopes = policies.iter().map(|policy| &policy.users);
+    each(
+        scopes,
+        |rule| matches!(rule, UserRule::All),
+        |rule, side, place| {
+            let sides = match rule {
+                None | Some(UserRule::All) => &mut any,
+                Some(UserRule::Name(name)) => names.entry(name.clone()).or_default(),
+                Some(UserRule::Uid(uid)) => uids.entry(*uid).or_default(),
+                Some(UserRule::Group(group)) => groups.entry(group.clone()).or_default(),
+            };
+            sides.push(side, place);
+        },
+    );
+    Users {
+        any: any.build(words),
+        names: built(names, words),
+        uids: built(uids, words),
+        groups: built(groups, words),
+    }
+}
+
+fn devices(policies: &[&Policy], words: usize) -> Devices {
+    let (mut any, mut compliant) = (SidesBuilder::default(), SidesBuilder::default());
+    let mut tags = Map::<Arc<str>, SidesBuilder>::default();
+    let scopes = policies.iter().map(|policy| &policy.devices);
+    each(
+        scopes,
+        |rule| matches!(rule, DeviceRule::All),
+        |rule, side, place| {
+            let sides = match rule {
+                None | Some(DeviceRule::All) => &mut any,
+                Some(DeviceRule::Compliant) => &mut compliant,
+                Some(DeviceRule::Tag(tag)) => tags.entry(tag.clone()).or_default(),
+            };
+            sides.push(side, place);
+        },
+    );
+    Devices { any: any.build(words), compliant: compliant.build(words), tags: built(tags, words) }
+}
+
+fn locations(policies: &[&Policy], words: usize) -> (Sides, Locations) {
+    let mut any = SidesBuilder::default();
+    let mut named: BTreeMap<&[IpNet], SidesBuilder> = BTreeMap::new();
+    let scopes = policies.iter().map(|policy| &policy.locations);
+    each(
+        scopes,
+        |rule| matches!(rule, LocationRule::All),
+        |rule, side, place| match rule {
+            Some(LocationRule::Network(nets)) => {
+                named.entry(&**nets).or_default().push(side, place);
+            }
+            Some(LocationRule::All) | None => any.push(side, place),
+        },
+    );
+    let named: Vec<Named<'_>> = named.into_iter().collect();
+    (any.build(words), Locations::new(&named, words))
+}
+
+fn kinds(policies: &[&Policy], words: usize) -> Kinds {
+    let those = |wanted: &dyn Fn(&Policy) -> bool| {
+        let found = policies.iter().zip(0..).filter(|(policy, _)| wanted(policy));
+        bits(found.map(|(_, place)| place), words)
+    };
+    Kinds {
+        enabled: those(&|policy| policy.state == State::Enabled),
+        block_downloads: those(&|policy| matches!(policy.control, Some(Control::BlockDownloads))),
+        monitor_only: those(&|policy| matches!(policy.control, Some(Control::MonitorOnly))),
+        custom: those(&|policy| matches!(policy.control, Some(Control::Custom(_)))),
+    }
+}
