@@ -13,8 +13,11 @@ const UNIT: &str = "portcullis.service";
 const USER: &str = "portcullis";
 /// There while systemd is the first process (sd_booted(3)).
 const SYSTEMD: &str = "/run/systemd/system";
-/// dpkg's list of the package's files.
-const DPKG_LIST: &str = "/var/lib/dpkg/info/portcullis.list";
+/// How package managers are asked whether they installed it; the answer is `installed`.
+const PACKAGE_QUERIES: [(&str, &[&str]); 2] = [
+    ("dpkg-query", &["--show", "--showformat", "${db:Status-Status}", "portcullis"]),
+    ("rpm", &["--query", "--queryformat", "installed", "portcullis"]),
+];
 
 /// What to remove beyond the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +32,11 @@ pub fn permitted() -> Result<(), InstallError> {
     if !nix::unistd::geteuid().is_root() {
         return Err(InstallError::NotRoot);
     }
-    let rpm = || {
-        Command::new("rpm").args(["-q", "portcullis"]).stdout(Stdio::null()).stderr(Stdio::null()).status()
-    };
-    if Path::new(DPKG_LIST).exists() || rpm().is_ok_and(|status| status.success()) {
+    let owned = PACKAGE_QUERIES.iter().any(|(program, arguments)| {
+        let output = Command::new(program).args(*arguments).stdin(Stdio::null()).output();
+        output.is_ok_and(|output| output.status.success() && output.stdout.starts_with(b"installed"))
+    });
+    if owned {
         return Err(InstallError::Packaged(PROGRAM));
     }
     Ok(())
