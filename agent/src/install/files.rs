@@ -29,7 +29,31 @@ const fn configuration(path: &'static str, content: &'static str) -> File {
 }
 
 /// Everything but the program, manual pages and completion scripts.
-pub const FILES: [File; 5] = [
+pub const FILES: [File; 11] = [
+    plain(
+        "/usr/share/portcullis/schemas/activity.schema.json",
+        include_str!("../../../packaging/schemas/activity.schema.json"),
+    ),
+    plain(
+        "/usr/share/portcullis/schemas/apps.schema.json",
+        include_str!("../../../packaging/schemas/apps.schema.json"),
+    ),
+    plain(
+        "/usr/share/portcullis/schemas/explain.schema.json",
+        include_str!("../../../packaging/schemas/explain.schema.json"),
+    ),
+    plain(
+        "/usr/share/portcullis/schemas/policies.schema.json",
+        include_str!("../../../packaging/schemas/policies.schema.json"),
+    ),
+    plain(
+        "/usr/share/portcullis/schemas/portcullis.schema.json",
+        include_str!("../../../packaging/schemas/portcullis.schema.json"),
+    ),
+    plain(
+        "/usr/share/portcullis/schemas/what-if.schema.json",
+        include_str!("../../../packaging/schemas/what-if.schema.json"),
+    ),
     plain(
         "/usr/lib/systemd/system/portcullis.service",
         include_str!("../../../packaging/portcullis.service"),
@@ -49,6 +73,11 @@ pub const FILES: [File; 5] = [
     ),
 ];
 
-/// Directories of the administrator's, outermost first.
-pub const DIRECTORIES: [&str; 3] =
-    ["/etc/portcullis", "/etc/portcullis/policies.d", "/etc/portcullis/apps.d"];
+/// Directories that come and go with the files, outermost first.
+pub const DIRECTORIES: [&str; 5] = [
+    "/etc/portcullis",
+    "/etc/portcullis/policies.d",
+    "/etc/portcullis/apps.d",
+    "/usr/share/portcullis",
+    "/usr/share/portcullis/schemas",
+];

@@ -27,7 +27,9 @@ pub(super) fn build(package: &Package) -> Result<PathBuf> {
         .collect();
     fs::write(
         &list,
-        lines + "%dir /etc/portcullis\n%dir /etc/portcullis/policies.d\n%dir /etc/portcullis/apps.d\n",
+        lines
+            + "%dir /etc/portcullis\n%dir /etc/portcullis/policies.d\n%dir /etc/portcullis/apps.d\n%dir /usr/share/portcullis\n\
+            %dir /usr/share/portcullis/schemas\n",
     )?;
     let top = package.directory.join("rpmbuild");
     let define = |name: &str, value: &str| ["--define".to_owned(), format!("{name} {value}")];
