@@ -35,6 +35,8 @@ pub mod identity;
 #[cfg(feature = "daemon")]
 pub mod inherited;
 #[cfg(feature = "daemon")]
+pub mod install;
+#[cfg(feature = "daemon")]
 pub mod listener;
 #[cfg(feature = "daemon")]
 pub mod lock;
@@ -56,3 +58,5 @@ pub mod steering;
 pub mod telemetry;
 #[cfg(feature = "daemon")]
 pub mod tls;
+#[cfg(feature = "daemon")]
+pub mod trust;
