@@ -11,6 +11,7 @@ use super::ahead::Ahead;
 use super::build::origin_connector;
 use super::gap::Gap;
 use super::heartbeat::Heartbeat;
+use super::last_good::LastGood;
 use super::{orders, workers::Pool};
 use crate::admin::apps;
 use crate::admin::control::{Answer, Command};
@@ -43,6 +44,7 @@ pub(super) struct Live<'p> {
     minted: Cell<u64>,
     since: Timestamp,
     pool: &'p Pool,
+    last_good: LastGood,
     /// Only in host mode.
     heartbeat: Option<Heartbeat>,
     kernel: Kernel,
@@ -64,7 +66,7 @@ impl<'p> Live<'p> {
         health: Arc<Health>,
         sources: Sources,
         seen: Fingerprint,
-        (gap, exports): (Option<Gap>, Exports),
+        (gap, last_good, exports): (Option<Gap>, LastGood, Exports),
         pool: &'p Pool,
     ) -> Result<Self> {
         let counters = steering.as_ref().map(Steering::counters).transpose()?.map(Arc::new);
@@ -95,6 +97,7 @@ impl<'p> Live<'p> {
             minted: Cell::new(0),
             since: Timestamp::now(),
             pool,
+            last_good,
             heartbeat,
             kernel,
             exports,
@@ -218,6 +221,10 @@ impl<'p> Live<'p> {
             (Ok(()), Some(ahead)) => ahead.orders_changed(),
             (Ok(()), None) => {}
         }
+        if applied.is_ok() {
+            self.last_good.replaced(&self.shared.snapshot.load().policies);
+            self.shared.recorder.metrics.set_policies_rolled_back(false);
+        }
         applied
     }
 
@@ -240,6 +247,7 @@ impl<'p> Live<'p> {
         }
         let device = self.shared.device.load();
         metrics.set_device_compliant(device.compliant);
+        self.last_good.look(&self.shared.snapshot.load().policies);
         self.health.set(Part::Heartbeat, self.heartbeat_condition());
         self.health.set(Part::DevicePosture, Condition::Ok);
         let log = self.shared.recorder.log.state();
@@ -340,6 +348,7 @@ impl<'p> Live<'p> {
                 count: snapshot.policies.policies().iter().filter(|policy| policy.in_force()).count(),
                 apps: snapshot.catalog.apps().iter().filter(|app| snapshot.policies.selects(app)).count(),
                 last_reload: self.last_reload.borrow().clone(),
+                rolled_back: self.last_good.rolled_back(),
             },
             device: DeviceStatus {
                 id: device.id.to_string(),

@@ -27,4 +27,6 @@ pub fn parse(source: &SourceFile) -> Result<Config, Vec<Diagnostic>> {
 }
 
 #[cfg(test)]
+mod schemas;
+#[cfg(test)]
 mod tests;
