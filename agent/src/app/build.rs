@@ -120,7 +120,19 @@ pub(super) fn build(mut snapshot: Snapshot, mode: Mode) -> Result<Built> {
         gap.say(config.steering.fail);
         shared.recorder.metrics.set_gap(gap.duration());
     }
-    Ok(Built { shared, steering, listeners, health, host, workers, mode, gap, exports, last_good, _lock: lock })
+    Ok(Built {
+        shared,
+        steering,
+        listeners,
+        health,
+        host,
+        workers,
+        mode,
+        gap,
+        exports,
+        last_good,
+        _lock: lock,
+    })
 }
 
 /// Starts handing records on. A receiver's trust anchors are read now, its connection is made when it can be.

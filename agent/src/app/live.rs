@@ -66,7 +66,7 @@ impl<'p> Live<'p> {
         health: Arc<Health>,
         sources: Sources,
         seen: Fingerprint,
-        (gap, exports, last_good): (Option<Gap>, Exports, LastGood),
+        (gap, last_good, exports): (Option<Gap>, LastGood, Exports),
         pool: &'p Pool,
     ) -> Result<Self> {
         let counters = steering.as_ref().map(Steering::counters).transpose()?.map(Arc::new);

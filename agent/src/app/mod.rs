@@ -80,7 +80,8 @@ pub fn run(config: Option<PathBuf>, mode: Option<Mode>) -> Result<(), Fault> {
 
 /// The admin side runs on the calling thread, apart from the workers, so that a scrape cannot slow traffic.
 fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Result<()> {
-    let Built { shared, steering, listeners, health, host, workers, mode, gap, exports, last_good, _lock } = built;
+    let Built { shared, steering, listeners, health, host, workers, mode, gap, exports, last_good, _lock } =
+        built;
     // Only those of a host: while anybody has a gateway's, the kernel takes it for served; a proxy's are bound anew.
     let kept = listeners.sockets().filter(|_| mode == Mode::Host);
     let keep: Vec<_> = kept.map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
@@ -100,7 +101,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
             health.clone(),
             sources,
             fingerprint,
-            (gap, exports, last_good),
+            (gap, last_good, exports),
             &pool,
         )?;
         let shown = http::Shown {

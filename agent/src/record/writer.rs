@@ -167,7 +167,10 @@ impl Writer {
         self.store = Some(store);
         self.policy_sets.forget_file();
         self.file = identity(&self.path);
-        self.shared.set_trouble(None);
+        if !self.has_work() {
+            // Else the next commit says how things are.
+            self.shared.set_trouble(None);
+        }
         Ok(match set_aside {
             Some((to, why)) => Opened::SetAside { to, why },
             None => Opened::Ready { lost },
@@ -276,6 +279,11 @@ impl Writer {
                 if schema::is_damage(&error) {
                     self.store = None;
                     self.damaged = Some(error.to_string());
+                } else if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
+                    // The write-ahead log may be what fills it.
+                    if let Some(store) = &self.store {
+                        let _ = store.checkpoint();
+                    }
                 } else if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure) {
                     // After a failed write or sync the state of the file is unknown: look at it afresh.
                     self.store = None;

@@ -130,7 +130,7 @@ fn strict_durability_loses_no_download_to_a_kill() {
 #[test]
 fn a_failing_disk_stops_no_block_and_loses_nothing_silently() {
     let lab = Lab::start().unwrap();
-    let disk = SmallDisk::mount(&lab, "2m");
+    let disk = SmallDisk::mount(&lab, "12m");
     let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
     let blocked = Curl::get(url(MONITORED, DOCX));
     check_blocked(&blocked.send(&lab).unwrap(), DOCX);
