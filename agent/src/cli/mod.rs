@@ -81,7 +81,9 @@ enum Command {
     /// Remove what an agent that did not stop in order left in the kernel
     Cleanup(cleanup::CleanupArgs),
     /// Print the completion script of a shell
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        shell: clap_complete::Shell,
+    },
     /// Write the manual pages, one a command, into a directory
     Man {
         #[arg(value_name = "DIR")]
