@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::admin::health::PartHealth;
 
@@ -57,6 +58,17 @@ pub struct PolicyStatus {
     pub count: usize,
     pub apps: usize,
     pub last_reload: Option<ReloadStatus>,
+    /// The agent kept dying with the policies of the files, and others are in force.
+    pub rolled_back: Option<RollbackStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollbackStatus {
+    /// Id of the policy set in the files.
+    pub refused: Uuid,
+    /// Id of the last good one.
+    pub in_force: Uuid,
+    pub since: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

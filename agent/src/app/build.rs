@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 
 use super::gap::{self, Gap};
+use super::last_good::LastGood;
 use super::{ACTIVITY_LOG, LOCK, live, orders};
 use crate::admin::health::{Condition, Health, Part};
 use crate::catalog::HostPattern;
@@ -41,10 +42,11 @@ pub(super) struct Built {
     pub(super) workers: usize,
     pub(super) mode: Mode,
     pub(super) gap: Option<Gap>,
+    pub(super) last_good: LastGood,
     pub(super) _lock: Lock,
 }
 
-pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
+pub(super) fn build(mut snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let config = snapshot.config.clone();
     let health = Arc::new(Health::default());
     private_directory(&config.paths.run, 0o755)?;
@@ -52,6 +54,17 @@ pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let lock = Lock::file(&config.paths.run.join(LOCK))?;
     let earlier = inherited::listening_sockets().context("taking over the service manager's descriptors")?;
     private_directory(&config.paths.state, 0o700)?;
+    // After the lock: a second agent that is refused has not started with anything.
+    let (last_good, instead) = LastGood::begin(&config.paths.state, &snapshot.policies)?;
+    if let Some(policies) = instead {
+        tracing::error!(
+            refused = %snapshot.policies.id(),
+            in_force = %policies.id(),
+            "the agent died with these policies again and again: the last good ones take their place until the files \
+             change, or `portcullis reload` asks for them"
+        );
+        snapshot.policies = policies.with_revision(snapshot.revision);
+    }
 
     let patterns: Vec<HostPattern> = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
     let ech_names: Vec<HostPattern> = config.tls.ech_patterns().collect();
@@ -74,7 +87,7 @@ pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let steering = start_steering(&snapshot, mode, &listeners)?;
     let gap = steering.as_ref().and_then(Steering::earlier).and_then(gap::since);
     health.set(Part::Steering, Condition::Ok);
-    health.set(Part::Policies, Condition::Ok);
+    health.set(Part::Policies, last_good.condition());
 
     let shared = Arc::new(Shared {
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -90,11 +103,12 @@ pub(super) fn build(snapshot: Snapshot, mode: Mode) -> Result<Built> {
         led: Led::new(steering.as_ref().map(Steering::led_names).transpose()?),
     });
     live::load_metrics(&shared);
+    shared.recorder.metrics.set_policies_rolled_back(last_good.rolled_back().is_some());
     if let Some(gap) = &gap {
         gap.say(config.steering.fail);
         shared.recorder.metrics.set_gap(gap.duration());
     }
-    Ok(Built { shared, steering, listeners, health, host, workers, mode, gap, _lock: lock })
+    Ok(Built { shared, steering, listeners, health, host, workers, mode, gap, last_good, _lock: lock })
 }
 
 /// Loads the programs of the mode and tells them what to steer. Explicit mode has none and needs no privileges.

@@ -11,6 +11,7 @@ use super::ahead::Ahead;
 use super::build::origin_connector;
 use super::gap::Gap;
 use super::heartbeat::Heartbeat;
+use super::last_good::LastGood;
 use super::{orders, workers::Pool};
 use crate::admin::control::{Answer, Command};
 use crate::admin::health::{Condition, Health, Part};
@@ -39,6 +40,7 @@ pub(super) struct Live<'p> {
     minted: Cell<u64>,
     since: Timestamp,
     pool: &'p Pool,
+    last_good: LastGood,
     /// Only in host mode.
     heartbeat: Option<Heartbeat>,
     kernel: Kernel,
@@ -59,7 +61,7 @@ impl<'p> Live<'p> {
         health: Arc<Health>,
         sources: Sources,
         seen: Fingerprint,
-        gap: Option<Gap>,
+        (gap, last_good): (Option<Gap>, LastGood),
         pool: &'p Pool,
     ) -> Result<Self> {
         let counters = steering.as_ref().map(Steering::counters).transpose()?.map(Arc::new);
@@ -90,6 +92,7 @@ impl<'p> Live<'p> {
             minted: Cell::new(0),
             since: Timestamp::now(),
             pool,
+            last_good,
             heartbeat,
             kernel,
         })
@@ -209,6 +212,10 @@ impl<'p> Live<'p> {
             (Ok(()), Some(ahead)) => ahead.orders_changed(),
             (Ok(()), None) => {}
         }
+        if applied.is_ok() {
+            self.last_good.replaced(&self.shared.snapshot.load().policies);
+            self.shared.recorder.metrics.set_policies_rolled_back(false);
+        }
         applied
     }
 
@@ -231,6 +238,7 @@ impl<'p> Live<'p> {
         }
         let device = self.shared.device.load();
         metrics.set_device_compliant(device.compliant);
+        self.last_good.look(&self.shared.snapshot.load().policies);
         self.health.set(Part::Heartbeat, self.heartbeat_condition());
         self.health.set(Part::DevicePosture, Condition::Ok);
         let log = self.shared.recorder.log.state();
@@ -322,6 +330,7 @@ impl<'p> Live<'p> {
                 count: snapshot.policies.policies().iter().filter(|policy| policy.in_force()).count(),
                 apps: snapshot.catalog.apps().iter().filter(|app| snapshot.policies.selects(app)).count(),
                 last_reload: self.last_reload.borrow().clone(),
+                rolled_back: self.last_good.rolled_back(),
             },
             device: DeviceStatus {
                 id: device.id.to_string(),

@@ -7,6 +7,7 @@ mod existing;
 mod gap;
 mod heartbeat;
 mod kernel;
+mod last_good;
 mod live;
 mod orders;
 mod workers;
@@ -79,7 +80,7 @@ pub fn run(config: Option<PathBuf>, mode: Option<Mode>) -> Result<(), Fault> {
 
 /// The admin side runs on the calling thread, apart from the workers, so that a scrape cannot slow traffic.
 fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Result<()> {
-    let Built { shared, steering, listeners, health, host, workers, mode, gap, _lock } = built;
+    let Built { shared, steering, listeners, health, host, workers, mode, gap, last_good, _lock } = built;
     // Only those of a host: while anybody has a gateway's, the kernel takes it for served; a proxy's are bound anew.
     let kept = listeners.sockets().filter(|_| mode == Mode::Host);
     let keep: Vec<_> = kept.map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
@@ -93,7 +94,15 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let told = steering.as_ref().filter(|_| mode == Mode::Host);
         let events = told.map(Steering::events).transpose().context("opening the ring of events")?;
         let steering = (steering, mode);
-        let live = Live::new(shared.clone(), steering, health.clone(), sources, fingerprint, gap, &pool)?;
+        let live = Live::new(
+            shared.clone(),
+            steering,
+            health.clone(),
+            sources,
+            fingerprint,
+            (gap, last_good),
+            &pool,
+        )?;
         let shown = http::Shown {
             metrics: shared.recorder.metrics.clone(),
             health: health.clone(),

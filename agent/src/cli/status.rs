@@ -124,6 +124,13 @@ fn screenful(status: &Status, screen: Screen, now: Timestamp) -> String {
         "Policies",
         &format!("{} policies, {} apps, revision {}", policies.count, policies.apps, policies.revision),
     );
+    if let Some(rollback) = &policies.rolled_back {
+        let what = format!(
+            "the last good ones, since {}: the agent kept dying with those of the files",
+            local(rollback.since)
+        );
+        line("", &screen.paint(Colour::Red, &what));
+    }
     if let Some(reload) = &policies.last_reload {
         let when = format!("last reload {} ({})", local(reload.time), ago(reload.time, now));
         match &reload.error {

@@ -25,4 +25,6 @@ pub fn parse(source: &SourceFile) -> Result<Config, Vec<Diagnostic>> {
 }
 
 #[cfg(test)]
+mod schemas;
+#[cfg(test)]
 mod tests;

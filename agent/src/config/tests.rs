@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::catalog::HostPattern;
+use crate::diagnostic::Style;
 use crate::policy::State;
 
 const SHIPPED: &str = include_str!("../../../packaging/portcullis.toml");
@@ -292,7 +293,7 @@ fn the_shipped_settings_are_the_defaults() {
     assert_eq!(good(SHIPPED), Config::default());
     let spelled_out: String = SHIPPED
         .lines()
-        .filter(|line| !line.starts_with("# ") && *line != "#")
+        .filter(|line| !line.starts_with("# ") && !line.starts_with("#:") && *line != "#")
         .map(|line| format!("{}\n", line.strip_prefix('#').unwrap_or(line)))
         .collect();
     let mut config = good(&spelled_out);
@@ -383,10 +384,120 @@ proptest! {
 
 #[test]
 fn no_prefix_of_a_real_file_panics() {
-    let settings = SHIPPED.lines().filter(|line| !line.starts_with("# ")).collect::<Vec<_>>().join("\n");
-    let policies = SAMPLE.lines().filter(|line| !line.starts_with("# ")).collect::<Vec<_>>().join("\n");
+    let settings = SHIPPED
+        .lines()
+        .filter(|line| !line.starts_with("# ") && !line.starts_with("#:"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let policies = SAMPLE
+        .lines()
+        .filter(|line| !line.starts_with("# ") && !line.starts_with("#:"))
+        .collect::<Vec<_>>()
+        .join("\n");
     let whole = format!("{settings}\n%%\n[[app]]\nid = 'ä'\ndomains = ['x.test']\n%%\n{policies}");
     for end in 0..=whole.len() {
         fuzz_config(&whole.as_bytes()[..end]);
+    }
+}
+
+/// A configuration with every kind of table, as it is shipped and as the README has it.
+pub(super) fn whole_set() -> [String; 3] {
+    let uncommented = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with("# ") && !line.starts_with("#:"));
+        lines.map(|line| line.strip_prefix('#').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+    };
+    let settings = uncommented(SHIPPED).replace("[networks]", "[networks]\ncorp = [\"10.0.0.0/8\"]");
+    let apps = "[[app]]\nid = 'corp-files'\nsuite = 'corp'\ndomains = ['files.corp.test', '*.corp.test']\nports = [443]\n\
+                [[app.activity]]\ntype = 'download'\nmethod = ['GET']\npath = '/content/*'\n\
+                [[app]]\nid = 'slack'\ndomains = ['slack.corp.example']\n";
+    let policies = uncommented(SAMPLE)
+        + "\n[[policy]]\nname = 'Second'\nstate = 'report-only'\napps.include = ['corp', 'corp-files']\n\
+           conditions = { client_apps = ['native'], locations = { include = ['all'], exclude = ['corp'] } }\n\
+           session.control = 'custom'\n[[policy.session.rule]]\nactivity = ['download']\n\
+           files = { extensions = ['docx'], names = ['*x*'], mime = ['image/*'], larger_than = '1MiB' }\naction = 'block'\n";
+    [settings, apps.to_owned(), policies]
+}
+
+/// What someone who edits by hand does to a file, or a disk that loses a part of it.
+fn mutated(text: &str, (kind, at, with): (u8, prop::sample::Index, prop::sample::Index)) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    let (line, other) = (at.index(lines.len()), with.index(lines.len()));
+    let at = text.floor_char_boundary(at.index(text.len()));
+    let end = text.floor_char_boundary(at + 1 + with.index(24)).max(at);
+    const PIECES: [&str; 12] = [
+        "\"",
+        "'",
+        "[",
+        "]",
+        "= ",
+        "\n[[policy]]\n",
+        "#",
+        "\0",
+        "all",
+        "\u{202e}ü",
+        "99999999999999999999",
+        ", ",
+    ];
+    match kind {
+        0 => _ = lines.remove(line),
+        1 => lines.insert(line, lines[other]),
+        2 => lines.swap(line, other),
+        3 => return text[..at].to_owned(),
+        4 => return text[..at].to_owned() + &text[end..],
+        5 => return format!("{}{}{}", &text[..at], with.get(&PIECES), &text[at..]),
+        _ => {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            return format!("{}{}{}", &text[..at], with.get(&words), &text[end..]);
+        }
+    }
+    lines.join("\n")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// Every complaint has its place, and what is loaded is loaded whole: no table of the text is left out in silence.
+    #[test]
+    fn a_mutated_configuration_is_refused_or_loaded_whole(
+        file in 0..3_usize,
+        mutations in prop::collection::vec((0..7_u8, any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..4),
+    ) {
+        let mut texts = whole_set();
+        for mutation in mutations {
+            texts[file] = mutated(&texts[file], mutation);
+            if texts[file].is_empty() {
+                texts[file].push('\n');
+            }
+        }
+        let [settings, apps, policies] = &texts;
+        let source = |path: &str, text: &String| SourceFile::new(path, text.as_str());
+        let (settings, apps, policies) =
+            (source("portcullis.toml", settings), source("apps.d/a.toml", apps), source("policies.d/p.toml", policies));
+        match load_set(Some(&settings), std::slice::from_ref(&apps), std::slice::from_ref(&policies)) {
+            Err(found) => {
+                prop_assert!(!found.is_empty());
+                for diagnostic in found {
+                    prop_assert!(diagnostic.line() >= 1 && diagnostic.column() >= 1);
+                    let known = [&settings, &apps, &policies].into_iter().find(|file| *file.path == *diagnostic.path());
+                    prop_assert!(known.is_some_and(|file| diagnostic.line() <= file.text.lines().count() + 1));
+                    prop_assert!(diagnostic.render(Style::Plain).contains(diagnostic.path()));
+                }
+            }
+            Ok(loaded) => {
+                let tables = |file: &SourceFile, key: &str| -> Vec<toml::Value> {
+                    let document: toml::Table = toml::from_str(&file.text).expect("it was read");
+                    document.get(key).and_then(toml::Value::as_array).cloned().unwrap_or_default()
+                };
+                let names = |list: Vec<toml::Value>, key: &str| -> Vec<String> {
+                    list.iter().filter_map(|table| Some(table.get(key)?.as_str()?.to_owned())).collect()
+                };
+                let loaded_names: Vec<String> =
+                    loaded.policies.policies().iter().map(|policy| policy.name.to_string()).collect();
+                prop_assert_eq!(names(tables(&policies, "policy"), "name"), loaded_names);
+                for id in names(tables(&apps, "app"), "id") {
+                    prop_assert!(loaded.catalog.app(&id).is_some(), "{} is not there", id);
+                }
+            }
+        }
     }
 }

@@ -61,6 +61,7 @@ pub struct Metrics {
     log_lost_source: OnceLock<Arc<AtomicU64>>,
     device_compliant: Gauge,
     gap_seconds: Gauge<f64, AtomicU64>,
+    policies_rolled_back: Gauge,
 }
 
 impl Metrics {
@@ -72,6 +73,7 @@ impl Metrics {
         let (certificates_minted, log_lost) = (Counter::default(), Counter::default());
         let device_compliant = Gauge::default();
         let gap_seconds = Gauge::<f64, AtomicU64>::default();
+        let policies_rolled_back = Gauge::default();
         let build_info = Family::<Labels<1>, Gauge>::default();
         build_info.get_or_create(&[("version", Arc::from(version))]).set(1);
 
@@ -106,6 +108,11 @@ impl Metrics {
             "Time without an agent before this one took over from one that did not stop in order",
             gap_seconds.clone(),
         );
+        r.register(
+            "policies_rolled_back",
+            "1 while the last good policies stand in for those of the files, with which the agent kept dying",
+            policies_rolled_back.clone(),
+        );
         r.register("build_info", "The version that runs", build_info);
 
         for result in ["ok", "failed"] {
@@ -129,6 +136,7 @@ impl Metrics {
             log_lost_source: OnceLock::new(),
             device_compliant,
             gap_seconds,
+            policies_rolled_back,
         }
     }
 
@@ -229,6 +237,10 @@ impl Metrics {
 
     pub fn set_device_compliant(&self, compliant: bool) {
         self.device_compliant.set(compliant.into());
+    }
+
+    pub fn set_policies_rolled_back(&self, rolled_back: bool) {
+        self.policies_rolled_back.set(rolled_back.into());
     }
 
     /// Takes over a counter that the kernel keeps. `false` when there are too many names.

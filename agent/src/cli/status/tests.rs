@@ -34,6 +34,7 @@ fn status() -> Status {
             count: 2,
             apps: 40,
             last_reload: Some(ReloadStatus { time: "2026-03-04T11:59:00Z".parse().unwrap(), error: None }),
+            rolled_back: None,
         },
         device: DeviceStatus {
             id: "d-1".into(),

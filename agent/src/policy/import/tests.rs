@@ -168,7 +168,6 @@ fn users_and_groups() {
             "conditions.users.includeUsers: covers-less",
             "conditions.users.excludeGroups: covers-more",
             "conditions.users.excludeRoles: covers-more",
-            "conditions.users.excludeRoles: covers-more",
         ],
     );
     assert_eq!(found, words(&["all"], &["group:<Break Glass>"]));

@@ -52,6 +52,7 @@ fn list(fields: &Fields<'_>, host: &Host<'_>, draft: &mut Draft, side: Side) -> 
     for (what, prefix) in [("Users", "user"), ("Groups", "group"), ("Roles", "")] {
         let name = side.field(what);
         let field = fields.path_of(&name);
+        let mut roles: Vec<String> = Vec::new();
         for id in fields.texts(&name).unwrap_or_default() {
             match (host.names.get(&id), id.to_ascii_lowercase().as_str()) {
                 (Some(word), _) if is_selector(word) => add(word.clone()),
@@ -66,13 +67,7 @@ fn list(fields: &Fields<'_>, host: &Host<'_>, draft: &mut Draft, side: Side) -> 
                 (None, "guestsorexternalusers") => {
                     draft.note(&field, side.without(), "this host does not know who is a guest");
                 }
-                (None, _) if prefix.is_empty() => {
-                    draft.note(
-                        &field,
-                        side.without(),
-                        format!("directory role {id:?} is unknown to this host"),
-                    );
-                }
+                (None, _) if prefix.is_empty() => roles.push(id),
                 (None, _) => {
                     // Written all the same: an entry that is seen can be given a meaning.
                     add(format!("{prefix}:{id}"));
@@ -82,6 +77,10 @@ fn list(fields: &Fields<'_>, host: &Host<'_>, draft: &mut Draft, side: Side) -> 
                     draft.note(&field, side.without(), text);
                 }
             }
+        }
+        if !roles.is_empty() {
+            let text = format!("directory roles are unknown to this host: {}", roles.join(", "));
+            draft.note(&field, side.without(), text);
         }
     }
     let guests = side.field("GuestsOrExternalUsers");

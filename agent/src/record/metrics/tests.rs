@@ -80,7 +80,7 @@ fn each_sample_belongs_to_a_declared_family_in_either_form() {
         let text = metrics.encode(format);
         let declared: BTreeSet<&str> =
             text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-        assert_eq!(declared.len(), 18, "{declared:?}");
+        assert_eq!(declared.len(), 19, "{declared:?}");
         for line in text.lines().filter(|l| !l.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap();
             let family =

@@ -1,0 +1,120 @@
+//! The JSON Schemas that editors read say what the parsers say: the same keys, the same words, in both directions.
+
+use serde_json::{Value, json};
+
+use super::load_set;
+use crate::diagnostic::SourceFile;
+
+const SETTINGS: (&str, &str) =
+    ("portcullis.toml", include_str!("../../../packaging/schemas/portcullis.schema.json"));
+const APPS: (&str, &str) = ("apps.d/a.toml", include_str!("../../../packaging/schemas/apps.schema.json"));
+const POLICIES: (&str, &str) =
+    ("policies.d/p.toml", include_str!("../../../packaging/schemas/policies.schema.json"));
+
+/// What is said about a document of this kind.
+fn complaints(file: &str, document: &Value) -> Vec<String> {
+    let text = toml::to_string(document).expect("a document");
+    let source = SourceFile::new(file, text);
+    let (mut settings, mut apps, mut policies) = (None, Vec::new(), Vec::new());
+    match file {
+        "portcullis.toml" => settings = Some(source),
+        "apps.d/a.toml" => apps.push(source),
+        _ => policies.push(source),
+    }
+    let found = load_set(settings.as_ref(), &apps, &policies).err().unwrap_or_default();
+    found.iter().map(ToString::to_string).collect()
+}
+
+/// The value wrapped into the tables and arrays that lead to it.
+fn at(path: &[String], value: Value) -> Value {
+    path.iter().rev().fold(value, |value, step| match step.as_str() {
+        "[]" => json!([value]),
+        key => json!({ key: value }),
+    })
+}
+
+/// Calls `visit` with every object and every list of words of a schema, each with its path.
+fn walk(schema: &Value, path: &mut Vec<String>, visit: &mut impl FnMut(&[String], &Value)) {
+    visit(path, schema);
+    let parts = schema["properties"].as_object().into_iter().flatten();
+    for (step, part) in parts.map(|(key, part)| (key.clone(), part)).chain(items(schema)) {
+        path.push(step);
+        walk(part, path, visit);
+        path.pop();
+    }
+}
+
+fn items(schema: &Value) -> Option<(String, &Value)> {
+    Some(("[]".to_owned(), schema.get("items")?))
+}
+
+/// What no key takes.
+fn nothing_takes() -> Value {
+    json!({ "no-such-key": [[true]] })
+}
+
+#[test]
+fn every_key_of_a_schema_is_one_of_the_parser_and_no_other() {
+    for (file, schema) in [SETTINGS, APPS, POLICIES] {
+        let schema: Value = serde_json::from_str(schema).unwrap();
+        let mut seen = 0;
+        walk(&schema, &mut Vec::new(), &mut |path, part| {
+            for key in part["properties"].as_object().into_iter().flatten().map(|(key, _)| key) {
+                let path = [path, std::slice::from_ref(key)].concat();
+                let found = complaints(file, &at(&path, nothing_takes()));
+                let unknown = |line: &&String| line.contains(&format!("{key}`: unknown key"));
+                assert_eq!(found.iter().find(unknown), None, "{file}: {path:?}");
+                seen += 1;
+            }
+            if part["additionalProperties"] == json!(false) {
+                let found = complaints(file, &at(path, nothing_takes()));
+                let refused = found.iter().any(|line| line.contains("no-such-key`: unknown key"));
+                assert!(refused, "{file}: {path:?} takes any key: {found:?}");
+            }
+        });
+        assert!(seen > 8, "{file}: only {seen} keys");
+    }
+}
+
+#[test]
+fn every_word_of_a_schema_is_one_of_the_parser() {
+    for (file, schema) in [SETTINGS, APPS, POLICIES] {
+        let schema: Value = serde_json::from_str(schema).unwrap();
+        walk(&schema, &mut Vec::new(), &mut |path, part| {
+            for word in part["enum"].as_array().into_iter().flatten() {
+                let found = complaints(file, &at(path, word.clone()));
+                let unknown =
+                    |line: &&String| line.contains(": unknown value") || line.contains(": unknown activity");
+                assert_eq!(found.iter().find(unknown), None, "{file}: {path:?} {word}");
+            }
+        });
+    }
+}
+
+/// Every key of a document stands in the schema.
+fn check_known(schema: &Value, document: &Value, path: &str) {
+    match document {
+        Value::Object(object) => {
+            for (key, value) in object {
+                let path = format!("{path}.{key}");
+                match (schema["properties"].get(key), &schema["additionalProperties"]) {
+                    (Some(part), _) => check_known(part, value, &path),
+                    (None, Value::Bool(false)) => panic!("{path} is not in the schema"),
+                    (None, rest) => check_known(rest, value, &path),
+                }
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|item| check_known(&schema["items"], item, path)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_key_of_what_is_shipped_is_in_its_schema() {
+    let texts = super::tests::whole_set();
+    for ((file, schema), text) in [SETTINGS, APPS, POLICIES].into_iter().zip(&texts) {
+        let schema: Value = serde_json::from_str(schema).unwrap();
+        let document: Value = toml::from_str(text).unwrap();
+        check_known(&schema, &document, file);
+    }
+}
