@@ -99,13 +99,13 @@ pub async fn watch(
             (_, Posture::File) => report::from_file(&device.file),
             (Some(ran), Posture::Command | Posture::Checks) => ran.report.clone(),
             (None, Posture::Command) => {
-                Ran::new(command::run(&device.command, device.deadline).await, device, &mut ran)
+                Ran::keep(command::run(&device.command, device.deadline).await, device, &mut ran)
             }
             (None, Posture::Checks) => {
                 let checked = checks::run(Path::new("/"), &device.checks, device.deadline).await;
                 let report = checks::report(&checked);
                 results.store(Arc::new(checked));
-                Ran::new(report, device, &mut ran)
+                Ran::keep(report, device, &mut ran)
             }
         };
         if device.posture != Posture::Checks && !results.load().is_empty() {
@@ -128,7 +128,8 @@ struct Ran {
 }
 
 impl Ran {
-    fn new(report: Report, settings: &Settings, place: &mut Option<Self>) -> Report {
+    /// Keeps the report in its place, and gives it back.
+    fn keep(report: Report, settings: &Settings, place: &mut Option<Self>) -> Report {
         *place =
             Some(Self { at: std::time::Instant::now(), settings: settings.clone(), report: report.clone() });
         report

@@ -298,7 +298,7 @@ mod tests {
         host.check("25 1 0:30 / / rw - overlay overlay rw\n", "", Outcome::Unknown, "/ (what is below");
         host.check("25 1 9:9 / / rw - ext4 /dev/gone rw\n", "", Outcome::Unknown, "not in sysfs");
         host.check("25 1 0:30 / / rw - tmpfs tmpfs rw\nodd line\n", "", Outcome::Unknown, "no file system");
-        host.device("loop0", "7:0", &["loop0"][..0].as_ref());
+        host.device("loop0", "7:0", &[]);
         host.mapped("dm-7", "254:7", "LVM-a", &["sda2"]);
         symlink(host.path("sys/class/block/dm-7"), host.path("sys/devices/dm-7/slaves/dm-7")).unwrap();
         host.check("25 1 254:7 / / rw - ext4 /dev/dm-7 rw\n", "", Outcome::Failed, "/");

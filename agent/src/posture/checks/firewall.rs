@@ -91,7 +91,7 @@ fn of_nftables(text: &str) -> Option<Covered> {
             .filter(|rule| {
                 (&rule.family, &rule.table, &rule.chain) == (&chain.family, &chain.table, &chain.name)
             })
-            .last();
+            .next_back();
         if chain.policy.as_deref() == Some("drop") || last.is_some_and(|rule| refuses_all(&rule.expr)) {
             covered.v4 |= matches!(&*chain.family, "ip" | "inet");
             covered.v6 |= matches!(&*chain.family, "ip6" | "inet");
