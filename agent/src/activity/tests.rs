@@ -47,6 +47,7 @@ pub(crate) fn session() -> Session {
             container: None,
         }),
         kind: ClientKind::Native,
+        remote: false,
         client: ClientAddr("127.0.0.1:40000".parse().unwrap()),
         location: LocationAddr("10.1.2.3".parse().unwrap()),
         original_dst: OriginalDst("[::ffff:203.0.113.9]:443".parse::<SocketAddr>().unwrap()),

@@ -85,6 +85,28 @@ pub struct DeviceStatus {
     pub compliant: bool,
     pub reason: String,
     pub tags: Vec<String>,
+    /// The built-in checks, where they decide.
+    #[serde(default)]
+    pub checks: Vec<CheckStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// As in `[device] checks`.
+    pub name: String,
+    /// `passed`, `failed` or `unknown`.
+    pub outcome: String,
+    pub reason: String,
+}
+
+impl From<&crate::posture::Checked> for CheckStatus {
+    fn from(checked: &crate::posture::Checked) -> Self {
+        Self {
+            name: checked.check.name().to_owned(),
+            outcome: checked.outcome.name().to_owned(),
+            reason: checked.reason.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,6 +22,7 @@ use crate::inherited;
 use crate::listener::Listeners;
 use crate::lock::Lock;
 use crate::posture;
+use crate::posture::inventory::Inventories;
 use crate::proxy::deadline::Deadlines;
 use crate::proxy::led::Led;
 use crate::proxy::worker::Shared;
@@ -100,6 +101,8 @@ pub(super) fn build(mut snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let shared = Arc::new(Shared {
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         device: Arc::new(ArcSwap::from_pointee(device)),
+        checked: posture::Results::default(),
+        inventory: Inventories::default(),
         identity: Identity::default(),
         clients: ClientSide::new(authority),
         origins: ArcSwap::from_pointee(origins),

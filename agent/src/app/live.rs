@@ -355,6 +355,7 @@ impl<'p> Live<'p> {
                 compliant: device.compliant,
                 reason: device.reason.to_string(),
                 tags: device.tags.iter().map(ToString::to_string).collect(),
+                checks: self.shared.checked.load().iter().map(Into::into).collect(),
             },
             certificate_authority: self.authority_status(&snapshot),
             activity_log: self.shared.recorder.log.state().into(),

@@ -115,9 +115,11 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let handler = move |command| ask(questions.clone(), command);
         let control_task = tokio::task::spawn_local(socket.serve(handler, std::future::pending()));
         let settings = shared.snapshot.clone();
-        let posture_task = tokio::task::spawn_local(posture::watch(host, shared.device.clone(), move || {
-            settings.load().config.clone()
-        }));
+        let (device, checked) = (shared.device.clone(), shared.checked.clone());
+        let current = move || settings.load().config.clone();
+        let inventory_task =
+            tokio::task::spawn_local(posture::inventory::watch(shared.inventory.clone(), current.clone()));
+        let posture_task = tokio::task::spawn_local(posture::watch(host, device, checked, current));
 
         let watching = shared.clone();
         let stopped_task = tokio::task::spawn_local(async move {
@@ -167,7 +169,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         pool.stop().await;
         live.detach();
         scrapes.abort();
-        for task in [control_task, posture_task, stopped_task] {
+        for task in [control_task, posture_task, inventory_task, stopped_task] {
             task.abort();
         }
         if shared.recorder.log.flush(LAST_RECORDS).is_err() {

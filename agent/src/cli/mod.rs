@@ -7,9 +7,11 @@ mod check;
 pub mod classify;
 mod cleanup;
 mod completions;
+mod detect;
 pub mod doctor;
 pub mod explain;
 mod explanation;
+mod install;
 mod output;
 pub mod policy;
 mod reload;
@@ -24,6 +26,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::app::{ACTIVITY_LOG, CONTROL_SOCKET};
+use crate::catalog::HostPattern;
 use crate::config::{self, Config};
 use crate::diagnostic::{Diagnostic, Style};
 use crate::reload::{Snapshot, Sources, compile};
@@ -69,12 +72,18 @@ enum Command {
     Reload,
     /// Say of recorded HTTP exchanges what they are, and why
     Classify(classify::ClassifyArgs),
+    /// Count what the content detectors find in a text, without showing it
+    Detect(detect::DetectArgs),
     /// The host's own certificate authority
     Ca(ca::Ca),
+    Install(install::InstallArgs),
+    Uninstall(install::UninstallArgs),
     /// Remove what an agent that did not stop in order left in the kernel
     Cleanup(cleanup::CleanupArgs),
     /// Print the completion script of a shell
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        shell: clap_complete::Shell,
+    },
     /// Write the manual pages, one a command, into a directory
     Man {
         #[arg(value_name = "DIR")]
@@ -127,18 +136,34 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             None => ExitCode::from(USAGE),
         }),
         Command::Classify(classify) => classify::run(&classify),
+        Command::Detect(detect) => detect::run(&detect),
         Command::Cleanup(cleanup) => match settings(config) {
             Some(settings) => cleanup::run(&cleanup, &settings),
             None => Ok(ExitCode::from(USAGE)),
         },
+        Command::Install(arguments) => install::install(&arguments, Arguments::command(), || {
+            let Some(snapshot) = load(config) else { return Ok(ExitCode::from(USAGE)) };
+            ca::establish(&snapshot.config.paths.state, &vouched_for(&snapshot)).context("ca")
+        }),
+        Command::Uninstall(arguments) => match settings(config) {
+            Some(settings) => install::uninstall(&arguments, Arguments::command(), &settings),
+            None => Ok(ExitCode::from(USAGE)),
+        },
+        Command::Ca(command) if !command.takes_catalog() => {
+            let Some(settings) = settings(config) else { return Ok(ExitCode::from(USAGE)) };
+            ca::run(&command, &settings.paths.state, &[]).context("ca")
+        }
         Command::Ca(command) => {
             let Some(snapshot) = load(config) else { return Ok(ExitCode::from(USAGE)) };
-            let catalog = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone());
-            let patterns: Vec<_> = catalog.chain(snapshot.config.tls.ech_patterns()).collect();
-            ca::run(&command, &snapshot.config.paths.state.join("ca"), &patterns).context("ca")?;
-            Ok(ExitCode::SUCCESS)
+            ca::run(&command, &snapshot.config.paths.state, &vouched_for(&snapshot)).context("ca")
         }
     }
+}
+
+/// The names that an authority of this configuration vouches for.
+fn vouched_for(snapshot: &Snapshot) -> Vec<HostPattern> {
+    let catalog = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone());
+    catalog.chain(snapshot.config.tls.ech_patterns()).collect()
 }
 
 /// The settings alone: a broken policy must not keep anyone from asking the daemon or reading the log.

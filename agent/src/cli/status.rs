@@ -168,7 +168,16 @@ fn screenful(status: &Status, screen: Screen, now: Timestamp) -> String {
 
     let device = &status.device;
     let compliance = if device.compliant { "compliant" } else { "not compliant" };
-    line("Device", &clean(&format!("{}, {compliance}: {}", device.id, device.reason)));
+    if device.checks.is_empty() {
+        line("Device", &clean(&format!("{}, {compliance}: {}", device.id, device.reason)));
+    } else {
+        line("Device", &clean(&format!("{}, {compliance}", device.id)));
+        for check in &device.checks {
+            let told = clean(&format!("{} {}: {}", check.name, check.outcome, check.reason)).into_owned();
+            let colour = if check.outcome == "passed" { Colour::Dim } else { Colour::Yellow };
+            line("", &screen.paint(colour, &told));
+        }
+    }
     if !device.tags.is_empty() {
         line("", &clean(&format!("tags {}", device.tags.join(", "))));
     }

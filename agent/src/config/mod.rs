@@ -10,8 +10,8 @@ use crate::diagnostic::{Diagnostic, SourceFile};
 pub use export::{Export, ExportTarget, MAX_EXPORTS};
 pub use load::{Loaded, fuzz_config, load_set};
 pub use settings::{
-    Activity, Config, Console, Device, Dial, Durability, Existing, Fail, Guard, Identity, MAX_INTERFACES,
-    MAX_PORTS, Metrics, Mode, Paths, Posture, Quic, Steering, Tls, UpstreamRoots,
+    Activity, Check, Config, Console, Device, Dial, Durability, Existing, Fail, Guard, Identity,
+    MAX_INTERFACES, MAX_PORTS, Metrics, Mode, Paths, Posture, Quic, Steering, Tls, UpstreamRoots,
 };
 
 /// Reads `portcullis.toml`. What the file leaves out has its default.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Config, Device, Dial, Durability, Existing, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS, Mode,
-    Posture, Quic, Steering, Tls, UpstreamRoots, export,
+    Check, Config, Device, Dial, Durability, Existing, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS,
+    Mode, Posture, Quic, Steering, Tls, UpstreamRoots, export,
 };
 use crate::catalog::HostPattern;
 use crate::diagnostic::SourceFile;
@@ -34,8 +34,8 @@ const STEERING_KEYS: &[&str] = &[
     "clients",
 ];
 const TLS_KEYS: &[&str] = &["upstream_roots", "bypass", "ech_public_names"];
-const DEVICE_KEYS: &[&str] = &["posture", "file", "command", "every", "deadline", "tags"];
-const IDENTITY_KEYS: &[&str] = &["groups"];
+const DEVICE_KEYS: &[&str] = &["posture", "checks", "file", "command", "every", "deadline", "tags"];
+const IDENTITY_KEYS: &[&str] = &["groups", "inventory"];
 const ACTIVITY_KEYS: &[&str] = &["retention", "max_size", "durability"];
 const LISTEN_KEYS: &[&str] = &["listen"];
 const PATHS_KEYS: &[&str] = &["state", "run", "pins"];
@@ -133,6 +133,7 @@ fn roots(value: &Value<'_>) -> Option<UpstreamRoots> {
 
 fn device(table: &Table<'_>, device: &mut Device) {
     table.set("posture", &mut device.posture, |v| v.choice(&POSTURES));
+    table.set("checks", &mut device.checks, checks);
     table.set("file", &mut device.file, path);
     table.set("command", &mut device.command, command);
     table.set("every", &mut device.every, |v| duration(v, EVERY));
@@ -156,7 +157,19 @@ fn device(table: &Table<'_>, device: &mut Device) {
     }
 }
 
+/// Without a check nothing would stand between any device and "compliant".
+fn checks(value: &Value<'_>) -> Option<Vec<Check>> {
+    let checks = distinct(value, |v| v.choice(&Check::ALL.map(|check| (check.name(), check))));
+    if value.is_empty_list() {
+        value.complain(
+            Fault::new("without checks every device would be compliant").help("leave the key out for all"),
+        );
+    }
+    (!checks.is_empty()).then_some(checks)
+}
+
 fn identity(table: &Table<'_>, identity: &mut Identity) {
+    table.set("inventory", &mut identity.inventory, |v| path(v).map(Some));
     for (group, members) in table.free_entries("groups") {
         if group.trim().is_empty() {
             members.complain(Fault::new("a group needs a name"));

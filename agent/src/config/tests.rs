@@ -81,6 +81,7 @@ bypass = ["pinned.test", "*.Bank.test"]
 ech_public_names = ["Edge.Provider.test"]
 [device]
 posture = "command"
+checks = ["firewall", "secure-boot"]
 file = "/run/x.json"
 command = ["/usr/bin/posture", "--json"]
 every = "5m"
@@ -132,6 +133,7 @@ run = "/tmp/r"
         config.device,
         Device {
             posture: Posture::Command,
+            checks: vec![Check::Firewall, Check::SecureBoot],
             file: "/run/x.json".into(),
             command: vec!["/usr/bin/posture".into(), "--json".into()],
             every: Duration::from_secs(300),
@@ -211,6 +213,16 @@ fn every_complaint_has_its_place_and_remedy() {
             "2:18: `tls.upstream_roots`: unknown roots \"sytem\" (write `system`, or the absolute path of a PEM file)",
             "3:11: `tls.bypass[0]`: a URL is no host pattern: write the host name alone",
         ],
+    );
+    bad(
+        "[device]\nchecks = []",
+        &[
+            "2:10: `device.checks`: without checks every device would be compliant (leave the key out for all)",
+        ],
+    );
+    bad(
+        "[device]\nchecks = [\"firewal\", \"secure-boot\"]",
+        &["2:11: `device.checks[0]`: unknown value \"firewal\" (did you mean `firewall`?)"],
     );
     bad(
         "[device]\nposture = \"command\"",
@@ -318,6 +330,7 @@ fn the_shipped_settings_are_the_defaults() {
         .collect();
     let mut config = good(&spelled_out);
     assert_eq!(config.steering.cgroup.take().as_deref().and_then(|p| p.to_str()), Some("/sys/fs/cgroup"));
+    assert!(config.identity.inventory.take().is_some(), "an example: without one there is none");
     assert_eq!(config, Config::default(), "what the comments show is what holds");
 }
 

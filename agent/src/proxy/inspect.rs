@@ -16,6 +16,7 @@ use super::untouched::{abort, log_failure, say_and_close};
 use super::who::Early;
 use super::worker::{Accepted, Shared, Worker};
 use crate::catalog::App;
+use crate::detect::scan::Held;
 use crate::http::h1::Peer;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::policy::failure_mode::Failure;
@@ -150,8 +151,29 @@ impl<D: Dialler> Exchanges for Inspected<'_, D> {
         self.judge.request(request)
     }
 
+    fn holds_request(&self, request: &RequestHead) -> usize {
+        self.judge.holds_request(request)
+    }
+
+    fn request_body(&self, request: &RequestHead, held: Held<'_>) -> Option<Answer> {
+        self.judge.request_body(request, held)
+    }
+
     fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer> {
-        self.judge.response(request, response)
+        self.judge.response(request, response, None)
+    }
+
+    fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> usize {
+        self.judge.holds_response(request, response)
+    }
+
+    fn response_body(
+        &self,
+        request: &RequestHead,
+        response: &ResponseHead,
+        held: Held<'_>,
+    ) -> Option<Answer> {
+        self.judge.response(request, response, Some(held))
     }
 
     fn transfer(&self) -> Option<Transfer<'_>> {

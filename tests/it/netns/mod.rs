@@ -3,6 +3,7 @@
 mod activities;
 mod apps;
 mod browser;
+mod content;
 mod doctor;
 mod durability;
 mod enforcement;
@@ -22,6 +23,7 @@ mod policies;
 mod quic_browser;
 mod records;
 mod steering;
+mod trust;
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
