@@ -9,9 +9,9 @@ use crate::domain::{DomainKey, KEY_SIZE};
 use crate::limits;
 
 /// Version of every layout in this file.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 /// Stands in the kernel object, where the loader looks for it. Ends in [`ABI_VERSION`].
-pub const ABI_TAG: &[u8; 16] = b"portcullis-abi-3";
+pub const ABI_TAG: &[u8; 16] = b"portcullis-abi-4";
 const _: () = assert!(ABI_TAG[15] == b'0' + ABI_VERSION as u8);
 
 /// `::ffff:0:0/96` as the third 32-bit word in memory.
@@ -146,9 +146,6 @@ pub const FLOW_UNEXPLAINED: u16 = 1;
 /// In the socket's record: set from the steered connect() until its SYN. The agent never sees it.
 pub const FLOW_FRESH: u16 = 2;
 
-/// In the record of a watched socket: only the agent's own look explains its address, not an answer.
-pub const FLOW_PEEKED: u16 = 4;
-
 /// A steered connection as the connect hook saw it: where it was going and who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
@@ -180,7 +177,7 @@ impl Flow {
     }
 }
 
-/// What the kernel saw that the agent has to act on.
+/// What the kernel saw that the agent has to act on: a connection that it stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Event {
@@ -190,12 +187,14 @@ pub struct Event {
     pub name_length: u32,
     /// Bits of the selected apps that the name belongs to.
     pub apps: u64,
-    /// Where the connection goes and who made it.
-    pub flow: Flow,
-    /// The socket's own end.
+    pub socket_cookie: u64,
+    /// Where the connection goes, and the socket's own end.
+    pub original: Address,
     pub local: Address,
+    pub original_port: u16,
     pub local_port: u16,
-    pub _pad: [u16; 3],
+    /// Owner of the socket.
+    pub uid: u32,
     /// The name reversed, as a key of [`crate::domain`]. What stands behind its length is not part of it.
     pub name: [u8; KEY_SIZE],
 }
@@ -210,21 +209,12 @@ impl Event {
         kind: 0,
         name_length: 0,
         apps: 0,
-        flow: Flow {
-            original: Address([0; 4]),
-            original_port: 0,
-            flags: 0,
-            pid: 0,
-            uid: 0,
-            gid: 0,
-            cgroup: 0,
-            socket_cookie: 0,
-            time_ns: 0,
-            comm: [0; 16],
-        },
+        socket_cookie: 0,
+        original: Address([0; 4]),
         local: Address([0; 4]),
+        original_port: 0,
         local_port: 0,
-        _pad: [0; 3],
+        uid: 0,
         name: [0; KEY_SIZE],
     };
 
@@ -240,32 +230,11 @@ impl Event {
     pub fn local(&self) -> SocketAddr {
         SocketAddr::new(self.local.to_ip(), self.local_port)
     }
-}
 
-/// Per socket that was left alone: who it belongs to, and how far its first words were read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(C)]
-pub struct Watched {
-    pub flow: Flow,
-    /// Bits of the selected apps whose name was found.
-    pub apps: u64,
-    /// Sequence number of the first byte.
-    pub first: u32,
-    /// Bytes held.
-    pub held: u16,
-    pub segments: u8,
-    /// One of the `WATCH_*` values.
-    pub state: u8,
+    pub fn original_dst(&self) -> SocketAddr {
+        SocketAddr::new(self.original.to_ip(), self.original_port)
+    }
 }
-
-/// Nothing was said yet.
-pub const WATCH_SILENT: u8 = 0;
-/// Something was said, but not yet the name.
-pub const WATCH_READING: u8 = 1;
-/// Stopped, and the agent does not know it yet.
-pub const WATCH_STOPPED: u8 = 2;
-/// Stopped, and the agent was told.
-pub const WATCH_TOLD: u8 = 3;
 
 /// Per socket that asked a DNS server: whom and what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -371,8 +340,7 @@ const _: () = {
     assert!(size_of::<PatternKey>() == 4 + KEY_SIZE);
     assert!(size_of::<FlowKey>() == 20);
     assert!(size_of::<Flow>() == 16 + 4 + 12 + 24 + 16);
-    assert!(size_of::<Event>() == 16 + size_of::<Flow>() + 24 + KEY_SIZE);
-    assert!(size_of::<Watched>() == size_of::<Flow>() + 16);
+    assert!(size_of::<Event>() == 24 + 32 + 8 + KEY_SIZE);
     assert!(size_of::<Asked>() == 16 * limits::ASKED_SERVERS + 4 + 4 * limits::ASKED_QUESTIONS);
     assert!(size_of::<Settings>() == 8 + 16 + 8 + 16 + 16 + 8 + 8 + 8);
     assert!(size_of::<Heartbeat>() == 24);

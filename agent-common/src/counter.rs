@@ -71,13 +71,13 @@ counters! {
     VlanTagged = "vlan-tagged",
     /// Gateway: the kernel did not give the packet to the agent's socket.
     AssignFailed = "assign-failed",
-    /// connect() was left alone; the first words will be looked at.
+    /// The first words of a connection that was left alone were looked at.
     Watched = "watched",
     /// The first words of a connection that was left alone named a selected app: it was stopped.
     NetStopped = "net-stopped",
     /// They could not be read: it was stopped.
     NetUnreadable = "net-unreadable",
-    /// The ring of events was full; the next attempt of the stopped connection tells the agent.
+    /// The ring of events was full; the stopped connection is read again, and told, when TCP sends its first words again.
     EventLost = "event-lost",
     /// A question for an HTTPS record of a selected app was refused.
     HttpsQuestionRefused = "https-question-refused",

@@ -67,10 +67,22 @@ pub fn id(header: &[u8; HEADER]) -> u16 {
 /// stands in `name`.
 #[inline(always)]
 pub fn asks_for_bindings<S: ByteSource + ?Sized>(source: &S, name: &mut NameBuffer) -> bool {
+    // Nearly every question is for something else. That is seen without its name, unless that has very many labels.
+    if let Some(at) = skip_name(source, HEADER, source.len(), limits::DNS_OWNER_LABELS)
+        && !is_for_bindings(source, source.forget(Slot::Next, at) & OFFSET_MASK)
+    {
+        return false;
+    }
     let Some(length) = read_name(source, HEADER, name) else { return false };
     let at = source.forget(Slot::Position, HEADER + length + 2) & OFFSET_MASK;
+    at + 2 <= source.len() && is_for_bindings(source, at)
+}
+
+/// Whether the type at `at` is one of service bindings.
+#[inline(always)]
+fn is_for_bindings<S: ByteSource + ?Sized>(source: &S, at: usize) -> bool {
     let kind = source.u16(at);
-    at + 2 <= source.len() && (kind == TYPE_HTTPS || kind == TYPE_SVCB)
+    kind == TYPE_HTTPS || kind == TYPE_SVCB
 }
 
 /// Reads a whole message.

@@ -1,8 +1,7 @@
-//! The first words of a client: which name they are for, as the ClientHello of TLS shows it. Kernel and agent read them
-//! with this same code.
-//!
-//! The Host of a request in clear text is not read here: the search for it is a loop that the kernel's verifier takes
-//! more than ten seconds to follow through one kilobyte.
+//! The first words of a client: which name they are for, as the ClientHello of TLS or the Host of a request in clear text
+//! shows it. The kernel's programs are built of this same code.
+
+mod request;
 
 use crate::byte_source::{ByteSource, Slot};
 use crate::client_hello::{self, NotHello, Outcome, RECORD_HEADER};
@@ -16,15 +15,13 @@ const TLS_HANDSHAKE: u8 = 22;
 pub enum Words {
     /// They are for the name that now stands in the buffer.
     Name,
-    /// A hello that names nobody.
+    /// A hello or a request that names nobody.
     Nameless,
-    /// They may be a request in clear text, which is not read here.
-    Request,
     /// Neither TLS nor HTTP.
     Other,
     /// More bytes are needed.
     More,
-    /// TLS, but in a shape or of a size that is not read here.
+    /// TLS or HTTP, but in a shape or of a size that is not read here.
     Unreadable,
 }
 
@@ -41,7 +38,6 @@ const NAMELESS: usize = 2;
 const OTHER: usize = 3;
 const MORE: usize = 4;
 const UNREADABLE: usize = 5;
-const REQUEST: usize = 6;
 
 const fn no_name(code: usize) -> Spot {
     Spot { code, at: 0, length: 0 }
@@ -55,8 +51,8 @@ pub fn read<S: ByteSource + ?Sized>(source: &S, name: &mut NameBuffer) -> Words 
         no_name(MORE)
     } else if first == TLS_HANDSHAKE {
         hello(source)
-    } else if first.is_ascii_uppercase() {
-        no_name(REQUEST)
+    } else if begins_request(first) {
+        request::host(source)
     } else {
         no_name(OTHER)
     };
@@ -65,11 +61,16 @@ pub fn read<S: ByteSource + ?Sized>(source: &S, name: &mut NameBuffer) -> Words 
     match source.forget(Slot::Code, spot.code) {
         NAME if name.read(source, at, length) => Words::Name,
         NAMELESS => Words::Nameless,
-        REQUEST => Words::Request,
         OTHER => Words::Other,
         MORE => Words::More,
         _ => Words::Unreadable,
     }
+}
+
+/// Servers skip empty lines before a request (RFC 9112 section 2.2).
+#[inline(always)]
+fn begins_request(first: u8) -> bool {
+    request::is_of_method(first) || first == b'\r' || first == b'\n'
 }
 
 /// A source without its first bytes.

@@ -3,16 +3,14 @@
 
 use core::ptr::{addr_of, read_volatile};
 
-use agent_common::abi::{
-    Address, FLOW_FRESH, FLOW_PEEKED, FLOW_UNEXPLAINED, Flow, GUARD_OFF, Settings, Watched,
-};
+use agent_common::abi::{Address, FLOW_FRESH, FLOW_UNEXPLAINED, Flow, Settings};
 use agent_common::counter::Counter;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr};
 use aya_ebpf::helpers::generated::bpf_get_current_comm;
 use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_get_netns_cookie,
-    bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_setsockopt,
+    bpf_get_socket_cookie, bpf_setsockopt,
 };
 use aya_ebpf::programs::SockAddrContext;
 
@@ -95,12 +93,13 @@ pub fn sendmsg6(ctx: &SockAddrContext) -> Reason {
 #[inline(always)]
 fn sendmsg(ctx: &SockAddrContext, to: &Destination) -> Reason {
     let Some(settings) = maps::settings() else { return Reason::NotLearned };
-    let interest = interest::of(settings, &to.address);
+    let now = liveness::now();
+    let interest = interest::of(settings, &to.address, now);
     if !interest.is_steered() {
         return interest.reason();
     }
     match is_ours(ctx, settings, to) {
-        Ok(()) => datagram(settings, to.port, interest),
+        Ok(()) => datagram(settings, to.port, interest, now),
         Err(reason) => reason,
     }
 }
@@ -130,15 +129,22 @@ fn port_of(user_port: u32) -> u16 {
 #[inline(always)]
 fn steer(ctx: &SockAddrContext, to: &Destination, v4: bool) -> Result<&'static Settings, Reason> {
     let Some(settings) = maps::settings() else { return Err(Reason::NotLearned) };
-    let interest = interest::of(settings, &to.address);
-    if !interest.is_steered() && settings.guard == GUARD_OFF {
+    let now = liveness::now();
+    let interest = interest::of(settings, &to.address, now);
+    let socket = socket(ctx);
+    if maps::watched(socket).is_some() {
+        // What an earlier connection of this socket said counts for nothing.
+        maps::unwatch(socket);
+    }
+    // What is not steered is left alone; where there is a guard, its first words are read on their way out.
+    if !interest.is_steered() {
         return Err(interest.reason());
     }
     is_ours(ctx, settings, to)?;
     // SAFETY: plain field load.
     let protocol = unsafe { (*ctx.sock_addr).protocol };
     if protocol == UDP {
-        return Err(datagram(settings, to.port, interest));
+        return Err(datagram(settings, to.port, interest, now));
     }
     if protocol != TCP {
         return Err(Reason::LeftAlone(Counter::OtherProtocol));
@@ -146,22 +152,18 @@ fn steer(ctx: &SockAddrContext, to: &Destination, v4: bool) -> Result<&'static S
     if !steered_port(settings, to.port) {
         return Err(match interest {
             Interest::App => Reason::LeftAlone(Counter::OtherPort),
-            _ => interest.reason(),
+            _ => Reason::NotLearned,
         });
     }
-    if !interest.is_steered() {
-        return Err(leave_alone(ctx, settings, to, interest.reason()));
-    }
     if !v4 && settings.listener_port_v6 == 0 {
-        return Err(leave_alone(ctx, settings, to, Reason::LeftAlone(Counter::NoListener)));
+        return Err(Reason::LeftAlone(Counter::NoListener));
     }
-    liveness::check(ctx, settings, v4, matches!(interest, Interest::App))?;
-    let mut flow = flow_of(ctx, to);
+    liveness::check(ctx, settings, v4, matches!(interest, Interest::App), now)?;
+    let mut flow = flow_of(ctx, to, now);
     if let Interest::Unexplained = interest {
         flow.flags |= FLOW_UNEXPLAINED;
         maps::count(Counter::Peeked);
     }
-    let socket = socket(ctx);
     if !maps::set_original(socket, &mut flow) {
         return Err(Reason::Refused(Counter::StoreFailed));
     }
@@ -186,27 +188,15 @@ fn is_ours(ctx: &SockAddrContext, settings: &Settings, to: &Destination) -> Resu
     Ok(())
 }
 
-/// What is not steered is watched, where there is a guard: its first words may still name a selected app. Without an
-/// agent nothing is, because nobody would close what is stopped.
 #[inline(always)]
-fn leave_alone(ctx: &SockAddrContext, settings: &Settings, to: &Destination, why: Reason) -> Reason {
-    if settings.guard == GUARD_OFF || !liveness::beats() {
-        return why;
-    }
-    let mut watched = Watched { flow: flow_of(ctx, to), apps: 0, first: 0, held: 0, segments: 0, state: 0 };
-    watched.flow.flags = if interest::is_only_peeked(settings, &to.address) { FLOW_PEEKED } else { 0 };
-    if !maps::watch(socket(ctx), &mut watched) {
-        return Reason::Refused(Counter::StoreFailed);
-    }
-    maps::count(Counter::Watched);
-    why
-}
-
-#[inline(always)]
-fn datagram(settings: &Settings, port: u16, interest: Interest) -> Reason {
+fn datagram(settings: &Settings, port: u16, interest: Interest, now: u64) -> Reason {
     match interest {
         Interest::App if port == QUIC_PORT && settings.refuse_quic != 0 => {
-            if liveness::guards_quic(settings) { Reason::QuicRefused } else { Reason::PassedWithoutAgent }
+            if liveness::guards_quic(settings, now) {
+                Reason::QuicRefused
+            } else {
+                Reason::PassedWithoutAgent
+            }
         }
         Interest::App => Reason::LeftAlone(Counter::OtherPort),
         _ => interest.reason(),
@@ -214,7 +204,7 @@ fn datagram(settings: &Settings, port: u16, interest: Interest) -> Reason {
 }
 
 #[inline(always)]
-fn steered_port(settings: &Settings, port: u16) -> bool {
+pub fn steered_port(settings: &Settings, port: u16) -> bool {
     let p = &settings.ports;
     port != 0
         && (port == p[0]
@@ -228,15 +218,14 @@ fn steered_port(settings: &Settings, port: u16) -> bool {
 }
 
 #[inline(always)]
-fn flow_of(ctx: &SockAddrContext, to: &Destination) -> Flow {
+fn flow_of(ctx: &SockAddrContext, to: &Destination, now: u64) -> Flow {
     // SAFETY: helpers without pointers, or with the hook's own context.
-    let (process, user, cgroup, cookie, now) = unsafe {
+    let (process, user, cgroup, cookie) = unsafe {
         (
             bpf_get_current_pid_tgid(),
             bpf_get_current_uid_gid(),
             bpf_get_current_cgroup_id(),
             bpf_get_socket_cookie(ctx.as_ptr()),
-            bpf_ktime_get_ns(),
         )
     };
     let mut flow = Flow {

@@ -4,22 +4,23 @@ use agent_common::abi::{ASKED_OPEN, Address, Asked, Target};
 use agent_common::counter::Counter;
 use agent_common::dns::{self, Answers, NameBuffer, Skip};
 use agent_common::limits::{ASKED_QUESTIONS, ASKED_SERVERS, LEARNED_GRACE_S, LEARNED_TTL_MAX_S};
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::SkBuffContext;
 
-use crate::maps;
-use crate::skb::{self, Datagram, Message};
+use crate::skb::{self, Datagram, Message, UDP};
+use crate::{liveness, maps};
 
 pub const DNS_PORT: u16 = 53;
 pub const NS_PER_S: u64 = 1_000_000_000;
 
 #[inline(always)]
 pub fn ingress(ctx: &SkBuffContext) {
+    // Most packets are of TCP, which the socket says without a look at them.
+    let Some(socket) = skb::socket_of(ctx, UDP) else { return };
     let Some(datagram) = skb::datagram(ctx) else { return };
     if datagram.source_port != DNS_PORT || !dns::is_answer(&datagram.head) {
         return;
     }
-    let Some(asked) = skb::socket(ctx).and_then(maps::asked) else {
+    let Some(asked) = maps::asked(socket) else {
         maps::count(Counter::DnsUnasked);
         return;
     };
@@ -39,8 +40,7 @@ pub fn ingress(ctx: &SkBuffContext) {
 /// Takes the addresses of one whole message.
 #[inline(always)]
 pub fn learn(message: &Message<'_>, name: &mut NameBuffer) {
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = liveness::now();
     let mut learner = Learner { apps: 0, now };
     if let Err(Skip::Malformed) = dns::parse(message, name, &mut learner) {
         maps::count(Counter::DnsMalformed);

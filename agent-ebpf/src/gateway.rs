@@ -27,7 +27,7 @@ use crate::gateway_packet::{self as packet, Packet, TCP, UDP};
 use crate::interest::{self, Interest};
 use crate::skb::load_at;
 use crate::verdict::Forwarded;
-use crate::{gateway_dns, maps};
+use crate::{gateway_dns, liveness, maps};
 
 const QUIC_PORT: u16 = 443;
 const AF_INET: u8 = 2;
@@ -187,7 +187,7 @@ fn interest(settings: &Settings, to: &Address) -> Interest {
     if settings.steer_apps == 0 || !to.is_reachable_from_afar() {
         return Interest::None;
     }
-    interest::of(settings, to)
+    interest::of(settings, to, liveness::now())
 }
 
 enum Found {

@@ -8,12 +8,11 @@ use agent_common::counter::Counter;
 use agent_common::dns::is_answer;
 use agent_common::limits::ANSWER_WITHIN_S;
 use aya_ebpf::bindings::__sk_buff;
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::TcContext;
 
 use crate::dns::{self, DNS_PORT, NS_PER_S};
 use crate::gateway_packet::{self as packet, Packet, UDP};
-use crate::{maps, skb};
+use crate::{liveness, maps, skb};
 
 const UDP_HEADER: u32 = 8;
 
@@ -46,8 +45,7 @@ pub fn egress(ctx: &TcContext) {
         client_port: port(2),
         id: u16::from_be_bytes([head[0], head[1]]),
     };
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = liveness::now();
     match maps::asked_at(&question) {
         Some(asked) if now.wrapping_sub(asked) < ANSWER_WITHIN_S * NS_PER_S => {}
         _ => {
@@ -81,5 +79,5 @@ pub fn note_question(skb: *mut __sk_buff, packet: &Packet, client_port: u16) {
         id: u16::from_be_bytes(id),
     };
     // SAFETY: no arguments.
-    maps::note_question(&question, unsafe { bpf_ktime_get_ns() });
+    maps::note_question(&question, liveness::now());
 }

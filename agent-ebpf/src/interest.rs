@@ -2,7 +2,6 @@
 
 use agent_common::abi::{Address, GUARD_ALL, GUARD_OFF, GUARD_PEEK, IN_DOUBT, Settings};
 use agent_common::counter::Counter;
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 
 use crate::maps;
 use crate::verdict::Reason;
@@ -55,9 +54,10 @@ enum Standing {
     Unknown,
 }
 
+/// `now` is of bpf_ktime_get_ns(), here and below: a look at the clock costs as much as one into a map.
 #[inline(always)]
-pub fn of(settings: &Settings, address: &Address) -> Interest {
-    let standing = standing(settings, address);
+pub fn of(settings: &Settings, address: &Address, now: u64) -> Interest {
+    let standing = standing(settings, address, now);
     let guard = settings.guard;
     match standing {
         Standing::Selected => Interest::App,
@@ -72,26 +72,12 @@ pub fn of(settings: &Settings, address: &Address) -> Interest {
 
 /// Whether an address is one of a selected app now.
 #[inline(always)]
-pub fn is_selected(settings: &Settings, address: &Address) -> bool {
-    standing(settings, address) == Standing::Selected
-}
-
-/// Whether an address that is left alone is explained by nothing but the agent's look.
-#[inline(always)]
-pub fn is_only_peeked(settings: &Settings, address: &Address) -> bool {
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    let learned = match maps::target(address) {
-        Some(target) => target.expires_ns >= now,
-        None => false,
-    };
-    settings.guard == GUARD_PEEK && !learned
+pub fn is_selected(settings: &Settings, address: &Address, now: u64) -> bool {
+    standing(settings, address, now) == Standing::Selected
 }
 
 #[inline(always)]
-fn standing(settings: &Settings, address: &Address) -> Standing {
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
+fn standing(settings: &Settings, address: &Address, now: u64) -> Standing {
     let forgotten = match maps::target(address) {
         Some(target) if target.expires_ns >= now => return of_target(settings, target.apps),
         Some(_) => Standing::Expired,

@@ -20,11 +20,24 @@ use aya_ebpf::programs::SockAddrContext;
 use crate::maps;
 use crate::verdict::Reason;
 
+/// The clock of heartbeats and of what was learned: CLOCK_MONOTONIC in nanoseconds.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
 /// To be asked last, about a connection that would be steered to the listener of its family: `Err` when nobody would
 /// serve it. `app` says whether it goes to a selected app; what nothing explains is never refused.
 #[inline(always)]
-pub fn check(ctx: &SockAddrContext, settings: &Settings, v4: bool, app: bool) -> Result<(), Reason> {
-    if beats() && listens(ctx.as_ptr(), settings, v4) {
+pub fn check(
+    ctx: &SockAddrContext,
+    settings: &Settings,
+    v4: bool,
+    app: bool,
+    now: u64,
+) -> Result<(), Reason> {
+    if beats(now) && listens(ctx.as_ptr(), settings, v4) {
         return Ok(());
     }
     Err(if app && settings.fail == FAIL_CLOSED {
@@ -36,16 +49,14 @@ pub fn check(ctx: &SockAddrContext, settings: &Settings, v4: bool, app: bool) ->
 
 /// Whether QUIC to a selected app is still refused: always with `fail = "closed"`, else while the heart beats.
 #[inline(always)]
-pub fn guards_quic(settings: &Settings) -> bool {
-    settings.fail == FAIL_CLOSED || beats()
+pub fn guards_quic(settings: &Settings, now: u64) -> bool {
+    settings.fail == FAIL_CLOSED || beats(now)
 }
 
-/// Whether the heartbeat is fresh.
+/// Whether the heartbeat is fresh, by [`now`].
 #[inline(always)]
-pub fn beats() -> bool {
+pub fn beats(now: u64) -> bool {
     let Some(heartbeat) = maps::heartbeat() else { return false };
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
     // A beat may be written while this runs; it is then later than `now`.
     now < heartbeat.saturating_add(HEARTBEAT_LIMIT_NS)
 }

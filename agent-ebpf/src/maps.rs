@@ -5,20 +5,21 @@
 //! (it is peeked at, or watched), that a connection is dropped by the agent, or that a system call fails.
 
 use core::ffi::c_void;
+use core::mem::offset_of;
 use core::ptr::{addr_of, null_mut, read_volatile, write_volatile};
 
 use agent_common::abi::{
     APP_ID, Address, Asked, Event, FLOW_FRESH, Flow, FlowKey, Heartbeat, PatternKey, Question, Settings,
-    Target, Watched,
+    Target,
 };
 use agent_common::byte_source::Slot;
 use agent_common::counter::{self, Counter};
 use agent_common::dns::NameBuffer;
 use agent_common::domain::KEY_SIZE;
 use agent_common::limits;
-use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock};
+use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock};
 use aya_ebpf::btf_maps::SkStorage;
-use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_map_lookup_elem};
 use aya_ebpf::helpers::{bpf_sk_storage_delete, bpf_sk_storage_get};
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SockMap};
@@ -58,14 +59,10 @@ static PC_ORIGINAL: SkStorage<Flow> = SkStorage::new();
 /// mark, user id or cgroup that another process could take on earns the exemption.
 #[btf_map]
 static PC_OWN: SkStorage<u32> = SkStorage::new();
-/// Per socket that was left alone on a steered port: how far its first words were read. Removed when they were. Without
-/// memory for it connect() fails, for the reason given above.
+/// Per socket that was left alone and said its first words in several segments, or was stopped: what it said so far.
+/// Removed when they were read. Without memory for it (a socket's is limited, as above) its segments are not sent.
 #[btf_map]
 static PC_WATCHED: SkStorage<Watched> = SkStorage::new();
-/// Per watched socket that is saying its first words: what it said. In the socket and not per CPU, because a program on
-/// the way out can be interrupted by another one on the same CPU. Without memory for it the connection is stopped.
-#[btf_map]
-static PC_WORDS: SkStorage<FirstWords> = SkStorage::new();
 /// Sockets of the agent's network namespace that asked a DNS server. Answers are believed there alone, from the servers
 /// asked, to open questions: anyone can make a namespace of their own and answer themselves in it, from port 53,
 /// whatever they like. What does not fit is not learned from.
@@ -96,22 +93,41 @@ pub type MessageBuffer = [u8; 2 * limits::DNS_MESSAGE];
 static PC_MESSAGE: PerCpuArray<MessageBuffer> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static PC_NAME: PerCpuArray<NameBuffer> = PerCpuArray::with_max_entries(1, 0);
-/// The same for a DNS question on its way out. A question read while another one is being read may be taken for that one:
-/// it is refused or passes by mistake, once. Nothing is learned from it.
+/// The same for packets on their way out. A program there can be interrupted by another one on the same CPU, or another
+/// task can come in between, so there are several rooms and each is taken by one at a time. All taken: the packet is not
+/// sent, and TCP sends it again; a DNS question passes unread.
 #[map]
-static PC_QUESTION: PerCpuArray<FirstWords> = PerCpuArray::with_max_entries(1, 0);
+static PC_ROOMS: PerCpuArray<Room> = PerCpuArray::with_max_entries(ROOMS, 0);
+const ROOMS: u32 = 3;
+/// Which rooms are taken, by processor and number. A map, because only its insertion is atomic here: Rust has no
+/// compare-and-swap for this target. Room for all of 1024 processors.
+#[map]
+static PC_TAKEN: HashMap<u32, u32> = HashMap::with_max_entries(1024 * ROOMS, 0);
 /// Where numbers are laundered so that the verifier forgets their history.
 #[map]
 static PC_OPAQUE: PerCpuArray<[u64; Slot::COUNT]> = PerCpuArray::with_max_entries(1, 0);
 
 /// Bytes being read, the name found in them, and where numbers are laundered meanwhile.
 #[repr(C)]
-pub struct FirstWords {
+pub struct Room {
     pub opaque: [u64; Slot::COUNT],
     pub name: NameBuffer,
     pub bytes: MessageBuffer,
 }
 const _: () = assert!(limits::NET_BYTES == limits::DNS_MESSAGE, "one mask serves both");
+
+/// Per socket that was left alone: how far its first words were read.
+#[repr(C)]
+pub struct Watched {
+    /// Sequence number of the first byte.
+    pub first: u32,
+    /// Bytes held.
+    pub held: u16,
+    pub segments: u8,
+    /// 1 once it is stopped and the agent knows.
+    pub stopped: u8,
+    pub bytes: [u8; limits::NET_BYTES],
+}
 
 /// The settings, when steering is enabled.
 #[inline(always)]
@@ -289,18 +305,6 @@ pub fn own_mark(socket: *mut bpf_sock) -> Option<u32> {
     if found.is_null() { None } else { Some(unsafe { *found }) }
 }
 
-/// Watches a socket from its first words on.
-#[inline(always)]
-pub fn watch(socket: *mut bpf_sock, watched: &mut Watched) -> bool {
-    let created = storage(addr_of!(PC_WATCHED), socket, watched, BPF_SK_STORAGE_GET_F_CREATE as u64);
-    if created.is_null() {
-        return false;
-    }
-    // SAFETY: not null; the entry of an earlier connect() is overwritten.
-    unsafe { *created = *watched };
-    true
-}
-
 #[inline(always)]
 pub fn watched(socket: *mut bpf_sock) -> Option<&'static mut Watched> {
     let found = storage::<_, Watched>(addr_of!(PC_WATCHED), socket, null_mut(), 0);
@@ -308,24 +312,71 @@ pub fn watched(socket: *mut bpf_sock) -> Option<&'static mut Watched> {
     unsafe { found.as_mut() }
 }
 
-/// Room for a watched socket's first words, zeroed when it is new.
+/// The same, with an entry of zeros for a socket that had none.
 #[inline(always)]
-pub fn first_words(socket: *mut bpf_sock) -> Option<&'static mut FirstWords> {
+pub fn watch(socket: *mut bpf_sock) -> Option<&'static mut Watched> {
     let created =
-        storage::<_, FirstWords>(addr_of!(PC_WORDS), socket, null_mut(), BPF_SK_STORAGE_GET_F_CREATE as u64);
-    // SAFETY: as for `watched`.
+        storage::<_, Watched>(addr_of!(PC_WATCHED), socket, null_mut(), BPF_SK_STORAGE_GET_F_CREATE as u64);
+    // SAFETY: as above.
     unsafe { created.as_mut() }
 }
 
-/// From here on the socket costs nothing.
+/// Forgets what a socket said. No reference into the storage may be used behind this.
 #[inline(always)]
 pub fn unwatch(socket: *mut bpf_sock) {
-    // SAFETY: the socket comes from the hook's context; deleting what is not there does nothing. No reference into either
-    // storage is used behind this.
-    unsafe {
-        bpf_sk_storage_delete(addr_of!(PC_WORDS) as *mut c_void, socket.cast());
-        bpf_sk_storage_delete(addr_of!(PC_WATCHED) as *mut c_void, socket.cast());
+    // SAFETY: the socket comes from the hook's context; deleting what is not there does nothing.
+    unsafe { bpf_sk_storage_delete(addr_of!(PC_WATCHED) as *mut c_void, socket.cast()) };
+}
+
+/// Fetches what a socket said before.
+#[inline(always)]
+pub fn recall(watched: &Watched, room: &mut Room) {
+    // SAFETY: NET_BYTES readable and as many writable bytes, in two map values.
+    unsafe { copy(watched.bytes.as_ptr().cast(), room.bytes.as_mut_ptr().cast()) };
+}
+
+/// Keeps what a socket said until its next segment.
+#[inline(always)]
+pub fn keep(watched: &mut Watched, room: &Room) {
+    // SAFETY: as above.
+    unsafe { copy(room.bytes.as_ptr().cast(), watched.bytes.as_mut_ptr().cast()) };
+}
+
+/// Copies NET_BYTES. By hand: the helper for it is not to be had where the kernel is locked down (confidentiality).
+#[inline(always)]
+unsafe fn copy(from: *const u32, to: *mut u32) {
+    let mut word = 0;
+    while word < limits::NET_BYTES / 4 {
+        // SAFETY: the caller's; both are aligned to words, as the assertions below say.
+        unsafe { write_volatile(to.add(word), read_volatile(from.add(word))) };
+        word += 1;
     }
+}
+const _: () =
+    assert!(offset_of!(Watched, bytes).is_multiple_of(4) && offset_of!(Room, bytes).is_multiple_of(4));
+
+/// Takes a room of this CPU, to be given back by its key.
+#[inline(always)]
+pub fn take_room() -> Option<(u32, &'static mut Room)> {
+    // SAFETY: no arguments; the program stays on its processor.
+    let processor = unsafe { bpf_get_smp_processor_id() };
+    let mut number = 0;
+    while number < ROOMS {
+        let key = processor * ROOMS + number;
+        if PC_TAKEN.insert(key, 0, BPF_NOEXIST as u64).is_ok() {
+            let room = PC_ROOMS.get_ptr_mut(number)?;
+            // SAFETY: a map value of zeros or of what was left in it; nobody else has it until it is given back.
+            return Some((key, unsafe { &mut *room }));
+        }
+        number += 1;
+    }
+    None
+}
+
+#[inline(always)]
+pub fn give_back(key: u32) {
+    // It is there, and nobody else takes it away.
+    let _ = PC_TAKEN.remove(key);
 }
 
 /// Hands an event to the agent; false when the ring is full.
@@ -339,13 +390,6 @@ pub fn tell(fill: impl FnOnce(&mut Event)) -> bool {
     fill(unsafe { room.assume_init_mut() });
     room.submit(0);
     true
-}
-
-/// Room to read a DNS question that is being sent.
-#[inline(always)]
-pub fn question() -> Option<&'static mut FirstWords> {
-    // SAFETY: a per-CPU value. What two programs that share it by interruption make of each other's bytes is said above.
-    unsafe { PC_QUESTION.get_ptr_mut(0)?.as_mut() }
 }
 
 /// What a socket asked, when it asked a DNS server before.

@@ -6,7 +6,7 @@ use agent_common::limits::DNS_MESSAGE;
 use aya_ebpf::bindings::bpf_hdr_start_off::BPF_HDR_START_NET;
 use aya_ebpf::bindings::{__sk_buff, bpf_sock};
 use aya_ebpf::helpers::generated::bpf_skb_load_bytes_relative;
-use aya_ebpf::helpers::{bpf_sk_fullsock, bpf_skb_load_bytes};
+use aya_ebpf::helpers::{bpf_sk_fullsock, bpf_skb_load_bytes, bpf_tcp_sock};
 use aya_ebpf::programs::SkBuffContext;
 
 use crate::liveness;
@@ -18,6 +18,8 @@ pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 const IPV6_HEADER: u32 = 40;
 const SYN: u8 = 2;
+/// enum bpf_tcp_state
+const SYN_SENT: u32 = 2;
 const UDP_HEADER: usize = 8;
 
 /// The network header of a packet that is no fragment.
@@ -119,6 +121,7 @@ pub struct Segment {
     skb: *mut __sk_buff,
     payload: u32,
     pub source: Address,
+    pub destination: Address,
     pub source_port: u16,
     pub destination_port: u16,
     /// Sequence number of its first byte of data.
@@ -145,11 +148,47 @@ pub fn segment(ctx: &SkBuffContext) -> Option<Segment> {
         skb,
         payload,
         source: network.source,
+        destination: network.destination,
         source_port: u16::from_be_bytes([tcp[0], tcp[1]]),
         destination_port: u16::from_be_bytes([tcp[2], tcp[3]]),
         sequence: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]).wrapping_add(syn),
         length: total.saturating_sub(payload),
     })
+}
+
+/// No sequence number: the answer of [`first_byte`] without one. Not `None`, whose payload LLVM would read.
+pub const NONE: u64 = u64::MAX;
+
+/// Sequence number of the first byte that a socket which connected says or has said; [`NONE`] while it has said nothing, once
+/// the other side has received some of it, and for sockets that were accepted.
+///
+/// The SYN counts as one byte acknowledged, on the side that sent it alone (tcp_snd_una_update).
+#[inline(always)]
+pub fn first_byte(socket: *mut bpf_sock) -> u64 {
+    // SAFETY: a whole socket of TCP.
+    let tcp = unsafe { bpf_tcp_sock(socket) };
+    if tcp.is_null() {
+        return NONE;
+    }
+    // SAFETY: plain field loads; not null.
+    let (said, acknowledged, unacknowledged, state) =
+        unsafe { ((*tcp).data_segs_out, (*tcp).bytes_acked, (*tcp).snd_una, (*socket).state) };
+    // The segment that is being sent is counted already (__tcp_transmit_skb).
+    if said == 0 {
+        return NONE;
+    }
+    if acknowledged == 1 {
+        return unacknowledged as u64;
+    }
+    // A SYN can carry data (RFC 7413).
+    if acknowledged == 0 && state == SYN_SENT { unacknowledged.wrapping_add(1) as u64 } else { NONE }
+}
+
+/// Port that a socket is connected to, in host order.
+#[inline(always)]
+pub fn remote_port(socket: *mut bpf_sock) -> u16 {
+    // SAFETY: plain field load from a whole socket.
+    u16::from_be(unsafe { (*socket).dst_port })
 }
 
 /// Copies what follows the first `skip` bytes of a segment's data behind the `held` bytes of `buffer`, as much as is

@@ -84,6 +84,11 @@ impl Objects {
         self.0.is_empty()
     }
 
+    /// Whether this one is among them.
+    pub fn has(&self, kind: &str, id: u64) -> bool {
+        self.0.keys().any(|key| *key == (kind, id))
+    }
+
     /// How many of a kind (`prog`, `map`, `link`).
     pub fn count(&self, kind: &str) -> usize {
         self.0.keys().filter(|(own, _)| *own == kind).count()

@@ -131,6 +131,16 @@ impl Lab {
         self.place(self.host.path(), self.agents.clone())
     }
 
+    /// Where a client runs beside the others that no program is attached to: in another cgroup.
+    pub fn bystander(&self) -> Place {
+        self.place(self.host.path(), self.origin_cgroup.path().to_owned())
+    }
+
+    /// Where a server of a test's own runs, beside the origin's.
+    pub fn origin_place(&self) -> Place {
+        self.place(self.origin_side.path(), self.origin_cgroup.path().to_owned())
+    }
+
     /// Where a client runs that is in the same cgroup but in another network namespace, as in a container.
     pub fn side_client(&self) -> Result<Place> {
         let mut slot = self.side.lock().unwrap_or_else(PoisonError::into_inner);

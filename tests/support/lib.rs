@@ -25,12 +25,14 @@ mod origin;
 pub mod pins;
 mod pki;
 mod process;
+pub mod prometheus;
 mod sweep;
+pub mod syslog;
 pub mod wait;
 
 pub use cgroup::root as cgroup_root;
 pub use lab::{Lab, NOBODY, address_of};
-pub use origin::{OLD_SITE, OWN_SITE};
+pub use origin::{OLD_SITE, OWN_SITE, RESOLVER};
 pub use pki::ORIGIN_CA_NAME;
 pub use process::{Daemon, Finished, Place, run};
 

@@ -14,7 +14,7 @@ use crate::process::{Daemon, Place};
 use crate::{attachment, wait};
 
 /// Address of the resolver, in both families.
-pub(crate) const RESOLVER: [&str; 2] = ["198.18.0.1", "fd18::1"];
+pub const RESOLVER: [&str; 2] = ["198.18.0.1", "fd18::1"];
 
 /// A host name with its addresses. Sites may share addresses, as behind a content network.
 #[derive(Clone, Copy)]
@@ -194,6 +194,9 @@ fn nginx(place: &Place, directory: &Path, pki: &Pki) -> Result<Daemon> {
         for resource in attachment::all() {
             text += &attachment::location(&resource, &documents, site.name);
         }
+        // What is put there lies there, and is offered as a file.
+        text += "location /drive/ { dav_methods PUT; create_full_put_path on; client_max_body_size 64m; types { } \
+                 default_type text/plain; add_header Content-Disposition attachment; }\n";
         text += ACTIVITIES;
         text += "location / { default_type text/html; }\n}\n";
     }

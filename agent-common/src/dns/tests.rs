@@ -176,9 +176,10 @@ fn questions_for_service_bindings_are_told_from_others() {
         let mut name = NameBuffer::new();
         assert_eq!(asks_for_bindings(&question(kind)[..], &mut name), expected, "{kind}");
         let key = name.key();
+        let read = if expected { DomainKey::name(b"files.corp.test") } else { None };
         assert_eq!(
             key.bytes[..key.bits as usize / 8],
-            *DomainKey::name(b"files.corp.test").unwrap().as_bytes()
+            *read.as_ref().map(DomainKey::as_bytes).unwrap_or_default()
         );
     }
     let whole = question(65);

@@ -77,14 +77,65 @@ fn a_hello_that_only_userspace_can_put_together_is_unreadable() {
 }
 
 #[test]
-fn what_is_no_hello() {
+fn what_is_neither_hello_nor_request() {
     for (bytes, expected) in [
         ("", Words::More),
-        ("GET / HTTP/1.1\r\nHost: files.corp.test\r\n\r\n", Words::Request),
-        ("SSH-2.0-OpenSSH_9\r\n", Words::Request),
+        ("SSH-2.0-OpenSSH_9\r\n", Words::Other),
+        ("get / HTTP/1.1\r\nHost: files.corp.test\r\n\r\n", Words::Other),
+        ("ABCDEFGHIJKLMNOPQRSTUVWXYZ / HTTP/1.1\r\n", Words::Other),
         ("\0\0\0\x10binary", Words::Other),
         ("\x16\x02\0\0\x10", Words::Other),
     ] {
         assert_eq!(of(bytes.as_bytes()).0, expected, "{bytes:?}");
     }
+}
+
+#[test]
+fn a_request_names_its_host_and_every_prefix_needs_more() {
+    for head in [
+        "GET / HTTP/1.1\r\nHost: Files.CORP.test\r\n\r\n",
+        "GET / HTTP/1.1\r\nHOST:files.corp.test:80\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nAccept: */*\r\nhost: \t files.corp.test \r\n\r\n",
+        "GET /?host:no HTTP/1.1\nX-Host: no\nA: host:no\nHost: files.corp.test.\n\n",
+        "POST / HTTP/1.0\r\nHost: files.corp.test\r\nHost: other.test\r\n\r\nbody",
+    ] {
+        check_name(head.as_bytes(), "files.corp.test");
+        let end = head.to_ascii_lowercase().find("files.corp.test").unwrap() + "files.corp.test".len();
+        for cut in 0..end {
+            assert_eq!(of(&head.as_bytes()[..cut]).0, Words::More, "{cut} of {head:?}");
+        }
+    }
+}
+
+#[test]
+fn a_host_is_looked_for_in_the_head_alone() {
+    for head in [
+        "GET / HTTP/1.0\r\n\r\n",
+        "POST / HTTP/1.0\r\nA: b\r\n\r\n\r\nHost: files.corp.test\r\n",
+        "POST / HTTP/1.0\nA: b\n\nHost: files.corp.test\r\n",
+        "GET / HTTP/1.1\r\nHost: [fd18::1]:80\r\n\r\n",
+    ] {
+        assert_eq!(of(head.as_bytes()).0, Words::Nameless, "{head:?}");
+    }
+}
+
+#[test]
+fn a_request_that_servers_read_in_several_ways_is_unreadable() {
+    for head in [
+        "\r\nGET / HTTP/1.1\r\nHost: other.test\r\n\r\n",
+        "\nGET / HTTP/1.1\r\nHost: other.test\r\n\r\n",
+        "GET http://files.corp.test/ HTTP/1.1\r\nHost: other.test\r\n\r\n",
+        "GET  / HTTP/1.1\r\nHost: other.test\r\n\r\n",
+        "GET\t/ HTTP/1.1\r\nHost: other.test\r\n\r\n",
+        "CONNECT files.corp.test:443 HTTP/1.1\r\nHost: other.test\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost:\r\n files.corp.test\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost:           files.corp.test\r\n\r\n",
+    ] {
+        assert_eq!(of(head.as_bytes()).0, Words::Unreadable, "{head:?}");
+    }
+    let long = std::format!("GET / HTTP/1.1\r\nCookie: {}", "a".repeat(limits::NET_BYTES));
+    assert_eq!(of(&long.as_bytes()[..limits::NET_BYTES]).0, Words::Unreadable);
+    let name = std::format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", "a".repeat(MAX_NAME + 1));
+    assert_eq!(of(name.as_bytes()).0, Words::Unreadable);
 }

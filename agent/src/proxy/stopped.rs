@@ -1,13 +1,16 @@
 //! Connections that the kernel stopped: closed at once, recorded, so that the client's next attempt is inspected.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::refused::{self, Refused};
 use super::untouched::log_failure;
+use super::who::Early;
 use super::worker::Shared;
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::owner;
 use crate::policy::failure_mode::Failure;
+use crate::session::Process;
 use crate::steering::{Events, Stopped};
 
 /// Serves the kernel's events until the ring fails. Each is served to its end before the next: clients whose events do
@@ -24,19 +27,33 @@ pub async fn watch(shared: Arc<Shared>, mut events: Events) {
     }
 }
 
-async fn serve(shared: &Shared, stopped: Stopped) {
-    // The process may be gone in milliseconds, and soonest when its connection is closed.
-    let process = owner::process_of(&stopped.flow);
-    let closing = stopped.clone();
-    match tokio::task::spawn_blocking(move || closing.close()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(
+/// Closes its socket. Says who holds it, which is found out before: nobody does afterwards.
+fn close(stopped: &Stopped) -> Process {
+    let inode = stopped.inode().unwrap_or_else(|error| {
+        tracing::warn!(client = %stopped.local, "the process of a stopped connection is not found: {error}");
+        None
+    });
+    let holder = inode.and_then(|inode| owner::holders(&HashSet::from([inode])).remove(&inode));
+    let process = holder.map(owner::process).unwrap_or_default();
+    if let Err(error) = stopped.close() {
+        tracing::warn!(
             client = %stopped.local,
             "a stopped connection cannot be closed, it hangs until its client gives up: {error}"
-        ),
-        Err(error) => tracing::error!("closing a stopped connection: {error}"),
+        );
     }
-    let (client, original_dst) = (ClientAddr(stopped.local), OriginalDst(stopped.flow.original_dst()));
+    process
+}
+
+async fn serve(shared: &Shared, stopped: Stopped) {
+    let closing = stopped.clone();
+    let process = match tokio::task::spawn_blocking(move || close(&closing)).await {
+        Ok(process) => process,
+        Err(error) => {
+            tracing::error!("closing a stopped connection: {error}");
+            Process::default()
+        }
+    };
+    let (client, original_dst) = (ClientAddr(stopped.local), OriginalDst(stopped.original_dst));
     let Some(name) = stopped.name else {
         log_failure(Failure::UnsteeredUnreadable, client.0, Some(original_dst));
         return refused::count(shared, Failure::UnsteeredUnreadable);
@@ -49,8 +66,7 @@ async fn serve(shared: &Shared, stopped: Stopped) {
     let refused = Refused {
         failure,
         app: app.clone(),
-        uid: Some(stopped.flow.uid),
-        process,
+        owner: Early { process, uid: Some(stopped.uid), remote: false },
         client,
         original_dst,
         server_name: name.into(),

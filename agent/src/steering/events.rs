@@ -3,8 +3,9 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 
-use agent_common::abi::{EVENT_NAME, Event, Flow};
+use agent_common::abi::{EVENT_NAME, Event};
 use agent_common::domain::KEY_SIZE;
 use anyhow::{Context, Result};
 use aya::maps::{Map, MapData, RingBuf};
@@ -21,9 +22,14 @@ pub struct Events {
 /// A connection that was left alone and then stopped in the kernel, by what its client said first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stopped {
-    pub flow: Flow,
+    /// Where it was going.
+    pub original_dst: SocketAddr,
     /// The socket's own address.
     pub local: SocketAddr,
+    /// Names the socket while it is open.
+    pub cookie: u64,
+    /// Owner of the socket.
+    pub uid: u32,
     /// The name it is for, lower case; `None` when its first words could not be read.
     pub name: Option<String>,
 }
@@ -66,14 +72,28 @@ impl Events {
 }
 
 impl Stopped {
+    /// Inode of its socket, by which processes hold it; `None` when it is gone. Blocks for a netlink exchange.
+    pub fn inode(&self) -> io::Result<Option<u32>> {
+        let mut found = None;
+        sock_diag::list_tcp(&[self.original_dst.port()], |connection| {
+            if connection.id.cookie != self.cookie {
+                return ControlFlow::Continue(());
+            }
+            found = Some(connection.inode);
+            ControlFlow::Break(())
+        })?;
+        // A socket that no process holds any more has none.
+        Ok(found.filter(|inode| *inode != 0))
+    }
+
     /// Closes its socket: the client sees at once that the connection was aborted. Blocks for a netlink exchange.
     pub fn close(&self) -> io::Result<()> {
-        sock_diag::destroy(self.local, self.flow.original_dst(), self.flow.socket_cookie)
+        sock_diag::destroy(self.local, self.original_dst, self.cookie)
     }
 }
 
 /// `None` for bytes that are no event of this version.
-fn stopped(bytes: &[u8]) -> Option<Stopped> {
+pub(super) fn stopped(bytes: &[u8]) -> Option<Stopped> {
     if bytes.len() < size_of::<Event>() {
         return None;
     }
@@ -82,7 +102,13 @@ fn stopped(bytes: &[u8]) -> Option<Stopped> {
     let mut room = [0; KEY_SIZE];
     let name = String::from_utf8_lossy(event.name(&mut room)).into_owned();
     let named = event.kind == EVENT_NAME && !name.is_empty();
-    Some(Stopped { flow: event.flow, local: event.local(), name: named.then_some(name) })
+    Some(Stopped {
+        original_dst: event.original_dst(),
+        local: event.local(),
+        cookie: event.socket_cookie,
+        uid: event.uid,
+        name: named.then_some(name),
+    })
 }
 
 #[cfg(test)]
@@ -105,8 +131,9 @@ mod tests {
         event.name_length = key.as_bytes().len() as u32;
         event.name = [b'x'; KEY_SIZE];
         event.name[..key.as_bytes().len()].copy_from_slice(key.as_bytes());
+        event.uid = 1000;
         let seen = stopped(&bytes_of(&event)).unwrap();
-        assert_eq!(seen.name.as_deref(), Some("files.corp.test"));
+        assert_eq!((seen.name.as_deref(), seen.uid), (Some("files.corp.test"), 1000));
         assert_eq!(seen.local, "192.0.2.7:4000".parse().unwrap());
     }
 

@@ -37,6 +37,6 @@ impl Peeked {
 fn is_readable_in_kernel(words: &[u8]) -> bool {
     match first_words::read(words, &mut NameBuffer::new()) {
         Words::Name | Words::Nameless | Words::Other => true,
-        Words::Request | Words::More | Words::Unreadable => false,
+        Words::More | Words::Unreadable => false,
     }
 }

@@ -10,12 +10,17 @@ use lab::{Daemon, Lab, ORIGIN_CA_NAME, address_of, wait};
 
 use super::{MONITORED, UNMONITORED, check_blocked, url};
 
-/// Holds a connection and, once it broke or the file `go` is there, says what it can still do; then connects anew to the
+/// Holds a connection that was in use, or has said nothing yet, and, once it broke or the file `go` is there, says what it can still do; then connects anew to the
 /// same address. Names are never looked up.
 const HOLD: &str = r#"
-import errno, os, select, socket, ssl, sys, time
-host, address, trust, go = sys.argv[1:]
-first = socket.create_connection((address, 80), 20)
+import errno, http.client, os, select, socket, ssl, sys, time
+host, address, trust, go, silent = sys.argv[1:]
+connection = http.client.HTTPConnection(address, 80, timeout=20)
+connection.connect()
+if silent == "no":
+    connection.request("GET", "/index.html", headers={"Host": host})
+    connection.getresponse().read()
+first = connection.sock
 print("open")
 while not os.path.exists(go):
     if select.select([first], [], [], 0.02)[0]:
@@ -42,12 +47,16 @@ struct Holder {
 }
 
 impl Holder {
-    /// A client with an open connection.
+    /// A client with an open connection that was in use.
     fn open(lab: &Lab, host: &str, v6: bool, uid: Option<u32>) -> Self {
+        Self::start(lab, host, v6, uid, "no")
+    }
+
+    fn start(lab: &Lab, host: &str, v6: bool, uid: Option<u32>, silent: &str) -> Self {
         let name = format!("hold-{host}-{v6}");
         let go = lab.directory().join(format!("{name}.go"));
         let (trust, address) = (lab.trust(), address_of(host, v6).unwrap());
-        let arguments = [host, address, trust.to_str().unwrap(), go.to_str().unwrap()];
+        let arguments = [host, address, trust.to_str().unwrap(), go.to_str().unwrap(), silent];
         let daemon = python_daemon(lab, &name, HOLD, &arguments, uid).unwrap();
         let holder = Self { daemon, go };
         holder.says("open");
@@ -96,6 +105,23 @@ fn an_address_known_before_the_start_is_steered_on_its_first_connect() {
             "guard {guard}: the address was known"
         );
     }
+}
+
+/// A30: what a connection from before is for can still be read where it has said nothing yet, as those that browsers open
+/// in advance.
+#[test]
+fn a_connection_from_before_that_has_said_nothing_is_read_like_any_other() {
+    let lab = Lab::start().unwrap();
+    let holder = Holder::start(&lab, MONITORED, false, None, "yes");
+    let settings =
+        Settings { further: "existing = \"leave\"\nresolve = false".to_owned(), ..Settings::default() };
+    let agent = Agent::start(&lab, &settings).unwrap();
+    let stopped = || agent.metric("portcullis_kernel_events_total", &[("event", "net-stopped")]).unwrap();
+    assert_eq!(stopped(), 0.0);
+    holder.go();
+    holder.says("ConnectionAbortedError");
+    assert_eq!(stopped(), 1.0);
+    assert!(lab.origin_requests().is_empty(), "it left the host");
 }
 
 /// A30: a name in the hosts file, for which no answer is ever seen: the agent looks it up as its clients do.

@@ -65,6 +65,27 @@ fn a_monitored_name_at_an_address_that_another_name_explains_is_stopped_once_and
     assert_eq!(record["server"]["address"], address_of(MONITORED, false).unwrap());
 }
 
+/// A30: the same in clear text, where the Host says whom a request is for.
+#[test]
+fn a_monitored_host_in_clear_text_at_an_explained_address_is_stopped_once_and_then_inspected() {
+    let lab = Lab::start().unwrap();
+    let agent = Agent::start(&lab, &unresolved()).unwrap();
+    let other = Curl::get(format!("http://{SHARED}{}", PAGE.path));
+    check_passed(&other.send(&lab).unwrap(), SHARED, PAGE);
+    assert_eq!((events(&agent, "peeked"), events(&agent, "net-unreadable")), (0.0, 0.0));
+
+    let request = hard_coded(MONITORED, "http", 80, DOCX.path).user(NOBODY + 1);
+    check_aborted(&lab, &request);
+    assert_eq!((events(&agent, "net-stopped"), events(&agent, "net-unreadable")), (1.0, 0.0));
+    assert!(lab.origin_requests().iter().all(|line| !line.contains(DOCX.path)), "it left the host");
+    check_blocked(&request.send(&lab).unwrap(), DOCX);
+    let record =
+        agent.wait_for_activity("the stopped connection", |record| record["type"] == "access").unwrap();
+    assert_eq!(record["user"]["uid"], NOBODY + 1);
+    assert_eq!(record["process"]["name"], "curl");
+    assert_eq!(record["server"]["name"], MONITORED);
+}
+
 /// A hello in pieces, each a segment of its own; `fragments` cuts it into TLS records as well.
 const PIECES: &str = r#"
 import socket, ssl, sys, time
@@ -163,7 +184,7 @@ fn a_look_is_remembered_and_the_net_is_still_beneath() {
     check_passed(&hard_coded(SHARED, "https", 443, DOCX.path).send(&lab).unwrap(), SHARED, DOCX);
     check_passed(&hard_coded(SHARED, "https", 443, DOCX.path).send(&lab).unwrap(), SHARED, DOCX);
     assert_eq!(events(&agent, "peeked"), 2.0);
-    // In clear text the kernel does not read whom it is for: it goes to the agent.
+    // In clear text it is the Host.
     let clear = hard_coded(MONITORED, "http", 80, DOCX.path);
     check_aborted(&lab, &clear);
     check_blocked(&clear.send(&lab).unwrap(), DOCX);

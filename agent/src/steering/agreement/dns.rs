@@ -1,25 +1,20 @@
 //! Whether the kernel learns from a DNS answer what the same parser reads in userspace: the loaded programs against
 //! [`agent_common::dns`], over datagrams that real sockets receive.
-//!
-//! The datagrams go through the hook as it is in service, headers, socket check and maps included, so no program has to
-//! be in the object for tests alone. A namespace and a cgroup of the test's own keep everything else out of it.
-#![allow(unsafe_code, reason = "entering a namespace is beyond the standard library")]
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
-use agent_common::abi::{Address, PatternKey, Target};
+use agent_common::abi::{Address, Target};
 use agent_common::counter::Counter;
 use agent_common::dns::{self, Answers, NameBuffer, Skip};
 use agent_common::limits::{DNS_MESSAGE, LEARNED_GRACE_S, LEARNED_TTL_MAX_S};
 use aya::maps::{HashMap, Map, MapData};
 
-use super::heart::now_ns;
-use super::{KernelCounters, Options, Orders, Steering, cgroup2_root, load};
+use super::super::heart::now_ns;
+use super::super::{KernelCounters, Options, Orders, Steering, load};
+use super::{Dice, OwnCgroup, corpus, enter_network_namespace, longest};
 use crate::catalog::HostPattern;
 use crate::config::Guard;
 
@@ -37,44 +32,6 @@ const COUNTED: [Counter; 8] = [
     Counter::DnsUnasked,
     Counter::StoreFailed,
 ];
-
-/// A cgroup with this process in it; drop takes the process back to where it was.
-struct OwnCgroup {
-    path: PathBuf,
-    before: PathBuf,
-}
-
-impl OwnCgroup {
-    fn enter() -> Self {
-        let root = cgroup2_root().unwrap();
-        let own = fs::read_to_string("/proc/self/cgroup").unwrap();
-        let before = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-        let (path, before) = (root.join(format!("pcAGREE{}", std::process::id())), root.join(before));
-        fs::create_dir(&path).unwrap();
-        let cgroup = Self { path, before };
-        fs::write(cgroup.path.join("cgroup.procs"), "0").unwrap();
-        cgroup
-    }
-}
-
-impl Drop for OwnCgroup {
-    fn drop(&mut self) {
-        if let Err(error) = fs::write(self.before.join("cgroup.procs"), std::process::id().to_string())
-            .and_then(|()| fs::remove_dir(&self.path))
-        {
-            eprintln!("{}: {error}", self.path.display());
-        }
-    }
-}
-
-/// Takes this thread into a network namespace of its own, which ends with the thread.
-fn enter_network_namespace() {
-    // SAFETY: changes this thread only.
-    let failed = unsafe { libc::unshare(libc::CLONE_NEWNET) };
-    assert_eq!(failed, 0, "{}", std::io::Error::last_os_error());
-    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("package iproute2");
-    assert!(status.success());
-}
 
 /// What the kernel is expected to do with one datagram.
 #[derive(Default)]
@@ -94,11 +51,7 @@ struct Reader<'a> {
 
 impl Answers for Reader<'_> {
     fn question(&mut self, name: &NameBuffer) -> bool {
-        let PatternKey { bits, bytes } = name.key();
-        let key = &bytes[..*bits as usize / 8];
-        let longest =
-            self.patterns.iter().filter(|(pattern, _)| key.starts_with(pattern)).max_by_key(|(p, _)| p.len());
-        self.expected.apps = longest.map(|(_, apps)| *apps);
+        self.expected.apps = longest(self.patterns, name);
         true
     }
 
@@ -246,60 +199,15 @@ impl Bench {
     }
 }
 
-/// Numbers that look like chance and are the same each time (xorshift, Marsaglia 2003).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound.max(1) as u64) as usize
+/// Most stay answers, or the first bytes alone would be tried.
+fn mutated(dice: &mut Dice, messages: &[Vec<u8>]) -> Vec<u8> {
+    let mut message = dice.mutate(messages);
+    if dice.below(8) != 0 && message.len() > 8 {
+        message[2] |= 0x80;
+        message[3] &= 0xf0;
+        (message[4], message[5], message[6]) = (0, 1, 0);
     }
-
-    /// One of the messages, changed in up to four places the way a parser dislikes.
-    fn mutate(&mut self, messages: &[Vec<u8>]) -> Vec<u8> {
-        let mut message = messages[self.below(messages.len())].clone();
-        for _ in 0..=self.below(4) {
-            let at = self.below(message.len());
-            match self.below(6) {
-                0 => message[at] = [0, 1, 4, 16, 63, 64, 0x7f, 0xbf, 0xc0, 0xff][self.below(10)],
-                1 => message[at] ^= 1 << self.below(8),
-                2 => message.truncate(at.max(1)),
-                3 => {
-                    let other = &messages[self.below(messages.len())];
-                    let from = self.below(other.len());
-                    message.truncate(at.max(1));
-                    message.extend_from_slice(&other[from..]);
-                }
-                4 => {
-                    let end = (at + self.below(64)).min(message.len());
-                    let piece = message[at..end].to_vec();
-                    message.splice(at..at, piece);
-                }
-                // Around the longest message that is read.
-                _ if self.below(20) == 0 => {
-                    message.resize(DNS_MESSAGE - 4 + self.below(8), self.below(256) as u8)
-                }
-                _ => message[at] = message[at].wrapping_add(1),
-            }
-        }
-        // Most stay answers, or the first bytes alone would be tried.
-        if self.below(8) != 0 && message.len() > 8 {
-            message[2] |= 0x80;
-            message[3] &= 0xf0;
-            (message[4], message[5], message[6]) = (0, 1, 0);
-        }
-        message
-    }
-}
-
-fn corpus() -> Vec<Vec<u8>> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/dns_answer");
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    paths.iter().map(|path| fs::read(path).unwrap()).filter(|message| !message.is_empty()).collect()
+    message
 }
 
 #[test]
@@ -310,11 +218,11 @@ fn the_kernel_learns_what_userspace_reads() {
         scope.spawn(|| {
             enter_network_namespace();
             let mut bench = Bench::new(&cgroup.path);
-            let messages = corpus();
+            let messages = corpus("dns_answer");
             let mut learned: usize = messages.iter().map(|message| bench.check(message)).sum();
             let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
             for _ in 0..MUTATIONS {
-                let message = dice.mutate(&messages);
+                let message = mutated(&mut dice, &messages);
                 learned += bench.check(&message);
             }
             // A test in which nothing is learned would agree about nothing.

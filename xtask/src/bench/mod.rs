@@ -1,0 +1,42 @@
+//! Benchmarks: those of the pure half by criterion, and what the kernel's programs cost the traffic they leave alone.
+//! `benches/README.md` says what each number means.
+
+mod steering;
+
+use anyhow::Result;
+
+use crate::command::run;
+use crate::workspace::host_cargo;
+
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    suite: Option<Suite>,
+    /// Only micro-benchmarks whose name matches this regular expression, for example `heads/parse`
+    filter: Option<String>,
+}
+
+#[derive(clap::Subcommand)]
+enum Suite {
+    /// What the kernel's programs cost traffic that nobody monitors, with and without them in one run (root)
+    Steering(steering::Arguments),
+    /// One end of the traffic of `steering`
+    #[command(hide = true)]
+    SteeringEnd(steering::End),
+}
+
+pub(crate) fn main(arguments: &Arguments) -> Result<()> {
+    match &arguments.suite {
+        Some(Suite::Steering(arguments)) => steering::main(arguments),
+        Some(Suite::SteeringEnd(end)) => steering::end(end),
+        None => micro(arguments.filter.as_deref()),
+    }
+}
+
+fn micro(filter: Option<&str>) -> Result<()> {
+    // The benches alone: the harness of the library and the tests does not know criterion's arguments.
+    run(host_cargo()
+        .args(["bench", "--locked", "--package", "portcullis-benches", "--benches", "--"])
+        .args(filter))
+}
