@@ -16,6 +16,10 @@ pub trait Exchanges {
 
     /// A fresh connection to the origin, verified for the name of this session.
     fn dial(&self) -> impl Future<Output = Result<Self::Origin, &'static str>>;
+    /// Bodies have come to decide, which are looked at in HTTP/1.1: requests over HTTP/2 are to come again.
+    fn http1_only(&self) -> bool {
+        false
+    }
     /// Before anything of the request is sent on. `Some` answers the client and keeps the request from the origin.
     fn request(&self, request: &RequestHead) -> Option<Answer>;
     /// Before the first byte of the response reaches the client. `Some` is sent instead of it.

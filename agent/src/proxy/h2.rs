@@ -311,6 +311,13 @@ where
     }
 
     fn request(&mut self, id: u32, mut head: RequestHead, websocket: bool, now: Instant) {
+        if self.exchanges.http1_only() {
+            // A reload has made it so. A stream that is refused may be asked for again (RFC 9113 section 8.7), and a new
+            // connection is not offered HTTP/2.
+            self.streams.open(Stream::new(id, None, false, now));
+            self.relay.reset(id, ErrorCode::REFUSED_STREAM);
+            return self.wind_down(now, Reason::Stop);
+        }
         if let Some(answer) = self.exchanges.request(&head) {
             self.streams.open(Stream::new(id, None, false, now));
             return self.answer(id, &answer);

@@ -141,6 +141,10 @@ impl<D: Dialler> Exchanges for Inspected<'_, D> {
         self.dialler.dial_once().await.map_err(|fault| fault.name())
     }
 
+    fn http1_only(&self) -> bool {
+        self.judge.reads_bodies()
+    }
+
     fn request(&self, request: &RequestHead) -> Option<Answer> {
         self.judge.request(request)
     }

@@ -50,6 +50,11 @@ impl<'a> Judge<'a> {
         refused::in_session(self.shared, self.guard.app(), self.session, failure, request);
     }
 
+    /// Whether a policy in force decides by what stands in this app's bodies.
+    pub(super) fn reads_bodies(&self) -> bool {
+        self.shared.snapshot.load().policies.reads_bodies_of(&self.session.app)
+    }
+
     /// Tells a client to use another connection for this host.
     pub(super) fn misdirected() -> Answer {
         Answer::failure(421, "this connection is for another host")

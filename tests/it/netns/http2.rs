@@ -335,3 +335,44 @@ fn floods_end_their_own_connection_and_nobody_elses() {
     assert!(grown < 32 << 20, "{} KiB more", grown >> 10);
     assert!(agent.metric("portcullis_refusals_total", &[("failure", "request_framing")]).unwrap() >= 11.0);
 }
+
+/// G7, G10, G12: whatever an origin does, nothing of a file reaches the client that the verdict was not about, and the
+/// agent serves on.
+#[test]
+fn a_hostile_origin_gets_nothing_through() {
+    const ORIGIN: &str = include_str!("../../support/hostile_origin.py");
+    let lab = Lab::start().unwrap();
+    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    for kind in [
+        "push",
+        "settings-flood",
+        "ping-flood",
+        "interim-flood",
+        "huge-head",
+        "many-fields",
+        "data-before-head",
+        "data-of-nobody",
+        "too-long",
+        "two-lengths",
+        "head-in-capitals",
+        "split-value",
+        "disposition-in-trailers",
+        "second-head",
+        "window-overflow",
+        "goaways",
+        "oversize",
+        "noise",
+        "silence",
+    ] {
+        let program = ["/usr/bin/python3", "-I", "-c", ORIGIN, kind, "ADDRESS", "CERTIFICATE", "KEY"];
+        let _origin = lab.serve_own_site(&program).unwrap();
+        let finished = get(format!("https://{OWN_SITE}/file")).run(&lab).unwrap();
+        let said = finished.text();
+        assert!(!said.contains("SECRET"), "{kind}: {said}");
+        let told = ["HTTP/2 502", "HTTP/2 403"].iter().any(|status| said.contains(status));
+        assert!(told || finished.code != Some(0), "{kind}: {said}");
+        println!("{kind}: {:?} {}", finished.code, said.lines().next().unwrap_or_default());
+    }
+    check_blocked(&get(url(MONITORED, DOCX)).send(&lab).unwrap(), DOCX);
+    assert!(agent.metric("portcullis_refusals_total", &[("failure", "response_framing")]).unwrap() >= 10.0);
+}

@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 use lab::agent::{Agent, BLOCK_UNMANAGED, Settings};
 use lab::attachment::DOCX;
 use lab::client::{Curl, issuer};
-use lab::{Lab, ORIGIN_CA_NAME, wait};
+use lab::{Lab, NOBODY, ORIGIN_CA_NAME, wait};
+use serde_json::{Value, json};
 
 use super::{MONITORED, Stop, check_blocked, check_passed, request_until, url};
 
 const FILE: &str = "10-downloads.toml";
+/// The policy in it.
+const BLOCKING: &str = "Prevent downloads from unmanaged devices";
 /// A9: a policy takes effect within this time.
 const EFFECT: Duration = Duration::from_secs(1);
 
@@ -114,4 +117,74 @@ fn without_a_policy_nothing_is_steered() {
         Ok(issuer(&lab, MONITORED)?.contains(ORIGIN_CA_NAME).then_some(()))
     })
     .unwrap();
+}
+
+/// A36: a record is explained by the policies as they were, whatever they are by now; A10: with the exclusion that let a
+/// user pass.
+#[test]
+fn a_decision_is_explained_as_it_was_made() {
+    let lab = Lab::start().unwrap();
+    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let reply = Curl::get(url(MONITORED, DOCX)).send(&lab).unwrap();
+    check_blocked(&reply, DOCX);
+    let id = reply.header("x-portcullis-activity").unwrap().to_owned();
+    agent.wait_for_activity("the block", |record| record["id"] == id.as_str()).unwrap();
+    check_passed(&Curl::get(url(MONITORED, DOCX)).user(NOBODY).send(&lab).unwrap(), MONITORED, DOCX);
+    let passed = agent.wait_for_activity("the pass", |record| record["user"]["name"] == "nobody").unwrap();
+
+    // The running daemon says what it has loaded.
+    let listed = agent.command(&["policy", "list", "--json"]).unwrap().succeeded().unwrap();
+    assert!(listed.stderr.contains("the running daemon"), "{}", listed.stderr);
+    let names: Vec<Value> = listed.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(
+        names.iter().any(|policy| policy["name"] == BLOCKING && policy["state"] == "enabled"),
+        "{names:?}"
+    );
+    let shown = agent.command(&["policy", "show", BLOCKING]).unwrap().succeeded().unwrap().text();
+    assert!(shown.contains("[[policy]]") && shown.contains("block-downloads"), "{shown}");
+    let what_if =
+        ["policy", "what-if", "--user", "nobody", "--app", "corp-files", "--file", "a.docx", "--json"];
+    let answer = agent.command(&what_if).unwrap().succeeded().unwrap().text();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["decision"]["action"], "allow", "{answer}");
+    let answer = agent.command(&[&what_if[..], &["--group", "users"]].concat()).unwrap().succeeded().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&answer.text()).unwrap()["decision"]["action"], "block");
+
+    // Edited, and the daemon gone: the log alone explains.
+    agent.write_policy(FILE, &BLOCK_UNMANAGED.replace("block-downloads", "monitor-only")).unwrap();
+    wait::until("the edit to be in force", wait::PATIENCE, || {
+        Ok((Curl::get(url(MONITORED, DOCX)).send(&lab)?.status == 200).then_some(()))
+    })
+    .unwrap();
+    let explain = |id: &str| -> Value {
+        let said = agent.command(&["explain", id, "--json"]).unwrap().succeeded().unwrap().text();
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+    };
+    let policy = |explained: &Value| {
+        let policies = explained["explanation"]["policies"].as_array().unwrap();
+        policies.iter().find(|policy| policy["name"] == BLOCKING).unwrap().clone()
+    };
+    let explained = explain(&id);
+    assert_eq!(explained["caveats"], json!([]), "{explained}");
+    assert_eq!(explained["explanation"]["decision"]["action"], "block");
+    let blocking = policy(&explained);
+    assert_eq!((&blocking["control"], &blocking["matched"]), (&json!("block-downloads"), &json!(true)));
+    let outcomes: Vec<(&Value, &Value)> = blocking["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|condition| (&condition["condition"], &condition["matched"]))
+        .collect();
+    let expected =
+        ["users", "apps", "client_apps", "devices", "locations"].map(|name| (json!(name), json!(true)));
+    assert_eq!(outcomes, expected.iter().map(|(name, matched)| (name, matched)).collect::<Vec<_>>());
+    let explained = explain(passed["id"].as_str().unwrap());
+    let users = policy(&explained)["conditions"][0].clone();
+    assert_eq!(users["matched"], false);
+    assert!(users["why"].as_str().unwrap().contains("group:breakglass"), "{users}");
+    let text = agent.command(&["explain", &id]).unwrap().succeeded().unwrap().text();
+    assert!(text.contains("report.docx") && text.contains("asks for block"), "{text}");
+    assert_eq!(agent.command(&["explain", "not-an-id"]).unwrap().code, Some(2));
+    let nobody = agent.command(&["explain", "00000000-0000-7000-8000-000000000000"]).unwrap();
+    assert!(nobody.code == Some(1) && nobody.stderr.contains("no activity"), "{}", nobody.stderr);
 }

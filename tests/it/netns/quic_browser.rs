@@ -25,4 +25,8 @@ fn chromium_is_told_of_no_quic_and_sees_the_block_page() {
         assert!(refused() > before, "{}: the browser never asked for the HTTPS record", resource.path);
         before = refused();
     }
+    // Next best is HTTP/2, of which nobody kept it.
+    let block =
+        agent.wait_for_activity("the block", |record| record["decision"]["action"] == "block").unwrap();
+    assert_eq!(block["request"]["version"], "HTTP/2");
 }

@@ -69,6 +69,10 @@ impl<X: Exchanges> Exchanges for Forward<X> {
         self.0.dial().await
     }
 
+    fn http1_only(&self) -> bool {
+        self.0.http1_only()
+    }
+
     fn request(&self, request: &RequestHead) -> Option<Answer> {
         self.0.request(request)
     }

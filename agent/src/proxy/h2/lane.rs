@@ -13,6 +13,10 @@ use crate::proxy::side::Side;
 /// Octets of output room that a connection keeps while it has nothing to write.
 const KEPT: usize = 4096;
 
+/// Octets that are gathered before they are written, where they are there already: three records of the largest size, with
+/// room for a fourth in the buffer.
+const ROW: usize = 48 * 1024;
+
 /// A connection and the row of frames of its input that the other one is being sent.
 pub(super) struct Lane<S> {
     pub(super) side: Side<S>,
@@ -125,11 +129,21 @@ where
     if step.waits || from.lost {
         return Turn::Pending;
     }
-    match from.side.poll_fill(cx) {
-        Poll::Pending => Turn::Pending,
-        Poll::Ready(Ok(count)) if count > 0 => Turn::Moved,
-        Poll::Ready(_) => Turn::Lost(which),
+    fill(cx, which, &mut from.side)
+}
+
+/// Reads what is there, up to a row that is worth a write: records come singly, and frames across them.
+fn fill<S: AsyncRead + AsyncWrite + Unpin>(cx: &mut Context<'_>, which: Which, side: &mut Side<S>) -> Turn {
+    let mut turn = Turn::Pending;
+    while side.input.unread().len() < ROW {
+        match side.poll_fill(cx) {
+            Poll::Ready(Ok(count)) if count > 0 => turn = Turn::Moved,
+            // The end is read again behind what came before it.
+            Poll::Ready(_) if matches!(turn, Turn::Pending) => return Turn::Lost(which),
+            Poll::Ready(_) | Poll::Pending => break,
+        }
     }
+    turn
 }
 
 /// Writes the rest of the row. `None` when it is done.

@@ -1,6 +1,6 @@
 //! The shell between two ends in memory: verdicts by stream, clocks, and how it parts.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -16,6 +16,8 @@ use crate::http::h2::fuzz::{raw_data, raw_headers};
 struct Script {
     moved: RefCell<Vec<(u64, u64)>>,
     refused: RefCell<Vec<Peer>>,
+    /// Requests that are let through before bodies come to decide; none decide when zero.
+    http1_after: Cell<usize>,
 }
 
 impl Exchanges for Script {
@@ -23,6 +25,12 @@ impl Exchanges for Script {
 
     async fn dial(&self) -> Result<DuplexStream, &'static str> {
         panic!("one connection is all there is")
+    }
+
+    fn http1_only(&self) -> bool {
+        let left = self.http1_after.get();
+        self.http1_after.set(if left > 1 { left - 1 } else { left });
+        left == 1
     }
 
     fn request(&self, request: &RequestHead) -> Option<Answer> {
@@ -103,12 +111,11 @@ struct Setup {
 }
 
 /// Both ends, greeted, on a thread of their own tasks.
-async fn setup(deadlines: Deadlines) -> Setup {
+async fn setup(script: Script, deadlines: Deadlines) -> Setup {
     let (client, ours) = duplex(1 << 18);
     let (to_origin, origin) = duplex(1 << 18);
     let (stop, stopped) = oneshot::channel::<()>();
     let served = tokio::task::spawn_local(async move {
-        let script = Script::default();
         let limits = Limits::default();
         let stopping = async {
             if stopped.await.is_err() {
@@ -145,9 +152,17 @@ async fn run(test: impl AsyncFnOnce(&mut Setup)) -> (Ended, Script) {
 }
 
 async fn run_with(deadlines: Deadlines, test: impl AsyncFnOnce(&mut Setup)) -> (Ended, Script) {
+    run_script(Script::default(), deadlines, test).await
+}
+
+async fn run_script(
+    script: Script,
+    deadlines: Deadlines,
+    test: impl AsyncFnOnce(&mut Setup),
+) -> (Ended, Script) {
     tokio::task::LocalSet::new()
         .run_until(async {
-            let mut setup = setup(deadlines).await;
+            let mut setup = setup(script, deadlines).await;
             test(&mut setup).await;
             let Setup { served, client, origin, .. } = setup;
             drop((client, origin));
@@ -292,6 +307,23 @@ async fn what_runs_at_a_stop_goes_on_to_its_end() {
         setup.client.next(kind::DATA, 1).await;
         let rest = setup.client.rest().await;
         assert!(rest.iter().any(|seen| (seen.0, seen.2) == (kind::HEADERS, 3)), "{rest:?}");
+    })
+    .await;
+    assert!(matches!(ended, Ended::Done), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_rule_on_bodies_that_comes_later_sends_requests_to_another_connection() {
+    let script = Script { http1_after: Cell::new(2), ..Script::default() };
+    let (ended, _) = run_script(script, Deadlines::default(), async |setup| {
+        setup.client.send(&[get(1, "/"), get(3, "/")].concat()).await;
+        setup.origin.next(kind::HEADERS, 1).await;
+        let (.., code) = setup.client.next(kind::RST_STREAM, 3).await;
+        assert_eq!(code, ErrorCode::REFUSED_STREAM.0.to_be_bytes());
+        setup.client.next(kind::GOAWAY, 0).await;
+        setup.origin.send(&[ok(1, false, &[]), raw_data(1, true, 4)].concat()).await;
+        setup.client.next(kind::DATA, 1).await;
+        setup.client.rest().await;
     })
     .await;
     assert!(matches!(ended, Ended::Done), "{ended:?}");
