@@ -5,7 +5,9 @@
 
 mod evaluated;
 mod names;
+mod related;
 mod text;
+mod transfer;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,14 +17,18 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::classify::{ActivityType, Classification, Kind};
+use crate::detect::Detector;
+use crate::detect::scan::{Scan, Unscanned};
 use crate::http::head::{RequestHead, ResponseHead, Version};
 use crate::policy::decision::{Action, Decision};
 use crate::session::{ClientKind, Device, Session};
 
 pub use evaluated::{Evaluated, MAX_GROUPS, NotEvaluated};
+pub use related::{Via, related_hosts};
 pub use text::{MAX_FILE_NAME, MAX_HOST, MAX_NAME, MAX_PATH, MAX_REASON, MAX_USER_AGENT};
+pub use transfer::{TransferFacts, TransferState};
 
-/// Most groups, tags, policies or detectors that one record lists.
+/// Most groups, tags or policies that one record lists.
 pub const MAX_LISTED: usize = 64;
 
 /// One record. Serialises to the object `activity --json` prints, and back.
@@ -53,6 +59,9 @@ pub struct Activity {
     /// What policies looked at and no other field says. Absent where none was asked: the connection or request was refused
     /// before.
     pub evaluated: Option<Evaluated>,
+    /// Absent when no body of a download was let pass.
+    #[serde(default)]
+    pub transfer: Option<TransferFacts>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +165,30 @@ pub struct DecisionFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentFacts {
     pub matches: Vec<DetectorCount>,
+    /// Why a part of the content was not looked at; absent when all of it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unscanned: Option<Arc<str>>,
+}
+
+impl ContentFacts {
+    fn of(scan: &Scan) -> Self {
+        let matches = scan
+            .counts
+            .found()
+            .map(|(detector, count)| DetectorCount { detector: detector.name().into(), count: count.into() });
+        Self { matches: matches.collect(), unscanned: scan.unscanned.map(|why| why.name().into()) }
+    }
+
+    /// The same as policies look at it. Detectors that this version does not know are left out.
+    fn scan(&self) -> Scan {
+        let known = |found: &DetectorCount| {
+            Some((Detector::from_name(&found.detector)?, u32::try_from(found.count).unwrap_or(u32::MAX)))
+        };
+        Scan {
+            counts: self.matches.iter().filter_map(known).collect(),
+            unscanned: self.unscanned.as_deref().and_then(Unscanned::from_name),
+        }
+    }
 }
 
 /// How often a content detector matched. Never what it matched.
@@ -188,7 +221,7 @@ pub struct Outcome<'a> {
     /// Size in bytes when counted; otherwise the heads are asked.
     pub file_size: Option<u64>,
     /// Findings of the detectors; `None` when no content was looked at.
-    pub content: Option<&'a [DetectorCount]>,
+    pub content: Option<&'a Scan>,
 }
 
 impl Activity {
@@ -258,9 +291,8 @@ impl Activity {
                 micros: outcome.micros,
             },
             report_only: text::list(decision.report_only()),
-            content: outcome
-                .content
-                .map(|found| ContentFacts { matches: found.iter().take(MAX_LISTED).cloned().collect() }),
+            content: outcome.content.map(ContentFacts::of),
+            transfer: None,
         }
     }
 }

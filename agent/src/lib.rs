@@ -12,12 +12,15 @@ pub mod session;
 pub mod catalog;
 pub mod classify;
 pub mod config;
+pub mod detect;
 pub mod http;
 pub mod policy;
 
 pub mod activity;
 pub mod doctor;
 pub mod exchange;
+pub mod inventory;
+pub mod siem;
 
 #[cfg(feature = "daemon")]
 pub mod admin;
@@ -26,9 +29,13 @@ pub mod app;
 #[cfg(feature = "daemon")]
 pub mod cli;
 #[cfg(feature = "daemon")]
+pub mod forward;
+#[cfg(feature = "daemon")]
 pub mod identity;
 #[cfg(feature = "daemon")]
 pub mod inherited;
+#[cfg(feature = "daemon")]
+pub mod install;
 #[cfg(feature = "daemon")]
 pub mod listener;
 #[cfg(feature = "daemon")]
@@ -51,3 +58,5 @@ pub mod steering;
 pub mod telemetry;
 #[cfg(feature = "daemon")]
 pub mod tls;
+#[cfg(feature = "daemon")]
+pub mod trust;

@@ -46,6 +46,11 @@ impl Lock {
     /// Locks a file, which is made when it is missing (mode 0600) and stays.
     pub fn file(path: &Path) -> Result<Self, LockError> {
         let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+        let open = match open {
+            // Locking takes no right to write; a disk that became read-only must not keep the agent from its work.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(path),
+            opened => opened,
+        };
         take(path, open)
     }
 

@@ -72,6 +72,8 @@ pub struct Session {
     /// By the process. Where that is not known each request says it anew, and this is what a silent client is.
     pub kind: ClientKind,
     pub client: ClientAddr,
+    /// The client is on another host: a gateway's, or one that uses the explicit proxy.
+    pub remote: bool,
     pub location: LocationAddr,
     pub original_dst: OriginalDst,
     /// Host name of the app as SNI or Host said it: lower case, no trailing dot.

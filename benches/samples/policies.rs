@@ -84,6 +84,7 @@ pub fn session() -> Session {
         }),
         process: Arc::new(Process::default()),
         kind: ClientKind::Browser,
+        remote: false,
         client: ClientAddr("192.0.2.7:40000".parse().expect("an address")),
         location: LocationAddr("192.0.2.7".parse().expect("an address")),
         original_dst: OriginalDst("203.0.113.1:443".parse().expect("an address")),

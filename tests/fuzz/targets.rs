@@ -10,6 +10,8 @@ mod names;
 
 use portcullis::classify::fuzz_first_bytes;
 use portcullis::config::fuzz_config;
+use portcullis::detect::fuzz_detect;
+use portcullis::detect::scan::fuzz_scan;
 use portcullis::http::content_disposition::fuzz_disposition;
 use portcullis::http::h1::fuzz::{fuzz_chunked, fuzz_fields, fuzz_head};
 use portcullis::http::h2::fuzz::{fuzz_hpack, fuzz_relay};
@@ -25,6 +27,8 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("h2_relay", fuzz_relay),
     ("disposition", fuzz_disposition),
     ("config", fuzz_config),
+    ("detect", fuzz_detect),
+    ("scan", fuzz_scan),
     ("client_hello", client_hello::fuzz_client_hello),
     ("dns_answer", dns::fuzz_dns_answer),
     ("host_pattern", names::fuzz_host_pattern),

@@ -77,6 +77,8 @@ pub struct Settings {
     pub further: String,
     /// All lines of `[steering]`; host mode on the lab's cgroup when left out.
     pub steering: Option<String>,
+    /// Further lines of `[identity]`.
+    pub identity: String,
     /// The agent runs as this user, and owns its directory; as root when left out.
     pub uid: Option<u32>,
     /// The agent's binary; when left out [`BINARY_VARIABLE`] names it, else the newest build is taken.
@@ -97,6 +99,7 @@ impl Default for Settings {
             fail: "closed",
             further: String::new(),
             steering: None,
+            identity: String::new(),
             uid: None,
             binary: None,
         }
@@ -313,11 +316,12 @@ fn configure(lab: &Lab, directory: &Path, settings: &Settings) -> Result<()> {
             "[steering]\n{steering}\
              [tls]\nupstream_roots = \"{}\"\n\
              [device]\nposture = \"file\"\nfile = \"{shown}/compliance.json\"\n\
-             [identity]\ngroups = {{ breakglass = [\"nobody\"] }}\n\
+             [identity]\ngroups = {{ breakglass = [\"nobody\"] }}\n{}\n\
              [networks]\nlab = [\"198.18.0.0/15\", \"fd18::/16\"]\n\
              [metrics]\nlisten = \"127.0.0.1:{METRICS_PORT}\"\n\
              [paths]\nstate = \"{shown}/state\"\nrun = \"{shown}/run\"\npins = \"{}\"\n",
             lab.origin_ca().display(),
+            settings.identity,
             lab.pins().display(),
         ),
     )?;

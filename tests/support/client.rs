@@ -257,7 +257,7 @@ fn base64(text: &str) -> Result<Vec<u8>> {
 }
 
 /// A plain GET from inside the clients' namespace, for the agent's own pages; HTTP/1.0, so the answer is never chunked.
-pub(crate) fn page(lab: &Lab, port: u16, path: &str) -> Result<Reply> {
+pub fn page(lab: &Lab, port: u16, path: &str) -> Result<Reply> {
     let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n");
     crate::netns::inside(&lab.client().netns, move || {
         use std::io::{Read as _, Write as _};

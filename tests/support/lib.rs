@@ -25,7 +25,9 @@ mod origin;
 pub mod pins;
 mod pki;
 mod process;
+pub mod prometheus;
 mod sweep;
+pub mod syslog;
 pub mod wait;
 
 pub use cgroup::root as cgroup_root;

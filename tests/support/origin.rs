@@ -194,6 +194,9 @@ fn nginx(place: &Place, directory: &Path, pki: &Pki) -> Result<Daemon> {
         for resource in attachment::all() {
             text += &attachment::location(&resource, &documents, site.name);
         }
+        // What is put there lies there, and is offered as a file.
+        text += "location /drive/ { dav_methods PUT; create_full_put_path on; client_max_body_size 64m; types { } \
+                 default_type text/plain; add_header Content-Disposition attachment; }\n";
         text += ACTIVITIES;
         text += "location / { default_type text/html; }\n}\n";
     }

@@ -1,17 +1,20 @@
 //! Formatting, lints of host and kernel crates apart, and the rules of the house.
 
+use std::process::Stdio;
+
 use anyhow::Result;
 
 use crate::command::{run, say};
 use crate::toolchain::Toolchain;
-use crate::workspace::{host_cargo, root, target_dir};
-use crate::{setup, tidy};
+use crate::workspace::{host_cargo, plain, root, target_dir};
+use crate::{apt, setup, tidy};
 
 pub(crate) fn main() -> Result<()> {
     setup::lints()?;
     // Cheapest first: most mistakes show within seconds.
     tidy::main()?;
     run(host_cargo().args(["fmt", "--all", "--check"]))?;
+    exposure()?;
     let kernel = root().join("agent-ebpf/Cargo.toml");
     run(host_cargo().args(["fmt", "--check", "--manifest-path"]).arg(&kernel))?;
     let warnings = ["--", "--deny", "warnings"];
@@ -26,6 +29,18 @@ pub(crate) fn main() -> Result<()> {
     kernel_clippy(&setup::kernel_toolchain()?)?;
     say("check is clean");
     Ok(())
+}
+
+/// Highest score of `systemd-analyze security`, times ten, that the unit may have.
+const EXPOSURE: &str = "20";
+
+/// Fails when the unit leaves the service more rights than it needs, as systemd judges it.
+fn exposure() -> Result<()> {
+    apt::ensure(&["systemd"], "judge the unit's rights", "Remedy: install systemd-analyze by hand.")?;
+    run(plain("systemd-analyze")
+        .args(["security", "--no-pager", "--offline=yes", &format!("--threshold={EXPOSURE}")])
+        .arg(root().join("packaging/portcullis.service"))
+        .stdout(Stdio::null()))
 }
 
 fn kernel_clippy(toolchain: &Toolchain) -> Result<()> {

@@ -8,6 +8,7 @@ mod check;
 mod command;
 mod demo;
 mod fuzz;
+mod package;
 mod run;
 mod setup;
 mod test;
@@ -46,6 +47,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Run the micro-benchmarks of the pure half, or those of the whole
     Bench(bench::Arguments),
+    /// Make the packages for Debian and Red Hat, and try the former in a Debian of its own
+    Package(package::Arguments),
     /// Formatting, lints and the rules of the house
     Check,
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::VmTest(arguments) => vm::main(&arguments),
         Command::Fuzz(arguments) => fuzz::main(&arguments),
         Command::Bench(arguments) => bench::main(&arguments),
+        Command::Package(arguments) => package::main(&arguments),
         Command::Check => check::main(),
     };
     match result {

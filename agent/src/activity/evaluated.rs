@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::text;
-use super::{Activity, FileFacts, MAX_FILE_NAME, MAX_LISTED, MAX_NAME, MAX_REASON};
+use super::{Activity, ContentFacts, FileFacts, MAX_FILE_NAME, MAX_LISTED, MAX_NAME, MAX_REASON};
 use crate::catalog::App;
 use crate::classify::{Classification, FileType, Kind};
 use crate::policy::Circumstances;
@@ -150,6 +150,10 @@ impl Activity {
             ..App::default()
         };
         let (client, address) = (self.client.kind, Some(self.client.address));
-        Ok(Circumstances::new(app.into(), user.into(), client, address, device, class, evaluated.size))
+        let mut asked =
+            Circumstances::new(app.into(), user.into(), client, address, device, class, evaluated.size);
+        asked.content = self.content.as_ref().map(ContentFacts::scan);
+        asked.at_request = self.response.is_none();
+        Ok(asked)
     }
 }

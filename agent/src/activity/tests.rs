@@ -21,6 +21,40 @@ pub(crate) fn sample() -> Activity {
     )
 }
 
+/// The session of [`sample`].
+pub(crate) fn session() -> Session {
+    Session {
+        app: Arc::new(App {
+            id: "corp-files".into(),
+            name: "Corp Files".into(),
+            suite: Some("corp".into()),
+            category: Some("file-hosting".into()),
+            domains: vec![],
+            ports: vec![443],
+            ..App::default()
+        }),
+        user: Arc::new(User {
+            uid: Some(1000),
+            name: Some("ada".into()),
+            groups: vec!["staff".into(), "hr".into()],
+        }),
+        process: Arc::new(Process {
+            pid: Some(4711),
+            exe: Some("/usr/bin/curl".into()),
+            name: Some("curl".into()),
+            cgroup: Some("/system.slice/job.service".into()),
+            unit: Some("job.service".into()),
+            container: None,
+        }),
+        kind: ClientKind::Native,
+        remote: false,
+        client: ClientAddr("127.0.0.1:40000".parse().unwrap()),
+        location: LocationAddr("10.1.2.3".parse().unwrap()),
+        original_dst: OriginalDst("[::ffff:203.0.113.9]:443".parse::<SocketAddr>().unwrap()),
+        server_name: "files.corp.test".into(),
+    }
+}
+
 struct Facts {
     session: Session,
     device: Device,
@@ -45,35 +79,7 @@ impl Facts {
         response.fields_mut().push(b"Content-Length", b"12345");
         response.fields_mut().push(b"Set-Cookie", b"session=secret5");
         Self {
-            session: Session {
-                app: Arc::new(App {
-                    id: "corp-files".into(),
-                    name: "Corp Files".into(),
-                    suite: Some("corp".into()),
-                    category: Some("file-hosting".into()),
-                    domains: vec![],
-                    ports: vec![443],
-                    ..App::default()
-                }),
-                user: Arc::new(User {
-                    uid: Some(1000),
-                    name: Some("ada".into()),
-                    groups: vec!["staff".into(), "hr".into()],
-                }),
-                process: Arc::new(Process {
-                    pid: Some(4711),
-                    exe: Some("/usr/bin/curl".into()),
-                    name: Some("curl".into()),
-                    cgroup: Some("/system.slice/job.service".into()),
-                    unit: Some("job.service".into()),
-                    container: None,
-                }),
-                kind: ClientKind::Native,
-                client: ClientAddr("127.0.0.1:40000".parse().unwrap()),
-                location: LocationAddr("10.1.2.3".parse().unwrap()),
-                original_dst: OriginalDst("[::ffff:203.0.113.9]:443".parse::<SocketAddr>().unwrap()),
-                server_name: "files.corp.test".into(),
-            },
+            session: session(),
             device: Device {
                 id: "d-1".into(),
                 compliant: false,
@@ -144,7 +150,8 @@ fn the_json_has_the_shape_of_the_interface_contract() {
         },
         "report_only": ["trial"],
         "content": null,
-        "evaluated": {"download": true, "kind": "attachment", "why": "says attachment", "size": 12345}
+        "evaluated": {"download": true, "kind": "attachment", "why": "says attachment", "size": 12345},
+        "transfer": null
     });
     let record = sample();
     assert_eq!(serde_json::to_value(&record).unwrap(), expected);

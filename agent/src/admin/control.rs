@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +32,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 pub enum Command {
     /// Answered with a [`super::status::Status`].
     Status,
+    /// Answered with a list of [`super::apps::AppRow`].
+    Apps,
+    /// Answered with a list of [`crate::record::query::Discovered`].
+    Discovered,
     /// Answered once the files were read: with nothing, or with the reason why the last good set is kept.
     Reload,
     /// Answered with the [document](crate::policy::PolicySet::document) of the policy set in force.
@@ -90,8 +94,11 @@ impl ControlSocket {
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
         let socket = Self { listener, path: path.to_owned() };
-        // The group before the mode, so that it is never open to the group of whoever started the agent.
+        // The group before the mode, so that it is never open to the group of whoever started the agent. Under its own
+        // user it has the group already, and may not give files away.
+        let gid = std::fs::metadata(path).map_err(failed)?.gid();
         if let Ok(Some(group)) = Group::from_name(GROUP)
+            && group.gid.as_raw() != gid
             && let Err(error) = std::os::unix::fs::chown(path, None, Some(group.gid.as_raw()))
         {
             warn!(%error, "the control socket cannot be given to the group {GROUP}");

@@ -1,5 +1,6 @@
 //! How operators look at a running agent: an HTTP listener for scrapers and probes, a control socket for the commands.
 
+pub mod apps;
 pub mod client;
 pub mod control;
 pub mod health;

@@ -24,6 +24,7 @@ pub struct Status {
     pub device: DeviceStatus,
     pub certificate_authority: AuthorityStatus,
     pub activity_log: LogStatus,
+    pub exports: Vec<ExportStatus>,
     pub health: Vec<PartHealth>,
 }
 
@@ -84,6 +85,28 @@ pub struct DeviceStatus {
     pub compliant: bool,
     pub reason: String,
     pub tags: Vec<String>,
+    /// The built-in checks, where they decide.
+    #[serde(default)]
+    pub checks: Vec<CheckStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// As in `[device] checks`.
+    pub name: String,
+    /// `passed`, `failed` or `unknown`.
+    pub outcome: String,
+    pub reason: String,
+}
+
+impl From<&crate::posture::Checked> for CheckStatus {
+    fn from(checked: &crate::posture::Checked) -> Self {
+        Self {
+            name: checked.check.name().to_owned(),
+            outcome: checked.outcome.name().to_owned(),
+            reason: checked.reason.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +140,18 @@ pub struct LogStatus {
     pub trouble: Option<String>,
     /// Where a damaged log was put.
     pub set_aside: Option<PathBuf>,
+}
+
+/// How far one `[[export]]` has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportStatus {
+    pub name: String,
+    pub to: String,
+    /// Records and gaps handed over by this process, repetitions included.
+    pub sent: u64,
+    pub last: Option<Timestamp>,
+    /// Why nothing can be handed over at the moment.
+    pub trouble: Option<String>,
 }
 
 impl From<crate::record::activity_log::LogState> for LogStatus {

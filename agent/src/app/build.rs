@@ -13,7 +13,8 @@ use super::last_good::LastGood;
 use super::{ACTIVITY_LOG, LOCK, live, orders};
 use crate::admin::health::{Condition, Health, Part};
 use crate::catalog::HostPattern;
-use crate::config::{Config, Fail, Mode, Quic, UpstreamRoots};
+use crate::config::{Config, ExportTarget, Fail, Mode, Quic, UpstreamRoots};
+use crate::forward::{Exports, Prepared};
 use crate::http::h1::Limits;
 use crate::http::h2;
 use crate::identity::Identity;
@@ -21,11 +22,12 @@ use crate::inherited;
 use crate::listener::Listeners;
 use crate::lock::Lock;
 use crate::posture;
+use crate::posture::inventory::Inventories;
 use crate::proxy::deadline::Deadlines;
 use crate::proxy::led::Led;
 use crate::proxy::worker::Shared;
 use crate::record::Recorder;
-use crate::record::activity_log::{ActivityLog, Opened};
+use crate::record::activity_log::{self, ActivityLog, Opened};
 use crate::record::metrics::Metrics;
 use crate::reload::Snapshot;
 use crate::steering::{self, GatewayOptions, Steering};
@@ -42,6 +44,7 @@ pub(super) struct Built {
     pub(super) workers: usize,
     pub(super) mode: Mode,
     pub(super) gap: Option<Gap>,
+    pub(super) exports: Exports,
     pub(super) last_good: LastGood,
     pub(super) _lock: Lock,
 }
@@ -72,7 +75,13 @@ pub(super) fn build(mut snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let origins = origin_connector(&config.tls.upstream_roots, &authority)?;
 
     let log_path = config.paths.state.join(ACTIVITY_LOG);
-    let (log, opened) = ActivityLog::open(&log_path, Some(config.activity.retention))
+    let options = activity_log::Options {
+        retention: Some(config.activity.retention),
+        max_size: config.activity.max_size,
+        durability: config.activity.durability,
+        ..activity_log::Options::default()
+    };
+    let (log, opened) = ActivityLog::open_with(&log_path, options)
         .with_context(|| format!("starting the activity log {}", log_path.display()))?;
     say_opened(&opened);
     log.keep_policy_set(snapshot.policies.id(), snapshot.policies.document().into());
@@ -92,6 +101,8 @@ pub(super) fn build(mut snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let shared = Arc::new(Shared {
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         device: Arc::new(ArcSwap::from_pointee(device)),
+        checked: posture::Results::default(),
+        inventory: Inventories::default(),
         identity: Identity::default(),
         clients: ClientSide::new(authority),
         origins: ArcSwap::from_pointee(origins),
@@ -103,12 +114,50 @@ pub(super) fn build(mut snapshot: Snapshot, mode: Mode) -> Result<Built> {
         led: Led::new(steering.as_ref().map(Steering::led_names).transpose()?),
     });
     live::load_metrics(&shared);
+    let exports = exports(&config, shared.clients.authority(), &log_path)?;
     shared.recorder.metrics.set_policies_rolled_back(last_good.rolled_back().is_some());
     if let Some(gap) = &gap {
         gap.say(config.steering.fail);
         shared.recorder.metrics.set_gap(gap.duration());
     }
-    Ok(Built { shared, steering, listeners, health, host, workers, mode, gap, last_good, _lock: lock })
+    Ok(Built {
+        shared,
+        steering,
+        listeners,
+        health,
+        host,
+        workers,
+        mode,
+        gap,
+        exports,
+        last_good,
+        _lock: lock,
+    })
+}
+
+/// Starts handing records on. A receiver's trust anchors are read now, its connection is made when it can be.
+fn exports(config: &Config, authority: &Authority, log: &Path) -> Result<Exports> {
+    let mut prepared = Vec::new();
+    for export in &config.exports {
+        let connector = match export.target {
+            ExportTarget::Tls { .. } => {
+                let own = authority.certificates().own();
+                let (connector, _) = OriginConnector::new(&roots_source(&export.roots), &own)
+                    .with_context(|| format!("[[export]] {}: roots", export.name))?;
+                Some(connector)
+            }
+            ExportTarget::Tcp { .. } | ExportTarget::File(_) => None,
+        };
+        prepared.push(Prepared { export: export.clone(), connector });
+    }
+    Exports::start(prepared, log).context("starting the exports")
+}
+
+fn roots_source(roots: &UpstreamRoots) -> RootsSource {
+    match roots {
+        UpstreamRoots::System => RootsSource::System,
+        UpstreamRoots::File(path) => RootsSource::File(path.clone()),
+    }
 }
 
 /// Loads the programs of the mode and tells them what to steer. Explicit mode has none and needs no privileges.
@@ -190,7 +239,12 @@ fn private_directory(path: &Path, mode: u32) -> Result<()> {
         .recursive(true)
         .mode(mode)
         .create(path)
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+        .and_then(|()| fs::metadata(path))
+        .and_then(|found| match found.permissions().mode() & 0o7777 {
+            // A disk that became read-only must not keep the agent from enforcing.
+            right if right == mode => Ok(()),
+            _ => fs::set_permissions(path, fs::Permissions::from_mode(mode)),
+        })
         .with_context(|| format!("making the directory {}", path.display()))
 }
 
@@ -227,10 +281,7 @@ fn open_authority(
 }
 
 pub(super) fn origin_connector(roots: &UpstreamRoots, authority: &Authority) -> Result<OriginConnector> {
-    let source = match roots {
-        UpstreamRoots::System => RootsSource::System,
-        UpstreamRoots::File(path) => RootsSource::File(path.clone()),
-    };
+    let source = roots_source(roots);
     let own = authority.certificates().own();
     let (connector, report) = OriginConnector::new(&source, &own).context("[tls] upstream_roots")?;
     for fault in &report.faults {

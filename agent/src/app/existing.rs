@@ -17,6 +17,7 @@ use crate::catalog::App;
 use crate::owner;
 use crate::policy::decision::Decision;
 use crate::proxy::refused;
+use crate::proxy::who::Early;
 use crate::proxy::worker::Shared;
 use crate::reload::Snapshot;
 use crate::session::Process;
@@ -139,7 +140,7 @@ async fn record(shared: &Shared, found: &Found, process: Process, close: bool, d
     let addresses = (ClientAddr(id.local), OriginalDst(id.remote));
     let metrics = shared.recorder.metrics.app(&app.id);
     // Which of the names at this address it was opened for is not known.
-    let owner = (Some(found.connection.uid), process);
+    let owner = Early { process, uid: Some(found.connection.uid), remote: false };
     let mut session = refused::session(shared, app, owner, addresses, "".into()).await;
     session.location = LocationAddr(id.local.ip());
     let decision = Decision::for_existing(close, shared.snapshot.load().revision);

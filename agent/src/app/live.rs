@@ -13,16 +13,20 @@ use super::gap::Gap;
 use super::heartbeat::Heartbeat;
 use super::last_good::LastGood;
 use super::{orders, workers::Pool};
+use crate::admin::apps;
 use crate::admin::control::{Answer, Command};
 use crate::admin::health::{Condition, Health, Part};
 use crate::admin::status::{
-    AuthorityStatus, Constraints, DeviceStatus, GapStatus, PolicyStatus, ReloadStatus, Status, SteeringStatus,
+    AuthorityStatus, Constraints, DeviceStatus, ExportStatus, GapStatus, PolicyStatus, ReloadStatus, Status,
+    SteeringStatus,
 };
 use crate::catalog::HostPattern;
 use crate::config::{Fail, Mode};
 use crate::diagnostic::Style;
+use crate::forward::{ExportState, Exports};
 use crate::proxy::worker::Shared;
 use crate::record::metrics::Metrics;
+use crate::record::query::{QueryError, Reader};
 use crate::reload::{self, Fingerprint, Snapshot, Sources, Watch};
 use crate::steering::{self, KernelCounters, Steering};
 
@@ -44,6 +48,7 @@ pub(super) struct Live<'p> {
     /// Only in host mode.
     heartbeat: Option<Heartbeat>,
     kernel: Kernel,
+    exports: Exports,
 }
 
 /// What does not change about the kernel side while the agent runs.
@@ -61,7 +66,7 @@ impl<'p> Live<'p> {
         health: Arc<Health>,
         sources: Sources,
         seen: Fingerprint,
-        (gap, last_good): (Option<Gap>, LastGood),
+        (gap, last_good, exports): (Option<Gap>, LastGood, Exports),
         pool: &'p Pool,
     ) -> Result<Self> {
         let counters = steering.as_ref().map(Steering::counters).transpose()?.map(Arc::new);
@@ -95,6 +100,7 @@ impl<'p> Live<'p> {
             last_good,
             heartbeat,
             kernel,
+            exports,
         })
     }
 
@@ -193,7 +199,10 @@ impl<'p> Live<'p> {
             self.shared.origins.store(Arc::new(connector));
         }
         let orders = orders::of(&snapshot);
-        self.shared.recorder.log.set_retention(Some(snapshot.config.activity.retention));
+        let (log, activity) = (&self.shared.recorder.log, &snapshot.config.activity);
+        log.set_retention(Some(activity.retention));
+        log.set_max_size(activity.max_size);
+        log.set_durability(activity.durability);
         let policies = &snapshot.policies;
         self.shared.recorder.log.keep_policy_set(policies.id(), policies.document().into());
         // Published before the kernel steers by it: a connection steered for a new policy finds that policy.
@@ -267,10 +276,15 @@ impl<'p> Live<'p> {
 
     pub(super) fn answer(&self, command: &Command) -> Answer {
         match command {
-            Command::Status => match serde_json::to_value(self.status()) {
-                Ok(status) => Answer::Ok(status),
-                Err(error) => Answer::Error(error.to_string()),
-            },
+            Command::Status => as_answer(Ok(self.status())),
+            Command::Apps => {
+                let snapshot = self.shared.snapshot.load();
+                as_answer(self.read_log().and_then(|log| apps::rows(&snapshot, Some(&log))))
+            }
+            Command::Discovered => {
+                let snapshot = self.shared.snapshot.load();
+                as_answer(self.read_log().and_then(|log| apps::discovered(&snapshot, &log)))
+            }
             Command::Policies => {
                 let policies = &self.shared.snapshot.load().policies;
                 Answer::Ok(policies.document().into())
@@ -280,6 +294,10 @@ impl<'p> Live<'p> {
                 Some(error) => Answer::Error(error),
             },
         }
+    }
+
+    fn read_log(&self) -> Result<Reader, QueryError> {
+        Reader::open(&self.shared.recorder.log.state().path)
     }
 
     /// What is pinned outlives this process from here on, unless it is detached.
@@ -337,9 +355,11 @@ impl<'p> Live<'p> {
                 compliant: device.compliant,
                 reason: device.reason.to_string(),
                 tags: device.tags.iter().map(ToString::to_string).collect(),
+                checks: self.shared.checked.load().iter().map(Into::into).collect(),
             },
             certificate_authority: self.authority_status(&snapshot),
             activity_log: self.shared.recorder.log.state().into(),
+            exports: self.exports.states().into_iter().map(export_status).collect(),
             health: self.health.report(),
         }
     }
@@ -360,6 +380,19 @@ impl<'p> Live<'p> {
                 Constraints::Outgrown { names }
             },
         }
+    }
+}
+
+fn export_status(state: ExportState) -> ExportStatus {
+    let ExportState { name, target, sent, last, trouble } = state;
+    ExportStatus { name: name.to_string(), to: target, sent, last, trouble }
+}
+
+fn as_answer<T: serde::Serialize>(value: Result<T, QueryError>) -> Answer {
+    let value = value.map_err(|error| error.to_string());
+    match value.and_then(|value| serde_json::to_value(value).map_err(|error| error.to_string())) {
+        Ok(value) => Answer::Ok(value),
+        Err(error) => Answer::Error(error),
     }
 }
 
@@ -393,6 +426,7 @@ fn warn_of_restart(before: &Snapshot, after: &Snapshot) {
                 || (&a.interfaces, a.dial) != (&b.interfaces, b.dial)
         }),
         ("[metrics] listen", old.metrics != new.metrics),
+        ("[[export]]", old.exports != new.exports),
         ("[paths]", old.paths != new.paths),
     ];
     for (what, _) in changed.into_iter().filter(|(_, changed)| *changed) {

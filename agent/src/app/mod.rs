@@ -80,7 +80,8 @@ pub fn run(config: Option<PathBuf>, mode: Option<Mode>) -> Result<(), Fault> {
 
 /// The admin side runs on the calling thread, apart from the workers, so that a scrape cannot slow traffic.
 fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Result<()> {
-    let Built { shared, steering, listeners, health, host, workers, mode, gap, last_good, _lock } = built;
+    let Built { shared, steering, listeners, health, host, workers, mode, gap, exports, last_good, _lock } =
+        built;
     // Only those of a host: while anybody has a gateway's, the kernel takes it for served; a proxy's are bound anew.
     let kept = listeners.sockets().filter(|_| mode == Mode::Host);
     let keep: Vec<_> = kept.map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
@@ -100,7 +101,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
             health.clone(),
             sources,
             fingerprint,
-            (gap, last_good),
+            (gap, last_good, exports),
             &pool,
         )?;
         let shown = http::Shown {
@@ -114,9 +115,11 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let handler = move |command| ask(questions.clone(), command);
         let control_task = tokio::task::spawn_local(socket.serve(handler, std::future::pending()));
         let settings = shared.snapshot.clone();
-        let posture_task = tokio::task::spawn_local(posture::watch(host, shared.device.clone(), move || {
-            settings.load().config.clone()
-        }));
+        let (device, checked) = (shared.device.clone(), shared.checked.clone());
+        let current = move || settings.load().config.clone();
+        let inventory_task =
+            tokio::task::spawn_local(posture::inventory::watch(shared.inventory.clone(), current.clone()));
+        let posture_task = tokio::task::spawn_local(posture::watch(host, device, checked, current));
 
         let watching = shared.clone();
         let stopped_task = tokio::task::spawn_local(async move {
@@ -166,7 +169,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         pool.stop().await;
         live.detach();
         scrapes.abort();
-        for task in [control_task, posture_task, stopped_task] {
+        for task in [control_task, posture_task, inventory_task, stopped_task] {
             task.abort();
         }
         if shared.recorder.log.flush(LAST_RECORDS).is_err() {

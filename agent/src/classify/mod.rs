@@ -8,6 +8,7 @@ mod first_bytes;
 mod look_ahead;
 mod media_type;
 pub mod redirect;
+mod request;
 mod requester;
 mod sniff;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use activity::requested_activity;
 pub use file_name::is_named;
 pub use file_type::{FileGroup, FileType};
 pub use first_bytes::{FirstBytes, MAX_LOOK_AHEAD, fuzz_first_bytes};
+pub use request::{classify_request, no_answer};
 pub use requester::claimed_kind;
 
 /// The kinds of activity that are recorded and that policies name.

@@ -1,5 +1,6 @@
 //! `portcullis activity`: the activity log, filtered, newest first, or followed. Reads the file; needs no daemon.
 
+mod saved;
 mod table;
 pub(super) mod time;
 
@@ -12,13 +13,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use jiff::Timestamp;
 use serde_json::json;
 
 use crate::classify::ActivityType;
-use crate::cli::terminal::{Screen, clean, clean_json};
+use crate::cli::output::{Column, Format, ListWriter, OutputArgs};
+use crate::cli::terminal::{Screen, clean};
 use crate::policy::decision::Action;
 use crate::record::query::{Cursor, Entry, Filter, QueryError, Reader};
+use saved::{Saved, SavedError};
 
 /// How often a follower looks.
 const POLL: Duration = Duration::from_millis(200);
@@ -51,11 +53,11 @@ pub struct ActivityArgs {
     #[arg(long, value_name = "ID")]
     pub device: Option<String>,
     /// At or after: RFC 3339, a local date or date and time, or how long ago: 30m, 1h, 2d
-    #[arg(long, value_name = "TIME", value_parser = time::parse)]
-    pub since: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = time::moment)]
+    pub since: Option<time::Moment>,
     /// At or before; the same forms
-    #[arg(long, value_name = "TIME", value_parser = time::parse)]
-    pub until: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = time::moment)]
+    pub until: Option<time::Moment>,
     /// Name of the policy that decided
     #[arg(long, value_name = "NAME")]
     pub policy: Option<String>,
@@ -68,9 +70,20 @@ pub struct ActivityArgs {
     /// Show the latest, then each as it is recorded
     #[arg(long, short)]
     pub follow: bool,
-    /// One JSON object a line
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Take the filters saved under this name; those given beside it replace them
+    #[arg(long, value_name = "NAME")]
+    pub query: Option<String>,
+    /// Save the filters under this name and show nothing
+    #[arg(long, value_name = "NAME", conflicts_with = "follow")]
+    pub save: Option<String>,
+    /// Remove a saved query
+    #[arg(long, value_name = "NAME", exclusive = true)]
+    pub forget: Option<String>,
+    /// List the saved queries
+    #[arg(long, exclusive = true)]
+    pub queries: bool,
 }
 
 impl ActivityArgs {
@@ -82,8 +95,8 @@ impl ActivityArgs {
             action: self.action,
             network: self.ip,
             device: self.device.clone(),
-            since: self.since,
-            until: self.until,
+            since: self.since.as_ref().map(|time| time.at),
+            until: self.until.as_ref().map(|time| time.at),
             policy: self.policy.clone(),
             file: self.file.clone(),
             limit: self.limit,
@@ -95,10 +108,16 @@ impl ActivityArgs {
 pub fn run(args: &ActivityArgs, log: &Path) -> ExitCode {
     let screen = Screen::of_stdout();
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let shown = if args.follow {
-        follow(args, log, screen, &mut out, |_| true)
+    let shown = if args.follow && args.output.format() == Format::Json {
+        let _ = writeln!(io::stderr(), "portcullis: what is followed has no end: use -o jsonl");
+        return ExitCode::from(super::USAGE);
+    } else if args.queries || args.save.is_some() || args.forget.is_some() {
+        saved(args, log, &mut out)
     } else {
-        list(args, log, screen, &mut out)
+        with_saved(args, log).and_then(|args| match args.follow {
+            true => follow(&args, log, screen, &mut out, |_| true),
+            false => list(&args, log, screen, &mut out),
+        })
     };
     match shown.and_then(|()| Ok(out.flush()?)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -115,45 +134,131 @@ pub fn run(args: &ActivityArgs, log: &Path) -> ExitCode {
 enum ShowError {
     #[error(transparent)]
     Query(#[from] QueryError),
+    #[error(transparent)]
+    Saved(#[from] SavedError),
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
 }
 
+/// Lists, saves or removes saved queries.
+fn saved(args: &ActivityArgs, log: &Path, out: &mut impl Write) -> Result<(), ShowError> {
+    let mut saved = Saved::beside(log)?;
+    if let Some(name) = &args.forget {
+        saved.forget(name)?;
+    } else if let Some(name) = &args.save {
+        let args = with_saved(args, log)?;
+        saved.save(name, &args)?;
+    } else {
+        for line in saved.lines() {
+            writeln!(out, "{}", clean(&line))?;
+        }
+    }
+    Ok(())
+}
+
+/// The filters given, and those of the saved query that was named.
+fn with_saved(args: &ActivityArgs, log: &Path) -> Result<ActivityArgs, ShowError> {
+    match &args.query {
+        Some(name) => Ok(Saved::beside(log)?.apply(name, args)?),
+        None => Ok(args.clone()),
+    }
+}
+
+/// The columns of CSV. A gap fills `type`, `time` and `reason`.
+const COLUMNS: &[Column] = &[
+    ("id", "/id"),
+    ("time", "/time"),
+    ("type", "/type"),
+    ("app", "/app/id"),
+    ("suite", "/app/suite"),
+    ("user", "/user/name"),
+    ("uid", "/user/uid"),
+    ("groups", "/user/groups"),
+    ("device", "/device/id"),
+    ("compliant", "/device/compliant"),
+    ("process", "/process/exe"),
+    ("client_address", "/client/address"),
+    ("client_kind", "/client/kind"),
+    ("user_agent", "/client/user_agent"),
+    ("server", "/server/name"),
+    ("server_address", "/server/address"),
+    ("method", "/request/method"),
+    ("host", "/request/host"),
+    ("path", "/request/path"),
+    ("status", "/response/status"),
+    ("file", "/file/name"),
+    ("extension", "/file/extension"),
+    ("size", "/file/size"),
+    ("mime", "/file/mime"),
+    ("action", "/decision/action"),
+    ("enforced", "/decision/enforced"),
+    ("policy", "/decision/policy"),
+    ("rule", "/decision/rule"),
+    ("reason", "/decision/reason"),
+    ("micros", "/decision/micros"),
+    ("report_only", "/report_only"),
+    ("transfer", "/transfer/state"),
+    ("bytes", "/transfer/bytes"),
+];
+
 /// Writes entries in the form asked for.
 struct Printer<'a, W> {
-    json: bool,
-    table: table::Table,
-    out: &'a mut W,
+    form: Form<'a, W>,
+}
+
+enum Form<'a, W> {
+    Table(table::Table, &'a mut W),
+    List(ListWriter<'a, W>),
 }
 
 impl<'a, W: Write> Printer<'a, W> {
     fn new(args: &ActivityArgs, screen: Screen, out: &'a mut W) -> io::Result<Self> {
-        let table = table::Table::for_screen(screen);
-        if !args.json {
-            writeln!(out, "{}", table.head())?;
-        }
-        Ok(Self { json: args.json, table, out })
+        let form = match args.output.format() {
+            Format::Table => {
+                let table = table::Table::for_screen(screen);
+                writeln!(out, "{}", table.head())?;
+                Form::Table(table, out)
+            }
+            format => Form::List(ListWriter::begin(format, COLUMNS, out)?),
+        };
+        Ok(Self { form })
     }
 
     fn print(&mut self, entry: &Entry) -> io::Result<()> {
-        let line = match entry {
-            Entry::Activity(activity) if self.json => serde_json::to_string(activity)?,
-            Entry::Gap(gap) if self.json => {
-                // Same keys for type and time as an activity, so that a reader can tell them apart and place them.
-                json!({"type": "gap", "time": gap.until, "since": gap.since, "count": gap.count, "reason": gap.reason})
-                    .to_string()
+        match (&mut self.form, entry) {
+            (Form::Table(table, out), Entry::Activity(activity)) => writeln!(out, "{}", table.row(activity)),
+            (Form::Table(table, out), Entry::Gap(gap)) => writeln!(out, "{}", table.gap(gap)),
+            (Form::List(list), Entry::Activity(activity)) => list.row(activity),
+            (Form::List(list), Entry::Gap(gap)) if list.is_csv() => {
+                let reason = format!("{} records are missing: {}", gap.count, gap.reason);
+                list.row(&json!({"type": "gap", "time": gap.until, "decision": {"reason": reason}}))
             }
-            Entry::Activity(activity) => self.table.row(activity),
-            Entry::Gap(gap) => self.table.gap(gap),
-        };
-        if self.json { writeln!(self.out, "{}", clean_json(&line)) } else { writeln!(self.out, "{line}") }
+            // Same keys for type and time as an activity, so that a reader can tell them apart and place them.
+            (Form::List(list), Entry::Gap(gap)) => list.row(&json!({
+                "type": "gap", "time": gap.until, "since": gap.since, "count": gap.count, "reason": gap.reason
+            })),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.form {
+            Form::Table(_, out) => out.flush(),
+            Form::List(list) => list.flush(),
+        }
+    }
+
+    fn end(self) -> io::Result<()> {
+        match self.form {
+            Form::Table(..) => Ok(()),
+            Form::List(list) => list.end(),
+        }
     }
 }
 
 fn list(args: &ActivityArgs, log: &Path, screen: Screen, out: &mut impl Write) -> Result<(), ShowError> {
     let reader = Reader::open(log)?;
     let mut filter = args.filter();
-    let assumed = args.limit.is_none() && !args.json && screen.width.is_some();
+    let assumed = args.limit.is_none() && args.output.format() == Format::Table && screen.width.is_some();
     if assumed {
         filter.limit = Some(TERMINAL_SHOWS);
     }
@@ -165,6 +270,7 @@ fn list(args: &ActivityArgs, log: &Path, screen: Screen, out: &mut impl Write) -
         if printed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     printed?;
+    printer.end()?;
     if assumed && shown == TERMINAL_SHOWS {
         out.flush()?;
         let _ =
@@ -205,7 +311,7 @@ fn follow(
         shown += 1;
     }
     loop {
-        printer.out.flush()?;
+        printer.flush()?;
         if !more(shown) {
             return Ok(());
         }

@@ -1,7 +1,10 @@
-//! `portcullis ca init|show|export`: the host's own certificate authority.
+//! `portcullis ca init|show|export|trust|untrust|status`: the host's own certificate authority, and who trusts it.
+
+mod stores;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Context;
@@ -33,10 +36,30 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Put the root certificate into the trust stores of this system's programs, and write down what was changed
+    Trust(stores::Selection),
+    /// Take out of the trust stores what `ca trust` put in, and nothing else
+    Untrust(stores::Selection),
+    /// Ask every program that is installed whether it trusts the authority, by a handshake on loopback
+    Status(stores::StatusArgs),
 }
 
-/// Runs the command on the authority in `dir` (`[paths] state`, then `ca`); `hosts` are the catalog's patterns.
-pub fn run(ca: &Ca, dir: &Path, hosts: &[HostPattern]) -> anyhow::Result<()> {
+impl Ca {
+    /// Whether it takes the app catalog, and so a configuration without a fault in it.
+    pub(super) fn takes_catalog(&self) -> bool {
+        matches!(self.command, Command::Init { .. } | Command::Show)
+    }
+}
+
+/// Runs the command on the authority in the state directory; `hosts` are the catalog's patterns.
+pub fn run(ca: &Ca, state: &Path, hosts: &[HostPattern]) -> anyhow::Result<ExitCode> {
+    let dir = &state.join("ca");
+    match &ca.command {
+        Command::Trust(selection) => return stores::trust(selection, state, &read(dir)?),
+        Command::Untrust(selection) => return stores::untrust(selection, state),
+        Command::Status(arguments) => return stores::status(arguments, state),
+        Command::Init { .. } | Command::Show | Command::Export { .. } => {}
+    }
     let mut out = io::stdout().lock();
     match &ca.command {
         Command::Init { force } => {
@@ -45,8 +68,7 @@ pub fn run(ca: &Ca, dir: &Path, hosts: &[HostPattern]) -> anyhow::Result<()> {
             show(&mut out, made.certificates(), hosts, SystemTime::now())?;
             writeln!(
                 out,
-                "\nClients must trust the root: add {} to their trust stores. A running daemon takes it up when restarted.",
-                dir.join("ca.pem").display()
+                "\nClients must trust it: `portcullis ca trust`. A running daemon takes it up when restarted."
             )?;
         }
         Command::Show => show(&mut out, &read(dir)?, hosts, SystemTime::now())?,
@@ -54,8 +76,17 @@ pub fn run(ca: &Ca, dir: &Path, hosts: &[HostPattern]) -> anyhow::Result<()> {
         Command::Export { out: Some(file) } => {
             std::fs::write(file, read(dir)?.root_pem).with_context(|| file.display().to_string())?;
         }
+        // Done above.
+        Command::Trust(_) | Command::Untrust(_) | Command::Status(_) => {}
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the authority if there is none, and puts it into every trust store that is found.
+pub(super) fn establish(state: &Path, hosts: &[HostPattern]) -> anyhow::Result<ExitCode> {
+    let (authority, _) = Authority::open_or_create(&state.join("ca"), hosts)?;
+    stores::trust(&stores::Selection::everything(), state, authority.certificates())
 }
 
 fn read(dir: &Path) -> anyhow::Result<Certificates> {
@@ -136,17 +167,17 @@ mod tests {
     #[test]
     fn export_writes_the_root_and_init_refuses_to_overwrite() {
         let dir = tempfile::tempdir().unwrap();
-        let (ca, file) = (dir.path().join("ca"), dir.path().join("root.pem"));
+        let (state, ca, file) = (dir.path(), dir.path().join("ca"), dir.path().join("root.pem"));
         let hosts = [HostPattern::Below("corp.test".into())];
         let init = |force| Ca { command: Command::Init { force } };
-        run(&init(false), &ca, &hosts).unwrap();
-        run(&Ca { command: Command::Export { out: Some(file.clone()) } }, &ca, &hosts).unwrap();
+        run(&init(false), state, &hosts).unwrap();
+        run(&Ca { command: Command::Export { out: Some(file.clone()) } }, state, &hosts).unwrap();
         let first = std::fs::read_to_string(&file).unwrap();
         assert_eq!(first, std::fs::read_to_string(ca.join("ca.pem")).unwrap());
         assert!(first.starts_with("-----BEGIN CERTIFICATE-----") && !first.contains("PRIVATE"));
-        let refused = run(&init(false), &ca, &hosts).unwrap_err().to_string();
+        let refused = run(&init(false), state, &hosts).unwrap_err().to_string();
         assert!(refused.contains("--force"), "{refused}");
-        run(&init(true), &ca, &hosts).unwrap();
+        run(&init(true), state, &hosts).unwrap();
         assert_ne!(first, std::fs::read_to_string(ca.join("ca.pem")).unwrap());
     }
 }

@@ -1,13 +1,18 @@
 //! The command line: every subcommand with its arguments, and the exit statuses they share.
 
 pub mod activity;
+mod apps;
 pub mod ca;
 mod check;
 pub mod classify;
 mod cleanup;
+mod completions;
+mod detect;
 pub mod doctor;
 pub mod explain;
 mod explanation;
+mod install;
+mod output;
 pub mod policy;
 mod reload;
 mod run;
@@ -18,20 +23,25 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::app::{ACTIVITY_LOG, CONTROL_SOCKET};
+use crate::catalog::HostPattern;
 use crate::config::{self, Config};
 use crate::diagnostic::{Diagnostic, Style};
 use crate::reload::{Snapshot, Sources, compile};
 
-/// Exit status of a usage or configuration error. The others: 0 done, 1 it failed while running, 3
-/// ([`status::NOT_RUNNING`]) the daemon is not running.
+/// Exit status of a usage or configuration error. The others are in [`STATUSES`] and
+/// [`status::NOT_RUNNING`].
 const USAGE: u8 = 2;
+
+const STATUSES: &str = "Exit status: 0 done; 1 it failed while running, or a check or part is not well; 2 usage or \
+    configuration error; 3 the daemon is not running.\n\nEnvironment: PORTCULLIS_CONFIG names the settings file \
+    (/etc/portcullis/portcullis.toml); NO_COLOR switches colours off.";
 
 /// Session controls for cloud apps, enforced on the host
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "portcullis", version, propagate_version = true, max_term_width = 100, after_long_help = STATUSES)]
 struct Arguments {
     /// The settings file; policies.d and apps.d stand beside it
     #[arg(long, global = true, value_name = "FILE", env = "PORTCULLIS_CONFIG")]
@@ -50,6 +60,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Whether kernel and host have what it needs, with a remedy for what is missing
     Doctor(doctor::DoctorArgs),
+    /// Every monitored app and how it is used, and sites beside them that no app owns
+    Apps(apps::AppsArgs),
     /// The activity log
     Activity(Box<activity::ActivityArgs>),
     /// Why an activity was decided the way it was: each policy, each condition, matched or not
@@ -60,10 +72,23 @@ enum Command {
     Reload,
     /// Say of recorded HTTP exchanges what they are, and why
     Classify(classify::ClassifyArgs),
+    /// Count what the content detectors find in a text, without showing it
+    Detect(detect::DetectArgs),
     /// The host's own certificate authority
     Ca(ca::Ca),
+    Install(install::InstallArgs),
+    Uninstall(install::UninstallArgs),
     /// Remove what an agent that did not stop in order left in the kernel
     Cleanup(cleanup::CleanupArgs),
+    /// Print the completion script of a shell
+    Completions {
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one a command, into a directory
+    Man {
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 /// Runs the program.
@@ -95,6 +120,12 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Some(settings) => activity::run(&activity, &settings.paths.state.join(ACTIVITY_LOG)),
             None => ExitCode::from(USAGE),
         }),
+        Command::Apps(apps) => Ok(match settings(config.clone()) {
+            Some(settings) => apps::run(&apps, &settings.paths, || load(config)),
+            None => ExitCode::from(USAGE),
+        }),
+        Command::Completions { shell } => completions::print(shell, Arguments::command()),
+        Command::Man { directory } => completions::manual(&directory, Arguments::command()),
         Command::Explain(explain) => match settings(config) {
             Some(settings) => explain::run(&explain, &settings.paths.state.join(ACTIVITY_LOG)),
             None => Ok(ExitCode::from(USAGE)),
@@ -105,18 +136,34 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             None => ExitCode::from(USAGE),
         }),
         Command::Classify(classify) => classify::run(&classify),
+        Command::Detect(detect) => detect::run(&detect),
         Command::Cleanup(cleanup) => match settings(config) {
             Some(settings) => cleanup::run(&cleanup, &settings),
             None => Ok(ExitCode::from(USAGE)),
         },
+        Command::Install(arguments) => install::install(&arguments, Arguments::command(), || {
+            let Some(snapshot) = load(config) else { return Ok(ExitCode::from(USAGE)) };
+            ca::establish(&snapshot.config.paths.state, &vouched_for(&snapshot)).context("ca")
+        }),
+        Command::Uninstall(arguments) => match settings(config) {
+            Some(settings) => install::uninstall(&arguments, Arguments::command(), &settings),
+            None => Ok(ExitCode::from(USAGE)),
+        },
+        Command::Ca(command) if !command.takes_catalog() => {
+            let Some(settings) = settings(config) else { return Ok(ExitCode::from(USAGE)) };
+            ca::run(&command, &settings.paths.state, &[]).context("ca")
+        }
         Command::Ca(command) => {
             let Some(snapshot) = load(config) else { return Ok(ExitCode::from(USAGE)) };
-            let catalog = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone());
-            let patterns: Vec<_> = catalog.chain(snapshot.config.tls.ech_patterns()).collect();
-            ca::run(&command, &snapshot.config.paths.state.join("ca"), &patterns).context("ca")?;
-            Ok(ExitCode::SUCCESS)
+            ca::run(&command, &snapshot.config.paths.state, &vouched_for(&snapshot)).context("ca")
         }
     }
+}
+
+/// The names that an authority of this configuration vouches for.
+fn vouched_for(snapshot: &Snapshot) -> Vec<HostPattern> {
+    let catalog = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone());
+    catalog.chain(snapshot.config.tls.ech_patterns()).collect()
 }
 
 /// The settings alone: a broken policy must not keep anyone from asking the daemon or reading the log.

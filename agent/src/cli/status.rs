@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ZonedDateTime};
@@ -16,7 +16,10 @@ use crate::admin::status::{Constraints, Status};
 use crate::cli::terminal::{Colour, Screen, clean, clean_json};
 
 /// A daemon that is well answers in milliseconds.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+/// How often `--wait` asks, and how long it waits at most, in seconds.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+const WAIT_MAX: u64 = 86_400;
 /// Names listed of those a CA does not cover.
 const NAMES_SHOWN: usize = 5;
 
@@ -29,11 +32,27 @@ pub struct StatusArgs {
     /// One JSON object
     #[arg(long)]
     pub json: bool,
+    /// Wait until it runs and every part is well, so many seconds at most
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60")]
+    pub wait: Option<u64>,
 }
 
 /// Exit status: 0 all well, 1 some part is not, 3 the daemon is not running.
 pub fn run(args: &StatusArgs, socket: &Path) -> ExitCode {
-    let status = match ask::<serde_json::Value>(socket, &Command::Status, TIMEOUT).and_then(understand) {
+    let until = args.wait.map(|seconds| Instant::now() + Duration::from_secs(seconds.min(WAIT_MAX)));
+    let status = loop {
+        let answer = ask::<serde_json::Value>(socket, &Command::Status, TIMEOUT).and_then(understand);
+        let may_change = match &answer {
+            Ok(status) => !is_well(status),
+            Err(AskError::NotRunning(_) | AskError::Silent) => true,
+            Err(_) => false,
+        };
+        if !may_change || until.is_none_or(|until| Instant::now() >= until) {
+            break answer;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    };
+    let status = match status {
         Ok(status) => status,
         Err(error) => {
             let _ = writeln!(io::stderr(), "portcullis: {}", clean(&error.to_string()));
@@ -149,7 +168,16 @@ fn screenful(status: &Status, screen: Screen, now: Timestamp) -> String {
 
     let device = &status.device;
     let compliance = if device.compliant { "compliant" } else { "not compliant" };
-    line("Device", &clean(&format!("{}, {compliance}: {}", device.id, device.reason)));
+    if device.checks.is_empty() {
+        line("Device", &clean(&format!("{}, {compliance}: {}", device.id, device.reason)));
+    } else {
+        line("Device", &clean(&format!("{}, {compliance}", device.id)));
+        for check in &device.checks {
+            let told = clean(&format!("{} {}: {}", check.name, check.outcome, check.reason)).into_owned();
+            let colour = if check.outcome == "passed" { Colour::Dim } else { Colour::Yellow };
+            line("", &screen.paint(colour, &told));
+        }
+    }
     if !device.tags.is_empty() {
         line("", &clean(&format!("tags {}", device.tags.join(", "))));
     }
@@ -186,6 +214,15 @@ fn screenful(status: &Status, screen: Screen, now: Timestamp) -> String {
             "",
             &screen.paint(Colour::Yellow, &clean(&format!("a damaged log was set aside: {}", to.display()))),
         );
+    }
+
+    for (at, export) in status.exports.iter().enumerate() {
+        let name = if at == 0 { "Exports" } else { "" };
+        let how = clean(&format!("{} to {}, {} sent", export.name, export.to, export.sent)).into_owned();
+        match &export.trouble {
+            None => line(name, &how),
+            Some(trouble) => line(name, &screen.paint(Colour::Yellow, &clean(&format!("{how}: {trouble}")))),
+        }
     }
 
     for (at, part) in status.health.iter().enumerate() {

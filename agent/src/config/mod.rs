@@ -1,15 +1,17 @@
 //! The host's settings, and the one way from all configuration texts to what the agent runs on. Reads no files itself.
 
+mod export;
 mod load;
 mod parse;
 mod settings;
 
 use crate::diagnostic::{Diagnostic, SourceFile};
 
+pub use export::{Export, ExportTarget, MAX_EXPORTS};
 pub use load::{Loaded, fuzz_config, load_set};
 pub use settings::{
-    Activity, Config, Console, Device, Dial, Existing, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS,
-    Metrics, Mode, Paths, Posture, Quic, Steering, Tls, UpstreamRoots,
+    Activity, Check, Config, Console, Device, Dial, Durability, Existing, Fail, Guard, Identity,
+    MAX_INTERFACES, MAX_PORTS, Metrics, Mode, Paths, Posture, Quic, Steering, Tls, UpstreamRoots,
 };
 
 /// Reads `portcullis.toml`. What the file leaves out has its default.

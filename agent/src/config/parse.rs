@@ -8,16 +8,17 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Config, Device, Dial, Existing, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS, Mode, Posture, Quic,
-    Steering, Tls, UpstreamRoots,
+    Check, Config, Device, Dial, Durability, Existing, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS,
+    Mode, Posture, Quic, Steering, Tls, UpstreamRoots, export,
 };
 use crate::catalog::HostPattern;
 use crate::diagnostic::SourceFile;
-use crate::document::{Fault, Read, Table, Value, parse_duration, read};
+use crate::document::{Fault, Read, Table, Value, parse_duration, parse_size, read};
 use crate::policy::Networks;
 
-const FILE_KEYS: &[&str] =
-    &["steering", "tls", "device", "identity", "networks", "activity", "metrics", "console", "paths"];
+const FILE_KEYS: &[&str] = &[
+    "steering", "tls", "device", "identity", "networks", "activity", "metrics", "console", "paths", "export",
+];
 const STEERING_KEYS: &[&str] = &[
     "mode",
     "guard",
@@ -33,9 +34,9 @@ const STEERING_KEYS: &[&str] = &[
     "clients",
 ];
 const TLS_KEYS: &[&str] = &["upstream_roots", "bypass", "ech_public_names"];
-const DEVICE_KEYS: &[&str] = &["posture", "file", "command", "every", "deadline", "tags"];
-const IDENTITY_KEYS: &[&str] = &["groups"];
-const ACTIVITY_KEYS: &[&str] = &["retention"];
+const DEVICE_KEYS: &[&str] = &["posture", "checks", "file", "command", "every", "deadline", "tags"];
+const IDENTITY_KEYS: &[&str] = &["groups", "inventory"];
+const ACTIVITY_KEYS: &[&str] = &["retention", "max_size", "durability"];
 const LISTEN_KEYS: &[&str] = &["listen"];
 const PATHS_KEYS: &[&str] = &["state", "run", "pins"];
 
@@ -51,6 +52,11 @@ const EXISTING: [(&str, Existing); 3] =
 const POSTURES: [(&str, Posture); 3] =
     [("checks", Posture::Checks), ("file", Posture::File), ("command", Posture::Command)];
 
+const DURABILITIES: [(&str, Durability); 2] =
+    [("normal", Durability::Normal), ("strict", Durability::Strict)];
+
+/// Smaller than this, an activity log would hold minutes.
+const MIN_LOG_SIZE: u64 = 1 << 20;
 /// Records are kept for at least a second, in tests, and at most a century.
 const RETENTION: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(100 * 365 * 86_400));
 const EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
@@ -71,8 +77,11 @@ pub(super) fn recover(source: &SourceFile) -> Read<Config> {
         config.networks = networks(root);
         let activity = root.table("activity", ACTIVITY_KEYS);
         activity.set("retention", &mut config.activity.retention, |v| duration(v, RETENTION));
+        activity.set("max_size", &mut config.activity.max_size, |v| log_size(v).map(Some));
+        activity.set("durability", &mut config.activity.durability, |v| v.choice(&DURABILITIES));
         root.table("metrics", LISTEN_KEYS).set("listen", &mut config.metrics.listen, listen);
         root.table("console", LISTEN_KEYS).set("listen", &mut config.console.listen, listen);
+        config.exports = export::exports(root, roots);
         let paths = root.table("paths", PATHS_KEYS);
         paths.set("state", &mut config.paths.state, path);
         paths.set("run", &mut config.paths.run, path);
@@ -105,21 +114,26 @@ fn steering(table: &Table<'_>, steering: &mut Steering) {
 }
 
 fn tls(table: &Table<'_>, tls: &mut Tls) {
-    table.set("upstream_roots", &mut tls.upstream_roots, |v| match v.text()? {
-        "system" => Some(UpstreamRoots::System),
-        text if text.starts_with('/') => path(v).map(UpstreamRoots::File),
-        text => {
-            let fault = Fault::unknown("roots", text, ["system"]);
-            v.complain(fault.help("write `system`, or the absolute path of a PEM file"));
-            None
-        }
-    });
+    table.set("upstream_roots", &mut tls.upstream_roots, roots);
     table.set("bypass", &mut tls.bypass, |v| Some(distinct(v, host_pattern)));
     table.set("ech_public_names", &mut tls.ech_public_names, |v| Some(distinct(v, host_name)));
 }
 
+fn roots(value: &Value<'_>) -> Option<UpstreamRoots> {
+    match value.text()? {
+        "system" => Some(UpstreamRoots::System),
+        text if text.starts_with('/') => path(value).map(UpstreamRoots::File),
+        text => {
+            let fault = Fault::unknown("roots", text, ["system"]);
+            value.complain(fault.help("write `system`, or the absolute path of a PEM file"));
+            None
+        }
+    }
+}
+
 fn device(table: &Table<'_>, device: &mut Device) {
     table.set("posture", &mut device.posture, |v| v.choice(&POSTURES));
+    table.set("checks", &mut device.checks, checks);
     table.set("file", &mut device.file, path);
     table.set("command", &mut device.command, command);
     table.set("every", &mut device.every, |v| duration(v, EVERY));
@@ -143,7 +157,19 @@ fn device(table: &Table<'_>, device: &mut Device) {
     }
 }
 
+/// Without a check nothing would stand between any device and "compliant".
+fn checks(value: &Value<'_>) -> Option<Vec<Check>> {
+    let checks = distinct(value, |v| v.choice(&Check::ALL.map(|check| (check.name(), check))));
+    if value.is_empty_list() {
+        value.complain(
+            Fault::new("without checks every device would be compliant").help("leave the key out for all"),
+        );
+    }
+    (!checks.is_empty()).then_some(checks)
+}
+
 fn identity(table: &Table<'_>, identity: &mut Identity) {
+    table.set("inventory", &mut identity.inventory, |v| path(v).map(Some));
     for (group, members) in table.free_entries("groups") {
         if group.trim().is_empty() {
             members.complain(Fault::new("a group needs a name"));
@@ -265,6 +291,13 @@ fn duration(value: &Value<'_>, (least, most): (Duration, Duration)) -> Option<Du
         time if time < least => Err(Fault::new(format!("must be at least {least:?}"))),
         time if time > most => Err(Fault::new(format!("must be at most {} days", most.as_secs() / 86_400))),
         time => Ok(time),
+    })
+}
+
+fn log_size(value: &Value<'_>) -> Option<u64> {
+    value.parse(|text| match parse_size(text)? {
+        size if size < MIN_LOG_SIZE => Err(Fault::new("must be at least 1 MiB")),
+        size => Ok(size),
     })
 }
 

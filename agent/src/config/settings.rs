@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::Export;
 use crate::catalog::HostPattern;
 use crate::policy::Networks;
 
@@ -27,6 +28,7 @@ pub struct Config {
     pub activity: Activity,
     pub metrics: Metrics,
     pub console: Console,
+    pub exports: Vec<Export>,
     pub paths: Paths,
 }
 
@@ -194,13 +196,15 @@ pub enum UpstreamRoots {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
     pub posture: Posture,
+    /// For [`Posture::Checks`]: those that must pass.
+    pub checks: Vec<Check>,
     /// For [`Posture::File`]; absolute.
     pub file: PathBuf,
     /// For [`Posture::Command`]: program (absolute) and arguments.
     pub command: Vec<Arc<str>>,
-    /// How often the command runs.
+    /// How often the checks or the command run.
     pub every: Duration,
-    /// How long it may run; not longer than `every`.
+    /// How long one may run; not longer than `every`.
     pub deadline: Duration,
     pub tags: Vec<Arc<str>>,
 }
@@ -209,6 +213,7 @@ impl Default for Device {
     fn default() -> Self {
         Self {
             posture: Posture::Checks,
+            checks: Check::ALL.to_vec(),
             file: "/run/mdm/compliance.json".into(),
             command: Vec::new(),
             every: Duration::from_secs(60),
@@ -226,22 +231,75 @@ pub enum Posture {
     Command,
 }
 
+/// A built-in check of the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Check {
+    DiskEncryption,
+    Firewall,
+    OsVersion,
+    SecurityUpdates,
+    ScreenLock,
+    SecureBoot,
+}
+
+impl Check {
+    pub const ALL: [Self; 6] = [
+        Self::DiskEncryption,
+        Self::Firewall,
+        Self::OsVersion,
+        Self::SecurityUpdates,
+        Self::ScreenLock,
+        Self::SecureBoot,
+    ];
+
+    /// What it is called in `[device] checks` and in `status`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DiskEncryption => "disk-encryption",
+            Self::Firewall => "firewall",
+            Self::OsVersion => "os-version",
+            Self::SecurityUpdates => "security-updates",
+            Self::ScreenLock => "screen-lock",
+            Self::SecureBoot => "secure-boot",
+        }
+    }
+}
+
 /// `[identity]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// Groups beyond those of the host's user database: group to names of users.
     pub groups: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// Devices and users by the address of a client on another host; absolute.
+    pub inventory: Option<PathBuf>,
 }
 
 /// `[activity]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Activity {
     pub retention: Duration,
+    /// Bytes of the database beyond which the oldest records go, with a gap; `None`: as much as the disk has.
+    pub max_size: Option<u64>,
+    pub durability: Durability,
+}
+
+/// When the record of a download that is let pass has to be on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Durability {
+    /// Within milliseconds; a power cut can take the last ones, a killed agent leaves their number.
+    #[default]
+    Normal,
+    /// Before the first byte of the body reaches the client.
+    Strict,
 }
 
 impl Default for Activity {
     fn default() -> Self {
-        Self { retention: Duration::from_secs(90 * 86_400) }
+        Self {
+            retention: Duration::from_secs(90 * 86_400),
+            max_size: None,
+            durability: Durability::default(),
+        }
     }
 }
 

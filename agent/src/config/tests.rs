@@ -7,6 +7,7 @@ use super::*;
 use crate::catalog::HostPattern;
 use crate::diagnostic::Style;
 use crate::policy::State;
+use crate::siem::Form;
 
 const SHIPPED: &str = include_str!("../../../packaging/portcullis.toml");
 const SAMPLE: &str = include_str!("../../../packaging/policies.d/10-block-downloads-unmanaged.toml.sample");
@@ -80,6 +81,7 @@ bypass = ["pinned.test", "*.Bank.test"]
 ech_public_names = ["Edge.Provider.test"]
 [device]
 posture = "command"
+checks = ["firewall", "secure-boot"]
 file = "/run/x.json"
 command = ["/usr/bin/posture", "--json"]
 every = "5m"
@@ -91,6 +93,16 @@ groups = { breakglass = ["alice", "bob"], empty = [] }
 corp = ["10.0.0.0/8", "fd00::/8", "192.0.2.7"]
 [activity]
 retention = "2w"
+max_size = "2GiB"
+durability = "strict"
+[[export]]
+name = "siem"
+format = "cef"
+to = "tls://siem.example:6514"
+roots = "/etc/siem.pem"
+[[export]]
+name = "lines"
+to = "file:///var/log/a.jsonl"
 [metrics]
 listen = "0.0.0.0:1"
 [console]
@@ -121,6 +133,7 @@ run = "/tmp/r"
         config.device,
         Device {
             posture: Posture::Command,
+            checks: vec![Check::Firewall, Check::SecureBoot],
             file: "/run/x.json".into(),
             command: vec!["/usr/bin/posture".into(), "--json".into()],
             every: Duration::from_secs(300),
@@ -132,6 +145,14 @@ run = "/tmp/r"
     let nets: Vec<String> = config.networks["corp"].iter().map(ToString::to_string).collect();
     assert_eq!(nets, ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"]);
     assert_eq!(config.activity.retention, Duration::from_secs(14 * 86_400));
+    assert_eq!((config.activity.max_size, config.activity.durability), (Some(2 << 30), Durability::Strict));
+    let [siem, lines] = config.exports.as_slice() else { panic!("{:?}", config.exports) };
+    assert_eq!(
+        (&*siem.name, siem.form, siem.target.to_string()),
+        ("siem", Form::Cef, "tls://siem.example:6514".into())
+    );
+    assert_eq!(siem.roots, UpstreamRoots::File("/etc/siem.pem".into()));
+    assert_eq!((lines.form, lines.target.to_string()), (Form::Activity, "file:///var/log/a.jsonl".into()));
     assert_eq!((config.metrics.listen.port(), config.console.listen.port()), (1, 2));
     assert_eq!((config.paths.state.to_str(), config.paths.run.to_str()), (Some("/tmp/s"), Some("/tmp/r")));
 }
@@ -194,6 +215,16 @@ fn every_complaint_has_its_place_and_remedy() {
         ],
     );
     bad(
+        "[device]\nchecks = []",
+        &[
+            "2:10: `device.checks`: without checks every device would be compliant (leave the key out for all)",
+        ],
+    );
+    bad(
+        "[device]\nchecks = [\"firewal\", \"secure-boot\"]",
+        &["2:11: `device.checks[0]`: unknown value \"firewal\" (did you mean `firewall`?)"],
+    );
+    bad(
         "[device]\nposture = \"command\"",
         &[
             "2:11: `device.posture`: the posture \"command\" needs `command` (give the program and its arguments, as in \
@@ -224,6 +255,7 @@ fn every_complaint_has_its_place_and_remedy() {
          number and a unit, for example `60s`, `15m`, `12h`, `90d`)"],
     );
     bad("[activity]\nretention = \"0s\"", &["2:13: `activity.retention`: must be at least 1s"]);
+    bad("[activity]\nmax_size = \"1kB\"", &["2:12: `activity.max_size`: must be at least 1 MiB"]);
     bad("[identity]\ngroups = [\"a\"]", &["2:10: `identity.groups`: expected a table, found an array"]);
     bad(
         "[paths]\nstate = \"x\"\nrun = 5",
@@ -298,6 +330,7 @@ fn the_shipped_settings_are_the_defaults() {
         .collect();
     let mut config = good(&spelled_out);
     assert_eq!(config.steering.cgroup.take().as_deref().and_then(|p| p.to_str()), Some("/sys/fs/cgroup"));
+    assert!(config.identity.inventory.take().is_some(), "an example: without one there is none");
     assert_eq!(config, Config::default(), "what the comments show is what holds");
 }
 
@@ -331,6 +364,9 @@ fn configuration_line() -> impl Strategy<Value = String> {
         "files",
         "larger_than",
         "retention",
+        "max_size",
+        "durability",
+        "to",
         "groups",
         "activity",
         "corp",
@@ -355,6 +391,7 @@ fn configuration_line() -> impl Strategy<Value = String> {
         "[policy.session]",
         "[[policy.session.rule]]",
         "[identity]",
+        "[[export]]",
         "%%",
         "[",
         "]]",

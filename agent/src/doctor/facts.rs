@@ -55,8 +55,7 @@ pub struct Feature {
 pub struct Capabilities(pub u64);
 
 /// The capabilities of the unit, with their numbers (linux/capability.h) and what they are for.
-pub const CAPABILITIES: [(&str, u32, &str); 5] = [
-    ("CAP_CHOWN", 0, "the group of the control socket"),
+pub const CAPABILITIES: [(&str, u32, &str); 4] = [
     ("CAP_NET_ADMIN", 12, "attaching the programs"),
     ("CAP_SYS_PTRACE", 19, "the executables of other users' processes"),
     ("CAP_PERFMON", 38, "the verifier"),
@@ -123,6 +122,14 @@ pub struct Authority {
     pub trusted: Answer<bool>,
 }
 
+/// A program that trusts what it brought along, and nothing that the host says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnStore {
+    /// Which, where, and what it trusts.
+    pub what: String,
+    pub remedy: String,
+}
+
 /// Who answers at the control socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Daemon {
@@ -149,6 +156,8 @@ pub struct Facts {
     pub lockdown: Option<String>,
     pub capabilities: Capabilities,
     pub is_root: bool,
+    /// The user that the service runs as; absent where there is none.
+    pub service_uid: Option<u32>,
     /// The cgroup that the programs would attach to, or why there is none.
     pub cgroup: Result<PathBuf, String>,
     pub features: Vec<Feature>,
@@ -165,5 +174,7 @@ pub struct Facts {
     pub run: Directory,
     /// Absent when none was made yet.
     pub authority: Answer<Option<Authority>>,
+    /// Programs that the system's trust store does not reach.
+    pub own_stores: Vec<OwnStore>,
     pub daemon: Answer<Daemon>,
 }

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::{Answer, Check, Daemon, Directory, Facts};
+use super::{Answer, Check, Daemon, Directory, Facts, OwnStore};
 
 /// Least space for the activity log to grow in, in bytes.
 const SPACE: u64 = 256 << 20;
@@ -10,18 +10,29 @@ const SPACE: u64 = 256 << 20;
 const RENEW: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 pub(super) fn checks(facts: &Facts) -> Vec<Check> {
-    vec![
-        directory("state-directory", &facts.state, 0o077, facts.is_root),
-        directory("run-directory", &facts.run, 0o022, facts.is_root),
+    let mut checks = vec![
+        directory("state-directory", &facts.state, 0o077, facts),
+        directory("run-directory", &facts.run, 0o022, facts),
         space(&facts.state),
         authority(facts),
         trust(facts),
-        daemon(facts),
-    ]
+    ];
+    checks.extend(own_stores(facts));
+    checks.push(daemon(facts));
+    checks
+}
+
+/// One line for each program that would refuse, whatever the system trusts; none before there is an authority to refuse.
+fn own_stores(facts: &Facts) -> Vec<Check> {
+    if !matches!(facts.authority, Answer::Found(Some(_))) {
+        return Vec::new();
+    }
+    let check = |store: &OwnStore| Check::failed("own-trust-store", &store.what, &store.remedy);
+    facts.own_stores.iter().map(check).collect()
 }
 
 /// `forbidden` are the permission bits that nobody but the owner may have.
-fn directory(name: &str, directory: &Directory, forbidden: u32, is_root: bool) -> Check {
+fn directory(name: &str, directory: &Directory, forbidden: u32, facts: &Facts) -> Check {
     let path = directory.path.display();
     let Some(entry) = directory.entry else {
         return Check::ok(name, format!("{path} is made at the first start"));
@@ -29,12 +40,12 @@ fn directory(name: &str, directory: &Directory, forbidden: u32, is_root: bool) -
     if !entry.is_directory {
         return Check::failed(name, format!("{path} is no directory"), "remove it, or set [paths]");
     }
-    // An ordinary user looks at root's; root finds its own.
-    if entry.owner != 0 && is_root {
+    // An ordinary user looks at root's; root finds its own, or the service's.
+    if entry.owner != 0 && Some(entry.owner) != facts.service_uid && facts.is_root {
         return Check::failed(
             name,
             format!("{path} belongs to uid {}", entry.owner),
-            format!("chown root {path}"),
+            format!("chown {} {path}", if facts.service_uid.is_some() { "portcullis" } else { "root" }),
         );
     }
     if entry.mode & forbidden != 0 {
@@ -88,7 +99,7 @@ fn authority(facts: &Facts) -> Check {
 
 fn trust(facts: &Facts) -> Check {
     let name = "system-trust";
-    let remedy = "portcullis ca export --out /usr/local/share/ca-certificates/portcullis.crt && update-ca-certificates";
+    let remedy = "portcullis ca trust; portcullis ca status asks the programs";
     if let Answer::Broken(_) = facts.authority {
         return Check::skipped(name, "not checked: the certificate authority cannot be read");
     }

@@ -32,6 +32,7 @@ fn healthy() -> Facts {
         lockdown: Some("none".to_owned()),
         capabilities: Capabilities(u64::MAX),
         is_root: true,
+        service_uid: Some(998),
         cgroup: Ok("/sys/fs/cgroup".into()),
         features: vec![
             Feature { name: "map lpm_trie", since: "4.11", need: Need::Host, present: Answer::Found(true) },
@@ -60,6 +61,7 @@ fn healthy() -> Facts {
             not_after: now + (24 * 365).hours(),
             trusted: Answer::Found(true),
         })),
+        own_stores: Vec::new(),
         daemon: Answer::Found(Daemon::Running { pid: 7, unwell: Vec::new() }),
     }
 }
@@ -163,6 +165,22 @@ fn the_authority_is_judged_by_its_end_and_by_who_trusts_it() {
         change(f, |a| a.trusted = Answer::Unknown("unreadable".to_owned()));
     });
     breaks("system-trust", Skipped, "no certificate authority yet", |f| f.authority = Answer::Found(None));
+}
+
+#[test]
+fn every_program_with_a_store_of_its_own_is_named_once_there_is_an_authority() {
+    let store = |what: &str| OwnStore { what: what.to_owned(), remedy: "tell it".to_owned() };
+    let mut facts =
+        Facts { own_stores: vec![store("Chromium of Snap"), store("conda's OpenSSL")], ..healthy() };
+    let named = |facts: &Facts| {
+        let report = examine(facts);
+        let own = report.checks.iter().filter(|check| check.name == "own-trust-store");
+        own.map(|check| (check.outcome, check.found.clone(), check.remedy.clone())).collect::<Vec<_>>()
+    };
+    let line = |what: &str| (Outcome::Failed, what.to_owned(), Some("tell it".to_owned()));
+    assert_eq!(named(&facts), [line("Chromium of Snap"), line("conda's OpenSSL")]);
+    facts.authority = Answer::Found(None);
+    assert_eq!(named(&facts), []);
 }
 
 #[test]

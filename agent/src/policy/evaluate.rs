@@ -78,13 +78,17 @@ impl PolicySet {
         class: &Classification,
         size: Option<u64>,
     ) -> Decision {
-        let facts = Facts { session, device, subject: Subject { class, size } };
-        self.decide(&facts)
+        self.decide(session, device, Subject::new(class, size))
+    }
+
+    /// Decides about whatever is known of an exchange; allocates as [`evaluate`](Self::evaluate) does.
+    pub fn decide(&self, session: &Session, device: &Device, subject: Subject<'_>) -> Decision {
+        self.decide_facts(&Facts { session, device, subject })
     }
 
     /// The index knows which policies apply; of those only rules have to be asked, and of these none that could not make
     /// the decision stricter.
-    fn decide(&self, facts: &Facts<'_>) -> Decision {
+    fn decide_facts(&self, facts: &Facts<'_>) -> Decision {
         let found = self.index.find(facts.session, facts.device);
         let policy = |place: usize| found.position(place).and_then(|position| self.policies.get(position));
         let judge = |place: usize| policy(place)?.control.as_ref()?.judge(&facts.subject, |_, _| {});

@@ -69,7 +69,12 @@ impl PolicySet {
         class: &Classification,
         size: Option<u64>,
     ) -> Explanation {
-        let facts = Facts { session, device, subject: Subject { class, size } };
+        self.explain_subject(session, device, Subject::new(class, size))
+    }
+
+    /// The same decision as [`decide`](Self::decide), with the way to it.
+    pub fn explain_subject(&self, session: &Session, device: &Device, subject: Subject<'_>) -> Explanation {
+        let facts = Facts { session, device, subject };
         let mut writer = Writer { facts, policies: Vec::with_capacity(self.policies().len()) };
         let decision = self.observe(&facts, &mut writer);
         Explanation { decision, policies: writer.policies }

@@ -71,6 +71,8 @@ pub enum Failure {
     RequestFraming,
     ResponseFraming,
     ActivityLogFull,
+    /// Where a download waits for its record.
+    RecordNotStored,
 }
 
 /// What happens to the connection or exchange.
@@ -95,7 +97,7 @@ impl Outcome {
 }
 
 impl Failure {
-    pub const ALL: [Failure; 25] = [
+    pub const ALL: [Failure; 26] = [
         Self::OriginalDestinationMissing,
         Self::NoServerName,
         Self::ServerNameUnusable,
@@ -121,6 +123,7 @@ impl Failure {
         Self::RequestFraming,
         Self::ResponseFraming,
         Self::ActivityLogFull,
+        Self::RecordNotStored,
     ];
 
     /// Stable name for metric labels and log fields.
@@ -250,6 +253,12 @@ impl Failure {
                 Continue,
                 "the activity log is full; the record is counted as lost",
             ),
+            Self::RecordNotStored => (
+                Stage::Record,
+                "record_not_stored",
+                Refuse,
+                "the record of the download could not be stored in time, which `durability = \"strict\"` asks for",
+            ),
         }
     }
 }
@@ -316,6 +325,7 @@ mod tests {
             (F::RequestFraming, Refuse),
             (F::ResponseFraming, Refuse),
             (F::ActivityLogFull, Continue),
+            (F::RecordNotStored, Refuse),
         ];
         assert_eq!(expected.map(|(failure, _)| failure), F::ALL);
         for (failure, outcome) in expected {

@@ -5,6 +5,7 @@
 
 mod circumstances;
 mod condition;
+mod content;
 pub mod decision;
 mod document;
 mod evaluate;
@@ -15,8 +16,10 @@ pub mod import;
 mod index;
 mod parse;
 mod rule;
+mod true_type;
 pub mod write;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -25,11 +28,13 @@ pub use circumstances::Circumstances;
 pub use condition::{
     AppRule, ClientRule, Condition, DeviceRule, LocationRule, Match, Networks, Scope, Selector, UserRule,
 };
+pub use content::{Bodies, ContentFilter, WhenUnscanned};
 pub use document::DocumentError;
 pub use explain::{ConditionExplained, Explanation, PolicyExplained, RuleExplained};
 use index::Index;
 pub(crate) use parse::References;
-pub use rule::{Control, FileFilter, Rule, RuleActivity};
+pub use rule::{Control, FileFilter, Rule, RuleActivity, Subject};
+pub use true_type::TypeRule;
 
 use crate::catalog::{App, Catalog};
 use crate::diagnostic::{Diagnostic, SourceFile};
@@ -82,6 +87,12 @@ impl Policy {
             State::Disabled => false,
         }
     }
+
+    /// Whether it is in force and includes the app without excluding it.
+    pub fn selects(&self, app: &App) -> bool {
+        self.in_force()
+            && matches!(self.apps.judge(|rule| rule.matches(&app.id)), Match::NotGiven | Match::Included(_))
+    }
 }
 
 /// All policies of one configuration, indexed by what they look at. Immutable; a reload makes a new one.
@@ -89,10 +100,15 @@ impl Policy {
 pub struct PolicySet {
     policies: Vec<Policy>,
     index: Index,
+    /// Of the policies in force, those that ask what files really are.
+    true_types: Vec<usize>,
     revision: u64,
     /// The texts it was read from.
     sources: Vec<SourceFile>,
     id: Uuid,
+    /// Which bodies are looked at, by app, and of an app that the catalog no longer has but a session still carries.
+    bodies: HashMap<Arc<str>, Bodies>,
+    other_bodies: Bodies,
 }
 
 impl PolicySet {
@@ -113,8 +129,27 @@ impl PolicySet {
     /// What can be built in spite of errors.
     pub(crate) fn recover(sources: &[SourceFile], known: &References<'_>) -> (Self, Vec<Diagnostic>) {
         let (policies, diagnostics) = parse::read_policies(sources, known);
-        let mut set =
-            Self { index: Index::new(&policies), policies, sources: sources.to_vec(), ..Self::default() };
+        let naming = |id: &str| {
+            let included = |policy: &&Policy| policy.apps.judge(|rule| rule.matches(id)).matched();
+            let in_force = policies.iter().filter(|policy| policy.in_force()).filter(included);
+            in_force.fold(Bodies::default(), |bodies, policy| bodies.or(Bodies::of(policy)))
+        };
+        let ids = known.catalog.apps().iter().map(|app| app.id.clone());
+        let bodies = ids.map(|id| (id.clone(), naming(&id)));
+        let bodies = bodies.collect();
+        // No app has an empty id, so this is what `all` alone selects.
+        let other_bodies = naming("");
+        let asking = |policy: &Policy| policy.control.as_ref().is_some_and(Control::asks_true_types);
+        let asks = policies.iter().enumerate().filter(|(_, policy)| policy.in_force() && asking(policy));
+        let mut set = Self {
+            index: Index::new(&policies),
+            true_types: asks.map(|(place, _)| place).collect(),
+            policies,
+            sources: sources.to_vec(),
+            bodies,
+            other_bodies,
+            ..Self::default()
+        };
         if diagnostics.is_empty() {
             set.id = document::id_of(&set.document());
         }
@@ -154,9 +189,20 @@ impl PolicySet {
 
     /// Whether a policy that includes the app decides by what stands in bodies. Asked before a protocol is agreed on:
     /// bodies are looked at in HTTP/1.1 only, so such an app is offered nothing else.
-    pub fn reads_bodies_of(&self, _app: &App) -> bool {
-        // No rule can ask for content yet.
-        false
+    pub fn reads_bodies_of(&self, app: &App) -> bool {
+        self.bodies_of(app).any() || self.asks_true_types(app)
+    }
+
+    /// Which bodies the policies that include the app decide by.
+    pub fn bodies_of(&self, app: &App) -> Bodies {
+        self.bodies.get(&app.id).copied().unwrap_or(self.other_bodies)
+    }
+
+    /// Whether a policy that includes the app asks what files really are, so that the beginning of each is worth a look
+    /// ([`Exchange::look_ahead`](crate::classify::Exchange::look_ahead)).
+    pub fn asks_true_types(&self, app: &App) -> bool {
+        let policies = self.true_types.iter().filter_map(|place| self.policies.get(*place));
+        policies.map(|policy| policy.apps.judge(|rule| rule.matches(&app.id))).any(|found| found.matched())
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use super::content::ContentFilter;
 use super::decision::Action;
+use super::true_type::TypeRule;
 use crate::catalog::Glob;
 use crate::classify::{ActivityType, Classification};
+use crate::detect::scan::Scan;
 
 /// The session control of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +25,11 @@ impl Control {
             Self::MonitorOnly => "monitor-only",
             Self::Custom(_) => "custom",
         }
+    }
+
+    /// Whether a rule asks what files really are.
+    pub(super) fn asks_true_types(&self) -> bool {
+        matches!(self, Self::Custom(rules) if rules.iter().any(|rule| !rule.files.types.is_empty()))
     }
 
     /// The strictest action it can ask for, whatever the activity.
@@ -73,10 +81,39 @@ impl Judgement<'_> {
 
 /// What rules look at.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Subject<'a> {
+pub struct Subject<'a> {
     pub(super) class: &'a Classification,
     /// Size of the file in bytes, where the head announces it.
     pub(super) size: Option<u64>,
+    pub(super) content: Option<&'a Scan>,
+    pub(super) stage: Stage,
+}
+
+/// What of an exchange has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The origin has seen nothing. What only a response tells is not known, and not assumed.
+    Request,
+    Response,
+}
+
+impl<'a> Subject<'a> {
+    /// An exchange with its response. `size` is the size of the file in bytes where a head announces it.
+    pub const fn new(class: &'a Classification, size: Option<u64>) -> Self {
+        Self { class, size, content: None, stage: Stage::Response }
+    }
+
+    /// The same with what was found in its bodies; `None` where none was looked at.
+    #[must_use]
+    pub const fn with_content(self, content: Option<&'a Scan>) -> Self {
+        Self { content, ..self }
+    }
+
+    /// A request before it is sent on: its class is what the request alone says.
+    #[must_use]
+    pub const fn at_request(self) -> Self {
+        Self { stage: Stage::Request, ..self }
+    }
 }
 
 /// One `[[policy.session.rule]]`.
@@ -87,6 +124,7 @@ pub struct Rule {
     /// Empty: every activity.
     pub activities: Vec<RuleActivity>,
     pub files: FileFilter,
+    pub content: Option<ContentFilter>,
     pub action: Action,
     /// What the user reads instead of the standard text.
     pub message: Option<Arc<str>>,
@@ -99,21 +137,39 @@ impl Rule {
 
     /// Each part by its key, and whether it matches; asked one by one.
     pub(super) fn parts(&self, subject: &Subject<'_>) -> impl Iterator<Item = (&'static str, bool)> {
-        const PARTS: [&str; 5] =
-            ["activity", "files.extensions", "files.names", "files.mime", "files.larger_than"];
+        const PARTS: [&str; 8] = [
+            "request",
+            "activity",
+            "files.extensions",
+            "files.names",
+            "files.mime",
+            "files.types",
+            "files.larger_than",
+            "content",
+        ];
         PARTS.into_iter().enumerate().map(move |(index, part)| {
             let matched = match index {
-                0 => {
+                0 => self.is_due(subject),
+                1 => {
                     let covers = |activity: &RuleActivity| activity.covers(subject.class);
                     self.activities.is_empty() || self.activities.iter().any(covers)
                 }
-                1 => self.files.any_name(&self.files.extensions, subject),
-                2 => self.files.any_name(&self.files.names, subject),
-                3 => self.files.is_mime(subject),
-                _ => self.files.is_larger(subject, self.action),
+                2 => self.files.any_name(&self.files.extensions, subject),
+                3 => self.files.any_name(&self.files.names, subject),
+                4 => self.files.is_mime(subject),
+                5 => self.files.is_type(subject),
+                6 => self.files.is_larger(subject, self.action),
+                _ => self.content.as_ref().is_none_or(|content| content.matches(subject.content)),
             };
             (part, matched)
         })
+    }
+
+    /// Before the response a rule is about what the request does, or carries.
+    fn is_due(&self, subject: &Subject<'_>) -> bool {
+        subject.stage == Stage::Response
+            || self.content.is_some()
+            || subject.class.activity != ActivityType::None
     }
 }
 
@@ -155,7 +211,7 @@ impl RuleActivity {
         }
     }
 
-    fn covers(self, class: &Classification) -> bool {
+    pub(super) fn covers(self, class: &Classification) -> bool {
         match self {
             // The same answer as for block-downloads, whatever else the exchange is called.
             Self::Download => class.download,
@@ -175,6 +231,8 @@ pub struct FileFilter {
     pub extensions: Vec<Glob>,
     pub names: Vec<Glob>,
     pub mime: Vec<Glob>,
+    /// What the content shows, where it was seen.
+    pub types: Vec<TypeRule>,
     /// Bytes.
     pub larger_than: Option<u64>,
 }
@@ -193,6 +251,10 @@ impl FileFilter {
     fn is_mime(&self, subject: &Subject<'_>) -> bool {
         let mime = subject.class.mime.as_deref().unwrap_or_default();
         self.mime.is_empty() || self.mime.iter().any(|glob| glob.matches_name(mime))
+    }
+
+    fn is_type(&self, subject: &Subject<'_>) -> bool {
+        self.types.is_empty() || self.types.iter().any(|rule| rule.matches(subject.class))
     }
 
     /// A size that nobody announced counts as larger where the rule restricts and as not larger where it allows, so that

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use super::decision::{Action, Reason};
 use super::*;
 use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
-use crate::classify::{ActivityType, Classification, Kind};
+use crate::classify::{ActivityType, Classification, FileType, Kind};
+use crate::detect::scan::{Scan, Unscanned};
 use crate::session::{ClientKind, Device, Process, Session, User};
 
 const APPS: &str = r#"
@@ -32,6 +33,7 @@ struct Case {
     activity: ActivityType,
     names: Vec<&'static str>,
     mime: &'static str,
+    content: Option<FileType>,
     size: Option<u64>,
 }
 
@@ -48,6 +50,7 @@ fn case(policies: impl Into<String>) -> Case {
         activity: ActivityType::Download,
         names: vec!["report.docx"],
         mime: "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        content: None,
         size: Some(1000),
     }
 }
@@ -111,6 +114,7 @@ impl Case {
             }),
             process: Arc::new(Process::default()),
             kind: self.kind,
+            remote: false,
             client: ClientAddr("198.51.100.7:40000".parse().unwrap()),
             location: LocationAddr(self.location.parse().unwrap()),
             original_dst: OriginalDst("203.0.113.1:443".parse().unwrap()),
@@ -129,7 +133,7 @@ impl Case {
             filename: self.names.first().map(|name| (*name).to_owned()),
             other_filenames: self.names.iter().skip(1).map(|name| (*name).to_owned()).collect(),
             mime: Some(self.mime.to_owned()),
-            file_type: None,
+            file_type: self.content,
             kind: Kind::Attachment,
             reason: "test".into(),
         };
@@ -420,6 +424,17 @@ fn custom_rules_over_files() {
     check(over("mime = ['application/pdf']").with(|c| c.mime = "application/pdf"), BLOCKED);
     check(over("mime = ['image/*']").with(|c| c.mime = "image/png"), BLOCKED);
     check(over("mime = ['image/*']"), LEFT_ALONE);
+    let content = |name| FileType::from_name(name);
+    check(over("types = ['pdf']"), LEFT_ALONE);
+    check(over("types = ['docx']"), BLOCKED);
+    check(over("types = ['document']").with(|c| c.names = vec![]), BLOCKED);
+    check(over("types = ['pdf']").with(|c| c.names = vec!["a.txt", "a.PDF."]), BLOCKED);
+    check(over("types = ['exe', 'archive']").with(|c| c.content = content("rar")), BLOCKED);
+    check(over("types = ['docx']").with(|c| c.content = content("txt")), LEFT_ALONE);
+    check(
+        over("types = ['docx']").with(|c| (c.content, c.names) = (content("docx"), vec!["a.txt"])),
+        BLOCKED,
+    );
     check(over("larger_than = '1kB'"), LEFT_ALONE);
     check(over("larger_than = 999"), BLOCKED);
     check(over("larger_than = '10MiB'").with(|c| c.size = Some((10 << 20) + 1)), BLOCKED);
@@ -618,7 +633,7 @@ fn what_is_missing_or_means_nothing_is_refused() {
 fn rules_are_checked_word_by_word() {
     let text = custom(&rule(
         "activity = ['downlaod', 'paste']\nfiles = { extensions = ['*.docx'], mime = ['pdf'], larger_than = '1 Mib' }\n\
-         content = { detect = ['credit-card'], at_least = 1 }\naction = 'deny'\nmessage = ' '",
+         content = { detect = ['credit_card', 'iban'], at_least = 0, unscanned = 'block' }\naction = 'deny'\nmessage = ' '",
     ));
     bad(
         &text,
@@ -632,12 +647,27 @@ fn rules_are_checked_word_by_word() {
          as in `application/pdf` or `image/*`)",
             "7:66: `policy[0].session.rule[0].files.larger_than`: unknown unit of size \"Mib\" (write a whole number and a \
          unit, for example `512KiB`, `10MiB`, `2GB`)",
-            "8:11: `policy[0].session.rule[0].content`: content inspection is not available in this version (remove \
-         `content`; `files` can match names, types and sizes)",
+            "8:23: `policy[0].session.rule[0].content.detect[0]`: unknown detector \"credit_card\" (did you mean \
+         `credit-card`?)",
+            "8:58: `policy[0].session.rule[0].content.at_least`: must lie between 1 and 4294967295",
+            "8:73: `policy[0].session.rule[0].content.unscanned`: unknown value \"block\" (one of `ignore`, `match`)",
             "9:10: `policy[0].session.rule[0].action`: unknown value \"deny\" (one of `allow`, `monitor`, `block`)",
             "10:11: `policy[0].session.rule[0].message`: must not be empty",
         ],
     );
+}
+
+#[test]
+fn types_are_words_of_a_list() {
+    bad(
+        &custom(&rule("files.types = ['archiv', 'docx']\naction = 'block'")),
+        &[
+            "6:16: `policy[0].session.rule[0].files.types[0]`: unknown file type \"archiv\" (did you mean `archive`?)",
+        ],
+    );
+    let text = custom(&rule("files.types = ['exe']\naction = 'block'"));
+    let app = catalog().app("m365-sharepoint").cloned().unwrap();
+    assert!(build(&text).asks_true_types(&app) && !build(&block("")).asks_true_types(&app));
 }
 
 #[test]
@@ -646,7 +676,7 @@ fn texts_of_every_kind_come_back_as_they_are_written() {
     let (_, explanation) = case(block(odd)).decide();
     assert!(explanation.policies[0].conditions[0].why.contains("nothing that is included"));
     let rules = rule(
-        "files = { extensions = ['tar.gz', '.DOCX'], names = ['*.x', 'a?'], mime = ['image/*'], larger_than = '1KiB' }\n\
+        "files = { extensions = ['tar.gz', '.DOCX'], names = ['*.x', 'a?'], mime = ['image/*'], types = ['exe', 'archive'], larger_than = '1KiB' }\n\
          activity = ['upload']\naction = 'monitor'\nmessage = 'm'",
     );
     case(custom(&(rules + &rule("name = 'n'\naction = 'allow'")))).decide();
@@ -721,4 +751,121 @@ fn a_member_that_joins_a_suite_is_covered_without_touching_the_policy() {
         "{covered:?}"
     );
     assert!(!build(&text).selects(larger.app("m365-forms").unwrap()));
+}
+
+/// What a rule with `content` decides about an activity whose bodies were looked at, or not.
+#[track_caller]
+fn content_case(rules: &str, activity: ActivityType, scan: Option<&Scan>, at_request: bool) -> &'static str {
+    let set = build(&custom(rules));
+    let (session, device) = (session_of("slack"), device_of());
+    let class = Classification {
+        activity,
+        download: activity == ActivityType::Download,
+        filename: None,
+        other_filenames: Vec::new(),
+        mime: None,
+        file_type: None,
+        kind: Kind::Api,
+        reason: "test".into(),
+    };
+    let subject = Subject::new(&class, None).with_content(scan);
+    let subject = if at_request { subject.at_request() } else { subject };
+    let decision = set.decide(&session, &device, subject);
+    assert_eq!(set.explain_subject(&session, &device, subject).decision, decision);
+    decision.action().name()
+}
+
+fn session_of(app: &str) -> Session {
+    Session {
+        app: catalog().app(app).cloned().unwrap(),
+        user: Arc::default(),
+        process: Arc::default(),
+        kind: ClientKind::Native,
+        remote: false,
+        client: ClientAddr("198.51.100.7:40000".parse().unwrap()),
+        location: LocationAddr("198.51.100.7".parse().unwrap()),
+        original_dst: OriginalDst("203.0.113.1:443".parse().unwrap()),
+        server_name: "host.test".into(),
+    }
+}
+
+fn device_of() -> Device {
+    Device { id: "d".into(), compliant: false, reason: "x".into(), tags: Vec::new(), os: "linux".into() }
+}
+
+#[test]
+fn content_counts_the_detectors_that_are_named() {
+    let found = |text: &str, unscanned| Scan { counts: crate::detect::detect(text.as_bytes()), unscanned };
+    let one = found("4242424242424242", None);
+    let two = found("4242424242424242 and DE89370400440532013000", None);
+    let part = found("", Some(Unscanned::TooLarge));
+    let rules = rule("content = { detect = ['credit-card', 'iban'], at_least = 2 }\naction = 'block'");
+    for (scan, expected) in
+        [(None, "allow"), (Some(&one), "allow"), (Some(&two), "block"), (Some(&part), "allow")]
+    {
+        assert_eq!(content_case(&rules, ActivityType::Upload, scan, false), expected, "{scan:?}");
+        assert_eq!(content_case(&rules, ActivityType::Upload, scan, true), expected, "{scan:?}");
+        assert_eq!(content_case(&rules, ActivityType::None, scan, true), expected, "{scan:?}");
+    }
+    let other = rule("content = { detect = ['us-ssn'] }\naction = 'block'");
+    assert_eq!(content_case(&other, ActivityType::Upload, Some(&two), false), "allow");
+    let strict = rule("content = { detect = ['us-ssn'], unscanned = 'match' }\naction = 'block'");
+    assert_eq!(content_case(&strict, ActivityType::Upload, Some(&part), false), "block");
+    assert_eq!(content_case(&strict, ActivityType::Upload, Some(&one), false), "allow");
+    // Nothing was asked for, so nothing is assumed.
+    assert_eq!(content_case(&strict, ActivityType::Upload, None, false), "allow");
+    let downloads = rule("activity = ['download']\ncontent = { detect = ['iban'] }\naction = 'block'");
+    assert_eq!(content_case(&downloads, ActivityType::Download, Some(&two), false), "block");
+    assert_eq!(content_case(&downloads, ActivityType::Upload, Some(&two), false), "allow");
+}
+
+/// Before there is a response, a rule about any activity does not take a request for one.
+#[test]
+fn at_the_request_rules_are_about_what_it_does() {
+    let any = rule("files = { larger_than = '1MiB' }\naction = 'block'");
+    assert_eq!(content_case(&any, ActivityType::None, None, true), "allow");
+    assert_eq!(content_case(&any, ActivityType::None, None, false), "block");
+    assert_eq!(content_case(&any, ActivityType::Upload, None, true), "block");
+    let uploads = rule("activity = ['upload']\naction = 'block'");
+    assert_eq!(content_case(&uploads, ActivityType::Upload, None, true), "block");
+    assert_eq!(content_case(&uploads, ActivityType::Message, None, true), "allow");
+}
+
+#[test]
+fn policies_say_which_bodies_they_have_to_see() {
+    let class = |activity| Classification {
+        activity,
+        download: activity == ActivityType::Download,
+        filename: None,
+        other_filenames: Vec::new(),
+        mime: None,
+        file_type: None,
+        kind: Kind::Api,
+        reason: "test".into(),
+    };
+    let asked = |rules: &str| {
+        let set = build(&custom(rules));
+        let bodies = set.bodies_of(catalog().app("slack").unwrap());
+        assert_eq!(set.reads_bodies_of(catalog().app("slack").unwrap()), bodies.any());
+        [ActivityType::Upload, ActivityType::Message, ActivityType::None]
+            .map(|activity| bodies.asks_request(&class(activity)))
+            .into_iter()
+            .chain(
+                [ActivityType::Download, ActivityType::View]
+                    .map(|activity| bodies.asks_response(&class(activity))),
+            )
+            .chain([bodies.asks_upload_names(), bodies.at_request()])
+            .map(|asked| if asked { 'x' } else { '-' })
+            .collect::<String>()
+    };
+    let content = "content = { detect = ['iban'] }";
+    assert_eq!(asked(&rule(&format!("{content}\naction = 'block'"))), "xxxxx-x");
+    assert_eq!(asked(&rule(&format!("activity = ['upload']\n{content}\naction = 'block'"))), "x-----x");
+    assert_eq!(asked(&rule(&format!("activity = ['message']\n{content}\naction = 'monitor'"))), "-x----x");
+    assert_eq!(asked(&rule(&format!("activity = ['download']\n{content}\naction = 'block'"))), "---x---");
+    assert_eq!(asked(&rule("activity = ['upload']\nfiles.names = ['*.exe']\naction = 'block'")), "-----xx");
+    assert_eq!(asked(&rule("activity = ['upload']\naction = 'block'")), "------x");
+    assert_eq!(asked(&rule("activity = ['download']\naction = 'block'")), "-------");
+    let set = build(&block(""));
+    assert!(!set.reads_bodies_of(catalog().app("slack").unwrap()));
 }

@@ -56,6 +56,8 @@ pub struct WrittenRule {
     pub activity: Vec<String>,
     #[serde(skip_serializing_if = "Files::is_empty")]
     pub files: Files,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
     pub action: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -69,9 +71,18 @@ pub struct Files {
     pub names: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mime: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub types: Vec<String>,
     /// Bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub larger_than: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Content {
+    pub detect: Vec<String>,
+    pub at_least: u64,
+    pub unscanned: String,
 }
 
 impl Conditions {
@@ -149,12 +160,18 @@ impl Written {
             toml.table("[[policy.session.rule]]");
             toml.text("name", &rule.name);
             toml.list("activity", &rule.activity);
-            let Files { extensions, names, mime, larger_than } = &rule.files;
+            let Files { extensions, names, mime, types, larger_than } = &rule.files;
             toml.list("files.extensions", extensions);
             toml.list("files.names", names);
             toml.list("files.mime", mime);
+            toml.list("files.types", types);
             if let Some(size) = larger_than {
                 toml.line("files.larger_than", size);
+            }
+            if let Some(content) = &rule.content {
+                toml.list("content.detect", &content.detect);
+                toml.line("content.at_least", content.at_least);
+                toml.text("content.unscanned", &content.unscanned);
             }
             toml.text("action", &rule.action);
             toml.optional("message", rule.message.as_deref());
@@ -188,8 +205,14 @@ impl WrittenRule {
                 extensions: texts(&rule.files.extensions, "*."),
                 names: texts(&rule.files.names, ""),
                 mime: texts(&rule.files.mime, ""),
+                types: rule.files.types.iter().map(|rule| rule.name().to_owned()).collect(),
                 larger_than: rule.files.larger_than,
             },
+            content: rule.content.as_ref().map(|content| Content {
+                detect: content.detect.iter().map(|detector| detector.name().to_owned()).collect(),
+                at_least: content.at_least,
+                unscanned: content.unscanned.name().to_owned(),
+            }),
             action: Action::name(rule.action).to_owned(),
             message: rule.message.as_deref().map(str::to_owned),
         }

@@ -1,9 +1,12 @@
 //! The device's state: id, operating system, compliant or not. Unknown or stale counts as not compliant.
 
+mod checks;
 mod command;
+pub mod inventory;
 mod report;
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +16,7 @@ use uuid::Uuid;
 
 use crate::config::{Device as Settings, Posture};
 use crate::session::Device;
+pub use checks::{Checked, Outcome};
 use report::Report;
 
 /// How often a watched file is looked at; a flip applies to the next response after it.
@@ -20,6 +24,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Where everybody reads the device's state now.
 pub type Current = Arc<ArcSwap<Device>>;
+
+/// What the built-in checks found last; empty where another source decides.
+pub type Results = Arc<ArcSwap<Vec<Checked>>>;
 
 /// What does not change while the agent runs.
 #[derive(Debug, Clone)]
@@ -75,32 +82,56 @@ fn os_name(os_release: &str) -> Arc<str> {
     name.map_or("Linux", |name| name.trim_matches('"')).into()
 }
 
-/// Keeps `current` up to date until the task is dropped. `settings` may change with each reload.
-pub async fn watch(host: Host, current: Current, settings: impl Fn() -> Arc<crate::config::Config>) {
-    let mut ran: Option<(std::time::Instant, Report)> = None;
+/// Keeps `current` and `results` up to date until the task is dropped. `settings` may change with each reload.
+pub async fn watch(
+    host: Host,
+    current: Current,
+    results: Results,
+    settings: impl Fn() -> Arc<crate::config::Config>,
+) {
+    let mut ran: Option<Ran> = None;
     loop {
         let config = settings();
         let device = &config.device;
-        let report = match device.posture {
-            Posture::File => report::from_file(&device.file),
-            Posture::Command => match &ran {
-                Some((at, report)) if at.elapsed() < device.every => report.clone(),
-                _ => {
-                    let report = command::run(&device.command, device.deadline).await;
-                    ran = Some((std::time::Instant::now(), report.clone()));
-                    report
-                }
-            },
-            Posture::Checks => Report::unknown(
-                "this version has no built-in checks: set [device] posture to \"file\" or \"command\"",
-            ),
+        // A source that takes time runs only every so often, and anew when the settings say something else.
+        ran = ran.filter(|ran| ran.settings == *device && ran.at.elapsed() < device.every);
+        let report = match (&ran, device.posture) {
+            (_, Posture::File) => report::from_file(&device.file),
+            (Some(ran), Posture::Command | Posture::Checks) => ran.report.clone(),
+            (None, Posture::Command) => {
+                Ran::new(command::run(&device.command, device.deadline).await, device, &mut ran)
+            }
+            (None, Posture::Checks) => {
+                let checked = checks::run(Path::new("/"), &device.checks, device.deadline).await;
+                let report = checks::report(&checked);
+                results.store(Arc::new(checked));
+                Ran::new(report, device, &mut ran)
+            }
         };
+        if device.posture != Posture::Checks && !results.load().is_empty() {
+            results.store(Arc::default());
+        }
         let next = host.device(device, &report.at(Timestamp::now()));
         if **current.load() != next {
             tracing::info!(compliant = next.compliant, reason = %next.reason, "device state");
             current.store(Arc::new(next));
         }
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// A report that counts for a while.
+struct Ran {
+    at: std::time::Instant,
+    settings: Settings,
+    report: Report,
+}
+
+impl Ran {
+    fn new(report: Report, settings: &Settings, place: &mut Option<Self>) -> Report {
+        *place =
+            Some(Self { at: std::time::Instant::now(), settings: settings.clone(), report: report.clone() });
+        report
     }
 }
 

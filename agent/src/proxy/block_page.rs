@@ -2,13 +2,31 @@
 
 use uuid::Uuid;
 
+use crate::classify::ActivityType;
+
 /// No script, no fetch, no frame: the page is text and its own style.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'";
 
 /// The standard sentence. Without a file name it speaks of this file.
-pub fn standard_text(filename: Option<&str>) -> String {
-    let what = filename.unwrap_or("this file");
-    format!("Download blocked. Downloading {what} is blocked by your organization's security policy.")
+pub fn standard_text(activity: ActivityType, filename: Option<&str>) -> String {
+    let file = filename.unwrap_or("this file");
+    let (title, doing) = match activity {
+        ActivityType::Upload => ("Upload blocked", format!("Uploading {file}")),
+        ActivityType::Message => ("Message blocked", "Sending this message".to_owned()),
+        ActivityType::SignIn | ActivityType::SignInFailed => ("Sign-in blocked", "Signing in".to_owned()),
+        _ => ("Download blocked", format!("Downloading {file}")),
+    };
+    format!("{title}. {doing} is blocked by your organization's security policy.")
+}
+
+/// What a program reads instead.
+const fn code(activity: ActivityType) -> &'static str {
+    match activity {
+        ActivityType::Upload => "upload_blocked",
+        ActivityType::Message => "message_blocked",
+        ActivityType::SignIn | ActivityType::SignInFailed => "sign_in_blocked",
+        _ => "download_blocked",
+    }
 }
 
 /// A page of its own, readable without images or scripts, in light and dark.
@@ -26,10 +44,10 @@ pub fn html(text: &str, app: &str, activity: Uuid) -> String {
 }
 
 /// The error object of the interface contract.
-pub fn json(text: &str, filename: Option<&str>, activity: Uuid) -> String {
+pub fn json(kind: ActivityType, text: &str, filename: Option<&str>, activity: Uuid) -> String {
     let object = serde_json::json!({
         "error": {
-            "code": "download_blocked",
+            "code": code(kind),
             "message": text,
             "filename": filename,
             "activity": activity,
@@ -59,7 +77,11 @@ mod tests {
 
     #[test]
     fn the_page_says_the_sentence_and_escapes_the_name() {
-        let page = html(&standard_text(Some("<img src=x onerror=alert(1)>.docx")), "A & B", Uuid::nil());
+        let page = html(
+            &standard_text(ActivityType::Download, Some("<img src=x onerror=alert(1)>.docx")),
+            "A & B",
+            Uuid::nil(),
+        );
         assert!(page.contains(
             "Downloading &lt;img src=x onerror=alert(1)&gt;.docx is blocked by your organization's"
         ));
@@ -70,7 +92,8 @@ mod tests {
     #[test]
     fn json_has_the_contracts_fields() {
         let value: serde_json::Value =
-            serde_json::from_str(&json("text", Some("a\"b.docx"), Uuid::nil())).unwrap();
+            serde_json::from_str(&json(ActivityType::Download, "text", Some("a\"b.docx"), Uuid::nil()))
+                .unwrap();
         assert_eq!(value["error"]["code"], "download_blocked");
         assert_eq!(value["error"]["filename"], "a\"b.docx");
         assert_eq!(value["error"]["activity"], Uuid::nil().to_string());
@@ -79,7 +102,7 @@ mod tests {
     #[test]
     fn without_a_name_the_sentence_still_reads() {
         assert_eq!(
-            standard_text(None),
+            standard_text(ActivityType::Download, None),
             "Download blocked. Downloading this file is blocked by your organization's security policy."
         );
     }

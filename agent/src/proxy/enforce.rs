@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::block_page;
+use crate::classify::Classification;
 use crate::http::h1::{Emit, Framing, Refusal, write_response};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::policy::decision::{Action, Decision};
@@ -48,20 +49,21 @@ impl Answer {
     pub fn of_decision(
         decision: &Decision,
         request: &RequestHead,
-        filename: Option<&str>,
+        class: &Classification,
         activity: Uuid,
         app: &str,
     ) -> Option<Self> {
         if decision.action() != Action::Block {
             return None;
         }
+        let filename = class.filename.as_deref();
         let text = match decision.message() {
             Some(message) => message.to_string(),
-            None => block_page::standard_text(filename),
+            None => block_page::standard_text(class.activity, filename),
         };
         let (kind, body) = match Form::for_request(request) {
             Form::Html => ("text/html; charset=utf-8", block_page::html(&text, app, activity)),
-            Form::Json => ("application/json", block_page::json(&text, filename, activity)),
+            Form::Json => ("application/json", block_page::json(class.activity, &text, filename, activity)),
             Form::Text => ("text/plain; charset=utf-8", format!("{text}\n")),
         };
         let head = own_head(403, kind).with("X-Portcullis-Activity", &activity.to_string());

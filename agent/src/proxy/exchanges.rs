@@ -5,8 +5,11 @@ use std::future::Future;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::enforce::Answer;
+use crate::detect::scan::Held;
 use crate::http::h1::Peer;
 use crate::http::head::{RequestHead, ResponseHead};
+use crate::policy::failure_mode::Failure;
+use crate::record::transfer::Transfer;
 
 /// What the proxy asks about each exchange, and tells it. Implemented by the pipeline, and by tests in memory.
 pub trait Exchanges {
@@ -22,8 +25,34 @@ pub trait Exchanges {
     }
     /// Before anything of the request is sent on. `Some` answers the client and keeps the request from the origin.
     fn request(&self, request: &RequestHead) -> Option<Answer>;
+    /// How many octets of the request's body are to be held before any of it is sent on; zero asks for none.
+    fn holds_request(&self, _: &RequestHead) -> usize {
+        0
+    }
+    /// With what was asked for by [`holds_request`](Self::holds_request). `Some` answers the client, and the origin gets
+    /// nothing.
+    fn request_body(&self, _: &RequestHead, _: Held<'_>) -> Option<Answer> {
+        None
+    }
+    /// How many octets of the response's body are to be held before any of it reaches the client; zero asks for none.
+    fn holds_response(&self, _: &RequestHead, _: &ResponseHead) -> usize {
+        0
+    }
+    /// [`response`](Self::response) with what was asked for by [`holds_response`](Self::holds_response).
+    fn response_body(&self, request: &RequestHead, response: &ResponseHead, _: Held<'_>) -> Option<Answer> {
+        self.response(request, response)
+    }
     /// Before the first byte of the response reaches the client. `Some` is sent instead of it.
     fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer>;
+    /// The record of the download that `response` has just let pass: asked for right behind it, waited for before the
+    /// first body byte, and told how the body ended.
+    fn transfer(&self) -> Option<Transfer<'_>> {
+        None
+    }
+    /// What the client gets in place of a download whose record could not be stored in time.
+    fn unrecorded(&self) -> Answer {
+        Answer::failure(503, Failure::RecordNotStored.words())
+    }
     /// What is taken out of a request before it is sent on.
     fn adapt_request(&self, _: &mut RequestHead) {}
     /// What is taken out of a response, interim ones included, before it is judged and sent on.

@@ -2,6 +2,7 @@
 //! body byte.
 
 mod heads;
+mod hold;
 
 use std::task::Poll;
 
@@ -17,9 +18,11 @@ use super::exchanges::Exchanges;
 use super::pump::{Pump, PumpError};
 use super::relay::{RelayError, Relayed, relay};
 use super::side::Side;
+use crate::detect::scan::Held;
 use crate::http::h1::connection::{self, Responses, Turn, Upgrade};
 use crate::http::h1::{self, Emit, Framing, Limits, Parsed, Peer, Refusal, RequestReader, Target};
 use crate::http::head::{RequestHead, ResponseHead, Version};
+use crate::record::transfer::Transfer;
 
 /// Serves requests until one side has had enough. `origin` is the connection that was verified before the client's
 /// handshake was answered.
@@ -81,12 +84,15 @@ struct Request {
     persistent: bool,
 }
 
-/// The head of the response, and the request's body so far.
+/// The head of the response, and both bodies so far.
 struct Response {
     head: ResponseHead,
     turn: Turn,
+    /// The request's.
     body: Pump,
     sent: bool,
+    /// The response's own, where its beginning was held.
+    down: Option<Pump>,
 }
 
 impl<C, X> Proxy<'_, C, X>
@@ -110,18 +116,44 @@ where
             let body_read = matches!(request.framing, Framing::None | Framing::Length(0));
             return self.answer(&request, &answer, body_read).await;
         }
+        let mut body = Pump::new(request.framing, request.framing, self.limits);
+        let wanted = self.exchanges.holds_request(&request.head);
+        if wanted > 0 {
+            self.hold_request(&mut request, &mut body, wanted).await?;
+            if let Some(answer) = self.exchanges.request_body(&request.head, body.held()) {
+                return self.answer(&request, &answer, body.is_read()).await;
+            }
+        }
         self.exchanges.adapt_request(&mut request.head);
-        let response = self.forward(&request).await?;
+        let mut response = self.forward(&request, body).await?;
         if response.turn == Turn::Switched {
             return self.upgraded(&request, &response.head).await;
         }
-        if let Some(answer) = self.exchanges.response(&request.head, &response.head) {
+        let wanted = self.exchanges.holds_response(&request.head, &response.head);
+        let answer = if wanted > 0 {
+            self.hold_response(&request, &mut response, wanted).await?;
+            let held = response.down.as_ref().map_or(Held::NOTHING, Pump::held);
+            self.exchanges.response_body(&request.head, &response.head, held)
+        } else {
+            self.exchanges.response(&request.head, &response.head)
+        };
+        if let Some(answer) = answer {
             // The rest of the blocked body is not fetched: its connection goes.
             self.origin = None;
             // An origin may answer and close before it took the whole body: what is left of it is no next request.
             return self.answer(&request, &answer, response.sent && response.body.is_read()).await;
         }
-        self.pass(request, response).await
+        let exchanges = self.exchanges;
+        let mut transfer = exchanges.transfer();
+        if let Some(waiting) = &mut transfer
+            && !waiting.may_begin().await
+        {
+            self.origin = None;
+            return self
+                .answer(&request, &exchanges.unrecorded(), response.sent && response.body.is_read())
+                .await;
+        }
+        self.pass(request, response, transfer).await
     }
 
     /// `None` when the client closed, or stayed silent, between two requests.
@@ -154,7 +186,8 @@ where
     }
 
     /// Sends the request on and reads the head of the response that counts. Interim responses go to the client.
-    async fn forward(&mut self, request: &Request) -> Result<Response, Ended> {
+    async fn forward(&mut self, request: &Request, body: Pump) -> Result<Response, Ended> {
+        let mut body = Some(body);
         let no_body = matches!(request.framing, Framing::None | Framing::Length(0));
         loop {
             let mut origin = match self.origin.take() {
@@ -175,7 +208,9 @@ where
             h1::write_request(&request.head, emit, origin.side.out())
                 .map_err(|refusal| Ended::Refused(Peer::Client, refusal))?;
             let reused = std::mem::replace(&mut origin.used, true);
-            match self.exchange_heads(request, &mut origin).await {
+            let body =
+                body.take().unwrap_or_else(|| Pump::new(request.framing, request.framing, self.limits));
+            match self.exchange_heads(request, &mut origin, body).await {
                 Ok(response) => {
                     self.origin = Some(origin);
                     return Ok(response);
@@ -199,8 +234,8 @@ where
         &mut self,
         request: &Request,
         origin: &mut Origin<X::Origin>,
+        mut body: Pump,
     ) -> Result<Response, HeadError> {
-        let mut body = Pump::new(request.framing, request.framing, self.limits);
         let mut sent = false;
         let mut responses = Responses::new();
         let mut answered = false;
@@ -218,7 +253,7 @@ where
                 .map_err(|refusal| HeadError::Ended(Ended::Refused(Peer::Origin, refusal)))?;
             self.exchanges.adapt_response(&mut head);
             if turn != Turn::Interim {
-                return Ok(Response { head, turn, body, sent });
+                return Ok(Response { head, turn, body, sent, down: None });
             }
             let method = request.head.method();
             h1::write_response(&head, method, Emit::new(Framing::None), self.client.out())
@@ -232,25 +267,24 @@ where
     }
 
     /// Sends the response as it is, body streaming, together with what is left of the request's body.
-    async fn pass(&mut self, request: Request, response: Response) -> Result<Next, Ended> {
-        let Response { mut head, body: mut up, sent, .. } = response;
+    async fn pass(
+        &mut self,
+        request: Request,
+        response: Response,
+        transfer: Option<Transfer<'_>>,
+    ) -> Result<Next, Ended> {
+        let Response { mut head, body: mut up, sent, down, .. } = response;
         let origin_fault = |refusal| Ended::Refused(Peer::Origin, refusal);
         let method = request.head.method();
-        let arriving = h1::response_body(&head, method).map_err(origin_fault)?;
+        let (arriving, leaving) = response_framing(&request.head, &head)?;
         let origin_persists = connection::response_keep_alive(&head, method, arriving);
-        let old_client = request.head.version() == Version::Http10;
-        let leaving = match arriving {
-            Framing::Close | Framing::Chunked if old_client => Framing::Close,
-            Framing::Close => Framing::Chunked,
-            framing => framing,
-        };
         let persistent = request.persistent && leaving != Framing::Close;
         head.set_version(request.head.version());
         let emit = Emit { framing: leaving, persistent, upgrade: false };
         h1::write_response(&head, method, emit, self.client.out()).map_err(origin_fault)?;
         let Some(mut origin) = self.origin.take() else { return Err(Ended::OriginBroken("connection")) };
         self.mid_response = true;
-        let mut down = Pump::new(arriving, leaving, self.limits);
+        let mut down = down.unwrap_or_else(|| Pump::new(arriving, leaving, self.limits));
         let mut up_done = sent;
         let mut down_done = false;
         let client = &mut *self.client;
@@ -271,6 +305,9 @@ where
         })
         .await;
         self.exchanges.moved(up.payload(), down.payload());
+        if let Some(transfer) = transfer {
+            transfer.end(matches!(pumped, Ok(Ok(()))), down.payload());
+        }
         match pumped {
             Ok(Ok(())) => self.mid_response = false,
             Ok(Err(error)) => return Err(ended_in_body(error)),
@@ -292,6 +329,10 @@ where
             .map_err(|refusal| Ended::Refused(Peer::Client, refusal))?;
         match timeout(self.deadlines.stall, self.client.flush()).await {
             Ok(Ok(())) if persistent => Ok(Next::Again),
+            Ok(Ok(())) if !body_read => {
+                self.linger().await;
+                Ok(Next::Close)
+            }
             Ok(Ok(())) => Ok(Next::Close),
             Ok(Err(_)) => Err(Ended::ClientBroken),
             Err(_) => Err(Ended::Stalled),
@@ -336,6 +377,18 @@ where
         }
         ended
     }
+}
+
+/// The extent of a response's body as it arrives, and as it is sent on.
+fn response_framing(request: &RequestHead, response: &ResponseHead) -> Result<(Framing, Framing), Ended> {
+    let arriving = h1::response_body(response, request.method())
+        .map_err(|refusal| Ended::Refused(Peer::Origin, refusal))?;
+    let leaving = match arriving {
+        Framing::Close | Framing::Chunked if request.version() == Version::Http10 => Framing::Close,
+        Framing::Close => Framing::Chunked,
+        framing => framing,
+    };
+    Ok((arriving, leaving))
 }
 
 /// How a response's body failed.

@@ -26,6 +26,7 @@ use super::side::Side;
 use crate::http::h1::Peer;
 use crate::http::h2::{ErrorCode, Event, Limits, Outcome, Refusal, Relay, Side as Which};
 use crate::http::head::{RequestHead, ResponseHead};
+use crate::record::transfer::Transfer;
 
 /// Longest that the last frames of a connection may take on their way out.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
@@ -52,6 +53,8 @@ where
         streams: Streams::default(),
         clocks: Clocks::new(begun, *deadlines),
         exchanges,
+        unrecorded: Vec::new(),
+        transfers: Vec::new(),
         cut: false,
     };
     let mut stopping = pin!(stopping);
@@ -87,6 +90,14 @@ where
     connection.part(ended).await
 }
 
+/// A response that is held until its record is stored.
+struct Unrecorded<'a> {
+    id: u32,
+    request: RequestHead,
+    head: ResponseHead,
+    transfer: Transfer<'a>,
+}
+
 struct Connection<'a, C, X: Exchanges> {
     relay: Relay,
     client: Lane<C>,
@@ -94,6 +105,9 @@ struct Connection<'a, C, X: Exchanges> {
     streams: Streams,
     clocks: Clocks,
     exchanges: &'a X,
+    /// Responses whose records have to be stored first, and downloads under way: at most one a stream.
+    unrecorded: Vec<Unrecorded<'a>>,
+    transfers: Vec<(u32, Transfer<'a>)>,
     /// The end of the origin's connection cost the client a response.
     cut: bool,
 }
@@ -143,9 +157,10 @@ where
             }
             // Room was made for frames that had to wait for it.
             let made_room = self.waiting_output() < before && (self.client.waits || self.origin.waits);
-            if !moved && !made_room {
-                break;
+            if self.release(cx) || moved || made_room {
+                continue;
             }
+            break;
         }
         self.watch(now);
         if self.is_over() {
@@ -338,9 +353,42 @@ where
         if let Some(answer) = self.exchanges.response(&request, &head) {
             return self.answer(id, &answer);
         }
-        if self.relay.pass_response(id, &head).is_err() {
-            self.exchanges.refused(Peer::Origin, Some(&request));
+        let exchanges = self.exchanges;
+        match exchanges.transfer() {
+            Some(transfer) if transfer.is_unasked() => self.transfers.push((id, transfer)),
+            Some(transfer) => {
+                return self.unrecorded.push(Unrecorded { id, request, head, transfer });
+            }
+            None => {}
         }
+        self.pass(id, &request, &head);
+    }
+
+    fn pass(&mut self, id: u32, request: &RequestHead, head: &ResponseHead) {
+        if self.relay.pass_response(id, head).is_err() {
+            self.exchanges.refused(Peer::Origin, Some(request));
+        }
+    }
+
+    /// Passes what was held for its record, and says whether there was any.
+    fn release(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut released = false;
+        let mut at = 0;
+        while let Some(held) = self.unrecorded.get_mut(at) {
+            let Poll::Ready(stored) = held.transfer.poll_may_begin(cx) else {
+                at += 1;
+                continue;
+            };
+            released = true;
+            let Unrecorded { id, request, head, transfer } = self.unrecorded.swap_remove(at);
+            if stored {
+                self.transfers.push((id, transfer));
+                self.pass(id, &request, &head);
+            } else {
+                self.answer(id, &self.exchanges.unrecorded());
+            }
+        }
+        released
     }
 
     fn answer(&mut self, id: u32, answer: &Answer) {
@@ -363,6 +411,11 @@ where
         // A body of our own is no traffic.
         let to_client = if outcome == Outcome::Answered { 0 } else { to_client };
         self.exchanges.moved(to_origin, to_client);
+        self.unrecorded.retain(|held| held.id != id);
+        if let Some(at) = self.transfers.iter().position(|(stream, _)| *stream == id) {
+            let (_, transfer) = self.transfers.swap_remove(at);
+            transfer.end(outcome == Outcome::Complete, to_client);
+        }
         self.streams.close(id);
     }
 

@@ -16,11 +16,13 @@ use super::untouched::{abort, log_failure, say_and_close};
 use super::who::Early;
 use super::worker::{Accepted, Shared, Worker};
 use crate::catalog::App;
+use crate::detect::scan::Held;
 use crate::http::h1::Peer;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::policy::failure_mode::Failure;
 use crate::record::guard::ConnectionGuard;
 use crate::record::metrics::{Direction, Path, Side as TlsSide};
+use crate::record::transfer::Transfer;
 use crate::session::Session;
 use crate::tls::{self, ClientHello, HANDSHAKE_DEADLINE, Prefixed, UpstreamFailure};
 
@@ -149,8 +151,37 @@ impl<D: Dialler> Exchanges for Inspected<'_, D> {
         self.judge.request(request)
     }
 
+    fn holds_request(&self, request: &RequestHead) -> usize {
+        self.judge.holds_request(request)
+    }
+
+    fn request_body(&self, request: &RequestHead, held: Held<'_>) -> Option<Answer> {
+        self.judge.request_body(request, held)
+    }
+
     fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer> {
-        self.judge.response(request, response)
+        self.judge.response(request, response, None)
+    }
+
+    fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> usize {
+        self.judge.holds_response(request, response)
+    }
+
+    fn response_body(
+        &self,
+        request: &RequestHead,
+        response: &ResponseHead,
+        held: Held<'_>,
+    ) -> Option<Answer> {
+        self.judge.response(request, response, Some(held))
+    }
+
+    fn transfer(&self) -> Option<Transfer<'_>> {
+        self.judge.transfer()
+    }
+
+    fn unrecorded(&self) -> Answer {
+        self.judge.unrecorded()
     }
 
     fn adapt_response(&self, response: &mut ResponseHead) {

@@ -1,5 +1,7 @@
 //! Classify, decide, record: what each exchange of an inspected connection goes through before its first body byte.
 
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -8,33 +10,60 @@ use uuid::Uuid;
 use super::enforce::Answer;
 use super::refused;
 use super::worker::Shared;
-use crate::activity::{Activity, Observed, Outcome};
-use crate::classify::{self, ActivityType, Exchange};
+use crate::activity::{Activity, Observed, Outcome, related_hosts};
+use crate::classify::{self, ActivityType, Classification, Exchange, FirstBytes};
 use crate::config::Quic;
+use crate::detect::scan::{Held, Scan, scan, uploaded_name};
 use crate::http::alt_svc;
-use crate::http::h1::{Framing, response_body};
+use crate::http::h1::{Framing, request_body, response_body};
 use crate::http::head::{RequestHead, ResponseHead};
-use crate::policy::decision::Action;
+use crate::policy::decision::{Action, Decision};
 use crate::policy::failure_mode::Failure;
+use crate::policy::{Bodies, Subject};
 use crate::record::guard::ConnectionGuard;
-use crate::session::Session;
+use crate::record::transfer::Transfer;
+use crate::record::usage::InUse;
+use crate::session::{Device, Session};
+
+/// Octets of a body, as transferred, in which content detectors look.
+const CONTENT: usize = 1 << 20;
+/// Octets of a form in which the name of its file has to stand.
+const FIRST_PART: usize = 64 << 10;
 
 pub(super) struct Judge<'a> {
     shared: &'a Shared,
     session: &'a Session,
     guard: &'a ConnectionGuard,
+    /// What was found in the body of the request under way.
+    sent: Cell<Option<Scan>>,
+    /// The name of the file in it.
+    uploaded: RefCell<Option<String>>,
+    in_use: InUse<'a>,
+    /// Of the response that was let pass last, until it is asked for.
+    transfer: RefCell<Option<Transfer<'a>>>,
 }
 
 impl<'a> Judge<'a> {
     pub(super) fn new(shared: &'a Shared, session: &'a Session, guard: &'a ConnectionGuard) -> Self {
-        Self { shared, session, guard }
+        Self {
+            shared,
+            session,
+            guard,
+            sent: Cell::default(),
+            uploaded: RefCell::default(),
+            in_use: shared.recorder.in_use(session),
+            transfer: RefCell::default(),
+        }
     }
 
     /// The request's host must be the one the connection was verified for (RFC 9110 section 7.4).
     pub(super) fn request(&self, request: &RequestHead) -> Option<Answer> {
         self.guard.app().request(request.version());
+        self.sent.set(None);
+        self.uploaded.take();
         if host_of(request) == *self.session.server_name {
-            return None;
+            let judged_now = self.bodies().at_request() && self.holds_request(request) == 0;
+            return if judged_now { self.before_sent_on(request, None) } else { None };
         }
         tracing::info!(
             server_name = %self.session.server_name,
@@ -67,52 +96,207 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The verdict on a response. `Some` is what the client gets instead.
-    pub(super) fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer> {
-        let snapshot = self.shared.snapshot.load();
-        let device = self.shared.device.load();
-        let begun = Instant::now();
-        let claiming;
-        let session = if self.session.process.is_known() {
-            self.session
+    /// The record of the download that the last verdict let pass.
+    pub(super) fn transfer(&self) -> Option<Transfer<'a>> {
+        self.transfer.take()
+    }
+
+    /// What a client gets in place of a download whose record could not be stored.
+    pub(super) fn unrecorded(&self) -> Answer {
+        refused::count(self.shared, Failure::RecordNotStored);
+        Answer::failure(503, Failure::RecordNotStored.words())
+    }
+
+    /// How much of a request's body policies ask for before the origin gets any of it.
+    pub(super) fn holds_request(&self, request: &RequestHead) -> usize {
+        let bodies = self.bodies();
+        if !bodies.at_request()
+            || matches!(request_body(request), Ok(Framing::None | Framing::Length(0)) | Err(_))
+        {
+            return 0;
+        }
+        let session = self.session_of(request);
+        let class = self.request_class(&session, request, None);
+        if bodies.asks_request(&class) {
+            CONTENT
+        } else if bodies.asks_upload_names() && class.activity == ActivityType::Upload && is_form(request) {
+            FIRST_PART
         } else {
-            // The process decides where it is known; here the client's own word is all there is.
-            claiming = Session { kind: classify::claimed_kind(request), ..self.session.clone() };
-            &claiming
+            0
+        }
+    }
+
+    /// The verdict on a request of whose body the beginning is held, or all of it.
+    pub(super) fn request_body(&self, request: &RequestHead, held: Held<'_>) -> Option<Answer> {
+        let session = self.session_of(request);
+        if self.bodies().asks_request(&self.request_class(&session, request, None)) {
+            self.sent.set(Some(scan(request.fields(), held)));
+        }
+        self.uploaded.replace(uploaded_name(request.fields(), held));
+        self.before_sent_on(request, Some(held))
+    }
+
+    /// The verdict on a request by what it says itself. Only a block is final, and recorded here: what passes is one
+    /// activity with its response.
+    fn before_sent_on(&self, request: &RequestHead, held: Option<Held<'_>>) -> Option<Answer> {
+        let snapshot = self.shared.snapshot.load();
+        let device = self.shared.device_of(self.session);
+        let begun = Instant::now();
+        let session = self.session_of(request);
+        let class = self.request_class(&session, request, self.uploaded.borrow().as_deref());
+        let size = held.filter(|held| held.complete).map(|held| held.octets.len() as u64);
+        let content = self.sent.get();
+        let known = size.or_else(|| declared_size(request));
+        let subject = Subject::new(&class, known).with_content(content.as_ref()).at_request();
+        let decision = snapshot.policies.decide(&session, &device, subject);
+        if decision.action() != Action::Block {
+            return None;
+        }
+        let outcome =
+            Outcome { enforced: true, micros: micros(begun), file_size: size, content: content.as_ref() };
+        self.record(&session, &device, (&class, known), &decision, outcome, (request, None))
+    }
+
+    /// How much of a response's body policies or classification ask for before the client gets any of it.
+    pub(super) fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> usize {
+        let session = self.session_of(request);
+        let exchange = self.exchange(&session, request, response);
+        let bodies = self.bodies();
+        if bodies.any() && bodies.asks_response(&classify::classify(&exchange)) && !is_stream(response) {
+            return CONTENT;
+        }
+        exchange.look_ahead(self.shared.snapshot.load().policies.asks_true_types(&self.session.app))
+    }
+
+    /// The verdict on a response. `Some` is what the client gets instead. `held` is the beginning of its body, where
+    /// that was asked for.
+    pub(super) fn response(
+        &self,
+        request: &RequestHead,
+        response: &ResponseHead,
+        held: Option<Held<'_>>,
+    ) -> Option<Answer> {
+        let snapshot = self.shared.snapshot.load();
+        let device = self.shared.device_of(self.session);
+        related_hosts(request, response, &self.session.server_name, |via, host| {
+            if snapshot.catalog.lookup(host).is_none() {
+                self.in_use.saw(via, host);
+            }
+        });
+        let begun = Instant::now();
+        let session = self.session_of(request);
+        self.shared.led.note(&session, response, &snapshot);
+        let mut exchange = self.exchange(&session, request, response);
+        exchange.first_bytes = held.map(|Held { octets, complete }| FirstBytes { octets, complete });
+        let mut class = classify::classify(&exchange);
+        let size = if class.activity == ActivityType::Upload {
+            let asked = self.request_class(&session, request, self.uploaded.borrow().as_deref());
+            (class.filename, class.mime) = (class.filename.or(asked.filename), asked.mime.or(class.mime));
+            declared_size(request)
+        } else {
+            match response_body(response, request.method()) {
+                Ok(Framing::Length(size)) => Some(size),
+                _ => None,
+            }
         };
-        self.shared.led.note(session, response, &snapshot);
+        let received = held.filter(|_| self.bodies().asks_response(&class));
+        let received = received.map(|held| scan(response.fields(), held));
+        let sent = self.sent.get();
+        let content = received.map(|received| received.and(sent.as_ref())).or(sent);
+        let subject = Subject::new(&class, size).with_content(content.as_ref());
+        let decision = snapshot.policies.decide(&session, &device, subject);
+
+        let blocked = decision.action() == Action::Block;
+        let found = content.is_some_and(|content| !content.counts.is_empty());
+        let watched = decision.action() == Action::Monitor && found;
+        if class.activity == ActivityType::None && !blocked && !watched {
+            return None;
+        }
+        let outcome =
+            Outcome { enforced: blocked, micros: micros(begun), file_size: None, content: content.as_ref() };
+        self.record(&session, &device, (&class, size), &decision, outcome, (request, Some(response)))
+    }
+
+    /// Records what was decided; the answer when it blocks.
+    fn record(
+        &self,
+        session: &Session,
+        device: &Device,
+        (class, size): (&Classification, Option<u64>),
+        decision: &Decision,
+        outcome: Outcome<'_>,
+        (request, response): (&RequestHead, Option<&ResponseHead>),
+    ) -> Option<Answer> {
+        let id = Uuid::now_v7();
+        let observed =
+            Observed { session, device, request, response, classification: class, size, decision, outcome };
+        let activity = Activity::new(id, Timestamp::now(), &observed);
+        if class.activity == ActivityType::Download && decision.action() != Action::Block {
+            *self.transfer.borrow_mut() = Some(self.shared.recorder.download(self.guard.app(), activity));
+        } else {
+            // A lost record is counted by the log; it slows or stops nothing here.
+            let _ = self.shared.recorder.activity(self.guard.app(), activity);
+        }
+        Answer::of_decision(decision, request, class, id, &session.app.name)
+    }
+
+    fn bodies(&self) -> Bodies {
+        self.shared.snapshot.load().policies.bodies_of(&self.session.app)
+    }
+
+    /// The process decides what the client is, where it is known; else its own word is all there is.
+    fn session_of(&self, request: &RequestHead) -> Cow<'a, Session> {
+        if self.session.process.is_known() {
+            return Cow::Borrowed(self.session);
+        }
+        Cow::Owned(Session { kind: classify::claimed_kind(request), ..self.session.clone() })
+    }
+
+    fn exchange<'e>(
+        &self,
+        session: &'e Session,
+        request: &'e RequestHead,
+        response: &'e ResponseHead,
+    ) -> Exchange<'e> {
         let mut exchange = Exchange::new(request, response, &session.server_name);
         exchange.app = Some(&session.app);
         exchange.client = session.process.is_known().then_some(session.kind);
-        let class = classify::classify(&exchange);
-        let size = match response_body(response, request.method()) {
-            Ok(Framing::Length(size)) => Some(size),
-            _ => None,
-        };
-        let decision = snapshot.policies.evaluate(session, &device, &class, size);
-        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-
-        let blocked = decision.action() == Action::Block;
-        if class.activity == ActivityType::None && !blocked {
-            return None;
-        }
-        let id = Uuid::now_v7();
-        let outcome = Outcome { enforced: blocked, micros, file_size: None, content: None };
-        let observed = Observed {
-            session,
-            device: &device,
-            request,
-            response: Some(response),
-            classification: &class,
-            size,
-            decision: &decision,
-            outcome,
-        };
-        let activity = Activity::new(id, Timestamp::now(), &observed);
-        // A lost record is counted by the log; it slows or stops nothing here.
-        let _ = self.shared.recorder.activity(self.guard.app(), activity);
-        Answer::of_decision(&decision, request, class.filename.as_deref(), id, &session.app.name)
+        exchange
     }
+
+    fn request_class(&self, session: &Session, request: &RequestHead, file: Option<&str>) -> Classification {
+        let nothing = classify::no_answer(request.version());
+        classify::classify_request(&self.exchange(session, request, &nothing), file)
+    }
+}
+
+fn micros(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What a request says that its body is long.
+fn declared_size(request: &RequestHead) -> Option<u64> {
+    match request_body(request) {
+        Ok(Framing::Length(size)) => Some(size),
+        _ => None,
+    }
+}
+
+fn begins(value: &[u8], word: &str) -> bool {
+    value.trim_ascii().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+fn is_form(request: &RequestHead) -> bool {
+    request.fields().get("content-type").is_some_and(|value| begins(value, "multipart/form-data"))
+}
+
+/// Whether a response comes when something happens: holding it back would stop the page.
+fn is_stream(response: &ResponseHead) -> bool {
+    response.fields().get("content-type").is_some_and(|value| {
+        ["text/event-stream", "multipart/x-mixed-replace", "application/grpc"]
+            .iter()
+            .any(|kind| begins(value, kind))
+    })
 }
 
 /// Host of a request as the catalog knows names: lower case, no trailing dot; empty when there is none.

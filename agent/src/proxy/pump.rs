@@ -5,7 +5,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::held::Reservation;
 use super::side::Side;
+use crate::detect::scan::Held;
 use crate::http::h1::chunked::ChunkHeader;
 use crate::http::h1::trailer::write_last_chunk;
 use crate::http::h1::{Body, Framing, Limits, Piece, Refusal};
@@ -33,6 +35,12 @@ pub struct Pump {
     pending: Option<(Range<usize>, usize)>,
     ended: bool,
     payload: u64,
+    /// Payload kept back until a verdict, and how much of it was sent on since.
+    held: Vec<u8>,
+    held_sent: usize,
+    reservation: Option<Reservation>,
+    /// The end was read while payload was kept back.
+    read_to_end: bool,
 }
 
 impl Pump {
@@ -45,7 +53,57 @@ impl Pump {
             pending: None,
             ended: false,
             payload: 0,
+            held: Vec::new(),
+            held_sent: 0,
+            reservation: None,
+            read_to_end: false,
         }
+    }
+
+    /// Makes sure that `most` octets may be kept back. Returns what may be: that, or nothing where others hold too much.
+    pub fn reserve(&mut self, most: usize) -> usize {
+        self.reservation.insert(Reservation::take(most)).octets()
+    }
+
+    /// Takes in payload and keeps it back, until there is `most` of it or the body ends. It goes out first once the body
+    /// is [polled](Self::poll). More than `most` by what one read brings at worst.
+    pub fn poll_hold<A>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Side<A>,
+        most: usize,
+    ) -> Poll<Result<(), PumpError>>
+    where
+        A: AsyncRead + AsyncWrite + Unpin,
+    {
+        while self.held.len() < most && !self.is_read() {
+            match self.body.next(from.input.unread()).map_err(PumpError::Refused)? {
+                Piece::Data { payload, consumed } => {
+                    let payload = from.input.unread().get(payload).unwrap_or_default();
+                    self.payload += payload.len() as u64;
+                    self.held.extend_from_slice(payload);
+                    from.input.consume(consumed);
+                }
+                Piece::End { consumed } => {
+                    from.input.consume(consumed);
+                    self.read_to_end = true;
+                }
+                Piece::More { consumed } => {
+                    from.input.consume(consumed);
+                    match ready!(from.poll_fill(cx)) {
+                        Ok(0) => self.body.end_of_input().map_err(PumpError::Refused)?,
+                        Ok(_) => {}
+                        Err(_) => return Poll::Ready(Err(PumpError::From)),
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// What is kept back: the beginning of the body, or all of it.
+    pub fn held(&self) -> Held<'_> {
+        Held { octets: &self.held, complete: self.is_read() }
     }
 
     /// Payload bytes taken from the sender so far.
@@ -55,7 +113,7 @@ impl Pump {
 
     /// Whether the sender's part was read to its end.
     pub fn is_read(&self) -> bool {
-        self.ended
+        self.ended || self.read_to_end
     }
 
     /// Moves what can be moved. Ready when the whole body is with the receiver's kernel.
@@ -69,6 +127,9 @@ impl Pump {
         A: AsyncRead + AsyncWrite + Unpin,
         B: AsyncRead + AsyncWrite + Unpin,
     {
+        if !self.held.is_empty() {
+            ready!(self.poll_held(cx, to))?;
+        }
         loop {
             if let Some((range, consumed)) = &mut self.pending {
                 let payload = from.input.unread().get(range.clone()).unwrap_or_default();
@@ -80,6 +141,9 @@ impl Pump {
                 let consumed = *consumed;
                 self.pending = None;
                 from.input.consume(consumed);
+            }
+            if self.read_to_end && !self.ended {
+                self.end(to.out())?;
             }
             if self.ended {
                 return to.poll_flush(cx).map_err(|_| PumpError::To);
@@ -111,6 +175,22 @@ impl Pump {
                 }
             }
         }
+    }
+
+    /// Sends on what was kept back.
+    fn poll_held<B>(&mut self, cx: &mut Context<'_>, to: &mut Side<B>) -> Poll<Result<(), PumpError>>
+    where
+        B: AsyncRead + AsyncWrite + Unpin,
+    {
+        if self.held_sent == 0 && !self.open_chunk {
+            self.open_chunk(self.held.len(), to.out());
+        }
+        while let Some(rest) = self.held.get(self.held_sent..).filter(|rest| !rest.is_empty()) {
+            self.held_sent += ready!(to.poll_send(cx, rest)).map_err(|_| PumpError::To)?;
+        }
+        self.held = Vec::new();
+        self.reservation = None;
+        Poll::Ready(Ok(()))
     }
 
     fn open_chunk(&mut self, size: usize, out: &mut Vec<u8>) {

@@ -8,18 +8,18 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::explicit::AskedFor;
+use super::who::Early;
 use super::worker::{Shared, Worker};
 use crate::activity::{self, Activity};
 use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
 use crate::catalog::App;
 use crate::http::head::RequestHead;
-use crate::identity::with_extra_groups;
 use crate::owner;
 use crate::policy::decision::Decision;
 use crate::policy::failure_mode::Failure;
 use crate::record::metrics::AppMetrics;
 use crate::reload::Snapshot;
-use crate::session::{Process, Session, User};
+use crate::session::Session;
 
 /// Id and name of the app in a record when several share the address that was asked for and nothing says which it was.
 const UNKNOWN_APP: (&str, &str) = ("unknown", "One of several apps");
@@ -31,9 +31,7 @@ const DISCARD: u16 = 9;
 pub struct Refused<'a> {
     pub failure: Failure,
     pub app: Arc<App>,
-    /// `None` when nobody knows.
-    pub uid: Option<u32>,
-    pub process: Process,
+    pub owner: Early,
     pub client: ClientAddr,
     pub original_dst: OriginalDst,
     /// The server name that was asked for; empty when there was none.
@@ -44,9 +42,9 @@ pub struct Refused<'a> {
 
 /// Counts a refusal and records it. Never fails: what the log cannot take it counts as lost.
 pub async fn record(shared: &Shared, refused: Refused<'_>) {
-    let Refused { failure, app, uid, process, client, original_dst, server_name, request } = refused;
+    let Refused { failure, app, owner, client, original_dst, server_name, request } = refused;
     let app_metrics = shared.recorder.metrics.app(&app.id);
-    let session = session(shared, app, (uid, process), (client, original_dst), server_name).await;
+    let session = session(shared, app, owner, (client, original_dst), server_name).await;
     in_session(shared, &app_metrics, &session, failure, request);
 }
 
@@ -54,19 +52,16 @@ pub async fn record(shared: &Shared, refused: Refused<'_>) {
 pub async fn session(
     shared: &Shared,
     app: Arc<App>,
-    (uid, process): (Option<u32>, Process),
+    owner: Early,
     (client, original_dst): (ClientAddr, OriginalDst),
     server_name: Arc<str>,
 ) -> Session {
-    let user = match uid {
-        Some(uid) => with_extra_groups(shared.identity.user(uid).await, &shared.snapshot.load().config),
-        None => Arc::new(User::default()),
-    };
     Session {
         app,
-        user,
-        kind: owner::kind_of(&process),
-        process: Arc::new(process),
+        user: owner.user(shared, client).await,
+        kind: owner::kind_of(&owner.process),
+        remote: owner.remote,
+        process: Arc::new(owner.process),
         client,
         location: LocationAddr(address_towards(original_dst.0).unwrap_or(client.0.ip()).to_canonical()),
         original_dst,
@@ -96,7 +91,7 @@ pub fn decided(
     decision: &Decision,
     (enforced, request): (bool, Option<&RequestHead>),
 ) {
-    let device = shared.device.load();
+    let device = shared.device_of(session);
     let refused = activity::Refused { session, device: &device, decision, enforced, request };
     let activity = Activity::refused(Uuid::now_v7(), Timestamp::now(), &refused);
     // What the log cannot take it counts as lost.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::refused::{self, Refused};
 use super::untouched::log_failure;
+use super::who::Early;
 use super::worker::Shared;
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::owner;
@@ -65,8 +66,7 @@ async fn serve(shared: &Shared, stopped: Stopped) {
     let refused = Refused {
         failure,
         app: app.clone(),
-        uid: Some(stopped.uid),
-        process,
+        owner: Early { process, uid: Some(stopped.uid), remote: false },
         client,
         original_dst,
         server_name: name.into(),

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use super::explicit::{self, AskedFor};
 use super::refused::Refused;
-use super::worker::{Accepted, Worker};
+use super::worker::{Accepted, Shared, Worker};
 use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
 use crate::catalog::App;
 use crate::identity::with_extra_groups;
@@ -17,11 +17,13 @@ use crate::policy::failure_mode::Failure;
 use crate::session::{Process, Session, User};
 
 /// What must be asked at once: a short-lived process takes it along.
-pub(super) struct Early {
-    process: Process,
-    uid: Option<u32>,
-    /// The client is on another host: locations go by its own address.
-    remote: bool,
+#[derive(Debug, Clone)]
+pub struct Early {
+    pub process: Process,
+    /// `None` when nobody knows.
+    pub uid: Option<u32>,
+    /// The client is on another host: locations, and the inventory, go by its own address.
+    pub remote: bool,
 }
 
 impl Early {
@@ -56,8 +58,18 @@ impl Early {
         (client, original_dst): (ClientAddr, OriginalDst),
         server_name: &str,
     ) -> Refused<'static> {
-        let (uid, process, server_name) = (self.uid, self.process, server_name.into());
-        Refused { failure, app, uid, process, client, original_dst, server_name, request: None }
+        let server_name = server_name.into();
+        Refused { failure, app, owner: self, client, original_dst, server_name, request: None }
+    }
+
+    /// The user: of this host by the uid, of another one by the inventory.
+    pub(super) async fn user(&self, shared: &Shared, client: ClientAddr) -> Arc<User> {
+        let known = match (self.uid, self.remote) {
+            (Some(uid), _) => Some(shared.identity.user(uid).await),
+            (None, true) => shared.inventory.load().as_ref().and_then(|clients| clients.user(client.0.ip())),
+            (None, false) => None,
+        };
+        known.map_or_else(Arc::default, |user| with_extra_groups(user, &shared.snapshot.load().config))
     }
 
     /// The whole session, once the origin is connected: named locations go by the local address that reaches it, and on a
@@ -70,21 +82,18 @@ impl Early {
         (client, original_dst): (ClientAddr, OriginalDst),
         origin: &TcpStream,
     ) -> Session {
-        let user = match self.uid {
-            Some(uid) => worker.shared.identity.user(uid).await,
-            None => Arc::new(User::default()),
-        };
-        let snapshot = worker.shared.snapshot.load();
+        let user = self.user(&worker.shared, client).await;
         let location = match origin.local_addr() {
             Ok(local) if !self.remote => local.ip(),
             _ => client.0.ip(),
         };
         Session {
             app,
-            user: with_extra_groups(user, &snapshot.config),
+            user,
             kind: owner::kind_of(&self.process),
             process: Arc::new(self.process),
             client,
+            remote: self.remote,
             location: LocationAddr(location.to_canonical()),
             original_dst,
             server_name: server_name.into(),

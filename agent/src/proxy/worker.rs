@@ -18,8 +18,10 @@ use crate::http::h1::Limits;
 use crate::http::h2;
 use crate::identity::Identity;
 use crate::posture;
+use crate::posture::inventory::Inventories;
 use crate::record::Recorder;
 use crate::reload;
+use crate::session::{Device, Session};
 use crate::steering::{Arrivals, Learned, Peeked};
 use crate::tls::{ClientSide, OriginConnector, PeekDeadlines, SessionOwner};
 
@@ -27,6 +29,8 @@ use crate::tls::{ClientSide, OriginConnector, PeekDeadlines, SessionOwner};
 pub struct Shared {
     pub snapshot: reload::Current,
     pub device: posture::Current,
+    pub checked: posture::Results,
+    pub inventory: Inventories,
     pub identity: Identity,
     pub clients: ClientSide,
     pub origins: ArcSwap<OriginConnector>,
@@ -36,6 +40,33 @@ pub struct Shared {
     pub deadlines: Deadlines,
     pub peek: PeekDeadlines,
     pub led: Led,
+}
+
+impl Shared {
+    /// The device that a session comes from, as it is now: this one, or what the inventory has for another host's address.
+    pub fn device_of(&self, session: &Session) -> DeviceNow {
+        match &*self.inventory.load() {
+            Some(inventory) if session.remote => DeviceNow::Other(inventory.device(session.client.0.ip())),
+            _ => DeviceNow::Own(self.device.load()),
+        }
+    }
+}
+
+/// A device's state at one moment.
+pub enum DeviceNow {
+    Own(arc_swap::Guard<Arc<Device>>),
+    Other(Arc<Device>),
+}
+
+impl std::ops::Deref for DeviceNow {
+    type Target = Device;
+
+    fn deref(&self) -> &Device {
+        match self {
+            Self::Own(device) => device,
+            Self::Other(device) => device,
+        }
+    }
 }
 
 /// One worker thread's own things.

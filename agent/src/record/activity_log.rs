@@ -5,17 +5,21 @@
 //! start how many records went with it.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::activity::Activity;
+use crate::activity::{Activity, TransferFacts};
+use crate::config::Durability;
 use crate::record::admission::Admissions;
 use crate::record::policy_sets;
+use crate::record::transfer::{End, Stored, Transfer};
+use crate::record::usage::Report;
 use crate::record::writer::{Message, Writer};
 
 /// Records that wait for the writer at most. A record is one or two KiB, and some ten at worst.
@@ -24,6 +28,11 @@ pub const QUEUE_MAX: usize = 8192;
 pub const BATCH_MAX: usize = 512;
 /// How long the first record of a transaction waits for company.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(5);
+/// Bytes of the write-ahead log, which a reader that holds the log open for long keeps from being cut back. Beyond them
+/// nothing is stored until it ends.
+pub const WAL_MAX: u64 = 64 << 20;
+/// Ends of transfers that wait beside a full queue.
+const LATE_ENDS_MAX: usize = QUEUE_MAX;
 /// A disk that works stores a full queue in less than a second.
 pub const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -35,6 +44,10 @@ pub struct Options {
     pub queue: usize,
     pub batch: usize,
     pub flush_after: Duration,
+    /// Oldest records beyond this size of the database are deleted. `None`: as much as the disk has.
+    pub max_size: Option<u64>,
+    pub durability: Durability,
+    pub wal_max: u64,
     /// Largest size of the database in SQLite pages; full is then treated like a full disk.
     pub max_pages: Option<u32>,
     /// How long dropping the log may go on trying to store what is queued.
@@ -45,6 +58,9 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             retention: None,
+            max_size: None,
+            durability: Durability::Normal,
+            wal_max: WAL_MAX,
             queue: QUEUE_MAX,
             batch: BATCH_MAX,
             flush_after: FLUSH_AFTER,
@@ -100,6 +116,13 @@ pub(super) struct Shared {
     /// Lost because the queue was full, and not yet taken over by the writer.
     pub(super) overflow: AtomicU64,
     pub(super) retention_secs: AtomicU64,
+    /// 0: no limit.
+    pub(super) max_size: AtomicU64,
+    pub(super) strict: AtomicBool,
+    /// Messages since the writer last emptied the queue.
+    pub(super) queued: AtomicUsize,
+    /// What the full queue did not take.
+    pub(super) late_ends: Mutex<Vec<End>>,
     pub(super) close_by: Mutex<Option<Instant>>,
     pub(super) policy_sets: policy_sets::Pending,
     trouble: Mutex<Option<String>>,
@@ -144,6 +167,8 @@ impl ActivityLog {
         let shared = Arc::new(Shared::default());
         let admissions = Arc::new(Admissions::new());
         let (retention, close_within) = (options.retention, options.close_within);
+        shared.max_size.store(options.max_size.unwrap_or(0), Ordering::Relaxed);
+        shared.strict.store(options.durability == Durability::Strict, Ordering::Relaxed);
         let mut writer = Writer::new(path, options, incoming, Arc::clone(&shared), Arc::clone(&admissions));
         let opened = writer.open();
         let thread =
@@ -162,15 +187,65 @@ impl ActivityLog {
 
     /// Hands one record to the writer. Never waits.
     pub fn record(&self, activity: Activity) -> Result<(), Lost> {
+        self.enter(activity, None)
+    }
+
+    /// The same for a download that is let pass, whose end will follow. With strict durability this takes a runtime.
+    pub fn begin(&self, mut activity: Activity) -> (Result<(), Lost>, Transfer<'_>) {
+        activity.transfer = Some(TransferFacts::OPEN);
+        let id = activity.id;
+        let strict = self.shared.strict.load(Ordering::Relaxed);
+        let (waiter, stored) = strict.then(oneshot::channel).unzip();
+        let entered = self.enter(activity, waiter);
+        let stored = match stored {
+            None => Stored::Unasked,
+            Some(_) if entered.is_err() => Stored::Never,
+            Some(stored) => Stored::waiting(stored),
+        };
+        (entered, Transfer::new(self, id, stored, entered.is_ok()))
+    }
+
+    fn enter(&self, activity: Activity, waiter: Option<oneshot::Sender<()>>) -> Result<(), Lost> {
         self.admissions.admit();
-        let sent =
-            self.queue.as_ref().is_some_and(|q| q.try_send(Message::Record(Box::new(activity))).is_ok());
-        if sent {
+        let urgent = waiter.is_some();
+        if self.send(Message::Record(Box::new(activity), waiter), urgent) {
             return Ok(());
         }
         self.shared.lost.fetch_add(1, Ordering::Relaxed);
         self.shared.overflow.fetch_add(1, Ordering::Relaxed);
         Err(Lost)
+    }
+
+    /// The writer sleeps while a transaction gathers: it is woken for what somebody waits for, and by a full batch.
+    fn send(&self, message: Message, urgent: bool) -> bool {
+        let sent = self.queue.as_ref().is_some_and(|queue| queue.try_send(message).is_ok());
+        let queued = self.shared.queued.fetch_add(1, Ordering::Relaxed) + 1;
+        if urgent || !sent || queued == BATCH_MAX {
+            self.wake();
+        }
+        sent
+    }
+
+    fn wake(&self) {
+        if let Some(writer) = &self.writer {
+            writer.thread().unpark();
+        }
+    }
+
+    /// How a transfer ended. What the full queue does not take waits beside it.
+    pub(super) fn ended(&self, end: End) {
+        if self.send(Message::Ended(end), false) {
+            return;
+        }
+        let mut late = self.shared.late_ends.lock().unwrap_or_else(PoisonError::into_inner);
+        if late.len() < LATE_ENDS_MAX {
+            late.push(end);
+        }
+    }
+
+    /// Hands the writer what a connection tells about its app. `false` when the queue is full: it is to be told again.
+    pub(super) fn used(&self, report: Report) -> bool {
+        self.send(Message::Used(Box::new(report)), false)
     }
 
     /// Keeps the text of a policy set with the records that it decides; to be called before it decides the first.
@@ -193,7 +268,18 @@ impl ActivityLog {
             message = back;
             std::thread::sleep(RETRY);
         }
+        self.wake();
         waiting.recv_timeout(by.saturating_duration_since(Instant::now())).map_err(|_| Unflushed)
+    }
+
+    /// From now on a download waits for its record, or does not.
+    pub fn set_durability(&self, durability: Durability) {
+        self.shared.strict.store(durability == Durability::Strict, Ordering::Relaxed);
+    }
+
+    /// Takes effect within seconds.
+    pub fn set_max_size(&self, bytes: Option<u64>) {
+        self.shared.max_size.store(bytes.unwrap_or(0), Ordering::Relaxed);
     }
 
     /// Takes effect at the next round of deletion, within minutes.

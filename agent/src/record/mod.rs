@@ -8,13 +8,18 @@ mod policy_sets;
 pub mod query;
 mod schema;
 mod store;
+pub mod transfer;
+pub mod usage;
 mod writer;
 
 use std::sync::Arc;
 
 use crate::activity::Activity;
+use crate::session::Session;
 use activity_log::{ActivityLog, Lost};
 use metrics::{AppMetrics, Metrics};
+use transfer::Transfer;
+use usage::InUse;
 
 /// The one way an activity is recorded, so that the numbers and the log speak of the same activities.
 pub struct Recorder {
@@ -33,5 +38,18 @@ impl Recorder {
     pub fn activity(&self, app: &AppMetrics, activity: Activity) -> Result<(), Lost> {
         self.metrics.activity(app, &activity);
         self.log.record(activity)
+    }
+
+    /// The same for a download that is let pass: what is returned waits for the record and tells how it ended.
+    pub fn download(&self, app: &AppMetrics, activity: Activity) -> Transfer<'_> {
+        self.metrics.activity(app, &activity);
+        // What the log cannot take it counts as lost.
+        let (_, transfer) = self.log.begin(activity);
+        transfer
+    }
+
+    /// An inspected connection begins; it counts as a use of its app until the value is dropped.
+    pub fn in_use(&self, session: &Session) -> InUse<'_> {
+        InUse::begin(&self.log, session)
     }
 }

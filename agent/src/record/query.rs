@@ -4,6 +4,7 @@
 //! pager shows it would keep the writer from ever cutting back its write-ahead log.
 
 mod condition;
+mod usage;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -15,14 +16,18 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use uuid::Uuid;
 
-use crate::activity::Activity;
+use crate::activity::{Activity, TransferFacts, TransferState};
 use crate::classify::ActivityType;
 use crate::policy::decision::Action;
 use crate::record::{policy_sets, schema};
 use condition::{Where, micros_up};
+pub use usage::{Discovered, Usage};
 
 /// Rows of one statement.
 const PAGE: usize = 500;
+/// The table, read by the index that fits or by none.
+const ALL: &str = "activities";
+const NEW: &str = "activities NOT INDEXED";
 /// Gaps shown in one listing.
 const GAPS_MAX: usize = 1000;
 
@@ -76,7 +81,7 @@ pub enum QueryError {
 }
 
 /// Up to where a follower has seen the log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Cursor {
     activity: i64,
     gap: i64,
@@ -108,6 +113,12 @@ impl Reader {
         self.list(filter, &mut show).map_err(|source| self.unreadable(source))
     }
 
+    /// What tells this log from one that takes its place.
+    pub fn log_id(&self) -> Result<Uuid, QueryError> {
+        let id = self.connection.query_row("SELECT id FROM log", [], |row| row.get::<_, [u8; 16]>(0));
+        id.map(Uuid::from_bytes).map_err(|source| self.unreadable(source))
+    }
+
     /// The end of the log at this moment.
     pub fn end(&self) -> Result<Cursor, QueryError> {
         let read = || -> rusqlite::Result<Cursor> {
@@ -134,7 +145,7 @@ impl Reader {
     pub fn get(&self, id: Uuid) -> Result<Option<Activity>, QueryError> {
         let mut found = None;
         let only = Where { sql: "id = ?".to_owned(), values: vec![Value::Blob(id.as_bytes().to_vec())] };
-        let rows = self.page(&only, "LIMIT 1").map_err(|source| self.unreadable(source))?;
+        let rows = self.page(ALL, &[only], "LIMIT 1").map_err(|source| self.unreadable(source))?;
         for row in rows {
             if let Entry::Activity(activity) = row.entry {
                 found = Some(*activity);
@@ -153,7 +164,7 @@ impl Reader {
     }
 
     fn list(&self, filter: &Filter, show: &mut impl FnMut(Entry) -> ControlFlow<()>) -> rusqlite::Result<()> {
-        let wanted = Where::of(filter);
+        let wanted = Where::alternatives(filter);
         let mut gaps = self.gaps_within(filter)?;
         let mut left = filter.limit.unwrap_or(usize::MAX);
         let mut before: Option<(i64, i64)> = None;
@@ -161,9 +172,11 @@ impl Reader {
             let page = PAGE.min(left);
             let mut wanted = wanted.clone();
             if let Some((time, seq)) = before {
-                wanted.and("(time, seq) < (?, ?)", [time.into(), seq.into()]);
+                for one in &mut wanted {
+                    one.and("(time, seq) < (?, ?)", [time.into(), seq.into()]);
+                }
             }
-            let rows = self.page(&wanted, &format!("ORDER BY time DESC, seq DESC LIMIT {page}"))?;
+            let rows = self.page(ALL, &wanted, &format!("ORDER BY time DESC, seq DESC LIMIT {page}"))?;
             let last_page = rows.len() < page;
             for row in rows {
                 left -= 1;
@@ -198,7 +211,8 @@ impl Reader {
             self.connection.query_row("SELECT max(seq) FROM activities", [], |row| row.get(0))?;
         let mut wanted = Where::of(filter);
         wanted.and("seq > ?", [cursor.activity.into()]);
-        let rows = self.page(&wanted, &format!("ORDER BY seq LIMIT {PAGE}"))?;
+        // In the order of writing, whatever index a filter might like: what is new is little.
+        let rows = self.page(NEW, &[wanted], &format!("ORDER BY seq LIMIT {PAGE}"))?;
         cursor.activity = match rows.last() {
             Some(last) if rows.len() == PAGE => last.seq,
             last => end.unwrap_or(0).max(last.map_or(0, |row| row.seq)).max(cursor.activity),
@@ -221,10 +235,14 @@ impl Reader {
         Ok(entries)
     }
 
-    fn page(&self, wanted: &Where, order: &str) -> rusqlite::Result<Vec<Found>> {
-        let sql = format!("SELECT seq, time, record FROM activities WHERE {} {order}", wanted.sql);
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map(params_from_iter(&wanted.values), Found::read)?;
+    /// Rows of any of the alternatives, which exclude each other.
+    fn page(&self, from: &str, wanted: &[Where], order: &str) -> rusqlite::Result<Vec<Found>> {
+        let arm =
+            |one: &Where| format!("SELECT seq, time, record, transfer, sent FROM {from} WHERE {}", one.sql);
+        let sql = wanted.iter().map(arm).collect::<Vec<_>>().join(" UNION ALL ");
+        let values = wanted.iter().flat_map(|one| &one.values);
+        let mut statement = self.connection.prepare_cached(&format!("{sql} {order}"))?;
+        let rows = statement.query_map(params_from_iter(values), Found::read)?;
         rows.collect()
     }
 
@@ -249,6 +267,16 @@ impl Gap {
     }
 }
 
+/// The transfer's columns are newer than the record, which was written when it began.
+fn with_transfer(mut activity: Box<Activity>, row: &Row<'_>) -> rusqlite::Result<Box<Activity>> {
+    let state: Option<String> = row.get(3)?;
+    activity.transfer = match state.as_deref().and_then(TransferState::from_name) {
+        Some(state) => Some(TransferFacts { state, bytes: row.get(4)? }),
+        None => None,
+    };
+    Ok(activity)
+}
+
 struct Found {
     seq: i64,
     time: i64,
@@ -260,7 +288,7 @@ impl Found {
         let (seq, time) = (row.get(0)?, row.get(1)?);
         let text = row.get_ref(2)?.as_str()?;
         let entry = match serde_json::from_str(text) {
-            Ok(activity) => Entry::Activity(activity),
+            Ok(activity) => Entry::Activity(with_transfer(activity, row)?),
             Err(error) => {
                 // One bad row must not hide all others, and must not vanish either.
                 let at = Timestamp::from_microsecond(time).unwrap_or(Timestamp::UNIX_EPOCH);

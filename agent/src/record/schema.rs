@@ -20,7 +20,7 @@ const CHECK_AT_START_MAX: u64 = 256 << 20;
 const WAL_LIMIT: u64 = 64 << 20;
 
 /// Each step moves the file one `user_version` on. A step that was released is never edited.
-const MIGRATIONS: &[&str] = &[ACTIVITIES, policy_sets::TABLE];
+const MIGRATIONS: &[&str] = &[ACTIVITIES, policy_sets::TABLE, USAGE];
 
 const ACTIVITIES: &str = "
 CREATE TABLE activities (
@@ -60,6 +60,48 @@ CREATE TABLE runs (
     lost    INTEGER NOT NULL,                    -- of the admitted records, those already announced in gaps
     closed  INTEGER NOT NULL                     -- 1 once nothing of this run is left to account for
 ) STRICT, WITHOUT ROWID;
+";
+
+const USAGE: &str = "
+CREATE TABLE apps (
+    id         TEXT    PRIMARY KEY,
+    name       TEXT    NOT NULL,
+    suite      TEXT,
+    category   TEXT,
+    first_seen INTEGER NOT NULL,                 -- microseconds since 1970: first inspected connection
+    last_seen  INTEGER NOT NULL,
+    sessions   INTEGER NOT NULL,                 -- inspected connections
+    allowed    INTEGER NOT NULL,                 -- downloads
+    blocked    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE app_users (
+    app       TEXT    NOT NULL,
+    user      TEXT    NOT NULL,
+    last_seen INTEGER NOT NULL,
+    PRIMARY KEY (app, user)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE discovered (                        -- hosts that no app owns
+    domain     TEXT    NOT NULL,
+    app        TEXT    NOT NULL,
+    via        TEXT    NOT NULL,
+    first_seen INTEGER NOT NULL,
+    last_seen  INTEGER NOT NULL,
+    count      INTEGER NOT NULL,
+    PRIMARY KEY (domain, app, via)
+) STRICT, WITHOUT ROWID;
+-- How the body of a download ended; newer than what the record says.
+ALTER TABLE activities ADD COLUMN transfer TEXT;
+ALTER TABLE activities ADD COLUMN sent     INTEGER;
+-- What the usual filters take; `--app` asks for app and suite apart.
+CREATE INDEX activities_type  ON activities (type, time);
+CREATE INDEX activities_suite ON activities (suite, time) WHERE suite IS NOT NULL;
+CREATE INDEX activities_file  ON activities (file COLLATE NOCASE, time) WHERE file IS NOT NULL;
+CREATE INDEX activities_open ON activities (transfer) WHERE transfer = 'open';
+CREATE TABLE log (                               -- one row
+    id      BLOB    NOT NULL,                    -- random: whoever keeps a position knows whose it is
+    records INTEGER NOT NULL                     -- rows of activities, which take seconds to count when they are many
+) STRICT;
+INSERT INTO log SELECT randomblob(16), count(*) FROM activities;
 ";
 
 /// How the file came to be open.
@@ -189,6 +231,15 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// A reader keeps the write-ahead log from being cut back.
+pub(super) fn held_open() -> rusqlite::Error {
+    let why = "another program has held the activity log open for too long; nothing is stored until it ends";
+    rusqlite::Error::SqliteFailure(
+        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+        Some(why.to_owned()),
+    )
 }
 
 fn damaged(why: String) -> rusqlite::Error {

@@ -1,20 +1,28 @@
 //! The statements that write the activity log. Each call is one transaction.
 
+mod usage;
+
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::activity::Activity;
-use crate::record::policy_sets;
+use crate::activity::{Activity, TransferFacts, TransferState};
+use crate::record::transfer::End;
+use crate::record::usage::Sums;
+use crate::record::{policy_sets, schema};
 
 /// Losses that follow each other within this time become one gap.
 const SAME_GAP: SignedDuration = SignedDuration::from_secs(10);
 /// Rows deleted in one transaction.
 const DELETE_STEP: u64 = 2000;
 /// Free pages given back to the file system after each deletion.
-const VACUUM_PAGES: u32 = 512;
+/// Rows of each index that an analysis looks at.
+const SAMPLE: u32 = 1000;
+const VACUUM_PAGES: u32 = 2048;
+const TOO_LARGE: &str = "deleted to keep the activity log within [activity] max_size";
 
 /// Records that are missing from the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +73,38 @@ pub(super) struct Totals {
     pub(super) lost: u64,
 }
 
+/// A record on its way, with whoever waits until it is stored.
+pub(super) struct Entry {
+    pub(super) activity: Activity,
+    pub(super) waiter: Option<oneshot::Sender<()>>,
+}
+
+/// What one transaction stores.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) entries: Vec<Entry>,
+    /// Ends of transfers whose beginning is in the file already.
+    pub(super) ends: Vec<End>,
+    pub(super) sums: Sums,
+    pub(super) gaps: Vec<Gap>,
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.ends.is_empty() && self.sums.is_empty() && self.gaps.is_empty()
+    }
+
+    /// Most transfers are over before their record is written: both are one row then.
+    pub(super) fn end(&mut self, end: End) {
+        match self.entries.iter_mut().rev().find(|entry| entry.activity.id == end.id) {
+            Some(entry) => {
+                entry.activity.transfer = Some(TransferFacts { state: end.state, bytes: Some(end.bytes) });
+            }
+            None => self.ends.push(end),
+        }
+    }
+}
+
 pub(super) struct Store {
     connection: Connection,
     run: Uuid,
@@ -112,6 +152,10 @@ impl Store {
         // In the same transaction: a kill right after it must not count the same loss again.
         transaction.execute("UPDATE runs SET closed = 1 WHERE closed = 0", [])?;
         transaction.execute(
+            "UPDATE activities SET transfer = ?1 WHERE transfer = 'open'",
+            [TransferState::Incomplete.name()],
+        )?;
+        transaction.execute(
             "INSERT INTO runs (id, started, stored, lost, closed) VALUES (?1, ?2, 0, 0, 0)",
             params![self.run.as_bytes(), now.as_microsecond()],
         )?;
@@ -120,35 +164,40 @@ impl Store {
     }
 
     pub(super) fn count(&self) -> rusqlite::Result<u64> {
-        self.connection.query_row("SELECT count(*) FROM activities", [], |row| row.get(0))
+        self.connection.query_row("SELECT records FROM log", [], |row| row.get(0))
     }
 
     /// Stores all or nothing, but for records that the database refuses for what they are.
-    pub(super) fn write(
-        &mut self,
-        batch: &[Activity],
-        gaps: &[Gap],
-        totals: &mut Totals,
-    ) -> rusqlite::Result<Written> {
+    pub(super) fn write(&mut self, batch: &Batch, totals: &mut Totals) -> rusqlite::Result<Written> {
         let mut last_gap = self.last_gap.clone();
+        let mut sums = batch.sums.clone();
         let mut written = Written { stored: 0, known: 0, refused: 0 };
         let mut after = *totals;
         let transaction = self.connection.transaction()?;
-        for activity in batch {
+        for activity in batch.entries.iter().map(|entry| &entry.activity) {
             match insert(&transaction, activity) {
                 Ok(added) => {
                     written.stored += 1;
-                    written.known += u64::from(!added);
+                    if added {
+                        sums.add_activity(activity);
+                    } else {
+                        written.known += 1;
+                    }
                 }
                 Err(error) if is_refusal(&error) => written.refused += 1,
                 Err(error) => return Err(error),
             }
         }
-        for gap in gaps {
+        for end in &batch.ends {
+            close_transfer(&transaction, end)?;
+        }
+        for gap in &batch.gaps {
             last_gap = Some(announce(&transaction, last_gap.take(), gap)?);
             after.lost += gap.count;
         }
         after.stored += written.stored;
+        add_records(&transaction, (written.stored - written.known) as i64)?;
+        usage::add(&transaction, &sums)?;
         // Absolute numbers, so that a file begun anew in the middle of a run is right as well.
         transaction
             .prepare_cached(
@@ -166,22 +215,90 @@ impl Store {
         Ok(written)
     }
 
+    /// Whether a commit is on disk before it is reported (`FULL`), or only survives the end of the process.
+    pub(super) fn set_synchronous(&self, full: bool) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })
+    }
+
+    /// Brings the write-ahead log into the database and cuts it to nothing. Fails while a reader needs it.
+    pub(super) fn checkpoint(&self) -> rusqlite::Result<()> {
+        let busy: bool =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy { Err(schema::held_open()) } else { Ok(()) }
+    }
+
+    /// Bytes of the database that hold something.
+    pub(super) fn size(&self) -> rusqlite::Result<u64> {
+        let number = |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
+        Ok((number("page_count")? - number("freelist_count")?) * number("page_size")?)
+    }
+
+    /// Deletes a bounded number of the records written first, and says so in a gap.
+    pub(super) fn delete_oldest(&mut self) -> rusqlite::Result<u64> {
+        let oldest = "SELECT seq FROM activities ORDER BY seq LIMIT ?1";
+        let transaction = self.connection.transaction()?;
+        let (since, until): (Option<i64>, Option<i64>) = transaction.query_row(
+            &format!("SELECT min(time), max(time) FROM activities WHERE seq IN ({oldest})"),
+            [DELETE_STEP],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let (Some(since), Some(until)) = (since, until) else { return Ok(0) };
+        let count = transaction
+            .execute(&format!("DELETE FROM activities WHERE seq IN ({oldest})"), [DELETE_STEP])?
+            as u64;
+        add_records(&transaction, -(count as i64))?;
+        let known = transaction
+            .query_row(
+                "SELECT seq FROM gaps WHERE reason = ?1 ORDER BY seq DESC LIMIT 1",
+                [TOO_LARGE],
+                |row| row.get::<_, i64>(0),
+            )
+            .optional()?;
+        match known {
+            // One gap that grows from the beginning of the log: what is older than it is gone as well.
+            Some(seq) => transaction.execute(
+                "UPDATE gaps SET since = min(since, ?2), until = max(until, ?3), count = count + ?4 WHERE seq = ?1",
+                params![seq, since, until, count],
+            )?,
+            None => transaction.execute(
+                "INSERT INTO gaps (since, until, count, reason) VALUES (?1, ?2, ?3, ?4)",
+                params![since, until, count, TOO_LARGE],
+            )?,
+        };
+        transaction.commit()?;
+        self.give_pages_back()?;
+        Ok(count)
+    }
+
+    /// Tells the planner how selective each index is, from a sample.
+    pub(super) fn analyse(&self) -> rusqlite::Result<()> {
+        self.connection.execute_batch(&format!("PRAGMA analysis_limit = {SAMPLE}; ANALYZE"))
+    }
+
+    fn give_pages_back(&self) -> rusqlite::Result<()> {
+        // One row per page given back; the statement has to be stepped to its end.
+        let mut vacuum = self.connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+        let mut rows = vacuum.query([])?;
+        while rows.next()?.is_some() {}
+        Ok(())
+    }
+
     /// Deletes a bounded number of the oldest records before `time`.
     pub(super) fn delete_before(&mut self, time: Timestamp) -> rusqlite::Result<Deleted> {
         let before = time.as_microsecond();
-        let records = self.connection.execute(
+        let transaction = self.connection.transaction()?;
+        let records = transaction.execute(
             "DELETE FROM activities WHERE seq IN (SELECT seq FROM activities WHERE time < ?1 ORDER BY time LIMIT ?2)",
             params![before, DELETE_STEP],
         )? as u64;
+        add_records(&transaction, -(records as i64))?;
+        transaction.commit()?;
         self.connection.execute("DELETE FROM gaps WHERE until < ?1", [before])?;
+        usage::delete_before(&self.connection, before)?;
         self.connection.execute("DELETE FROM runs WHERE closed = 1 AND started < ?1", [before])?;
         policy_sets::delete_before(&self.connection, time)?;
         if records > 0 {
-            // One row per page given back; the statement has to be stepped to its end.
-            let mut vacuum =
-                self.connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
-            let mut rows = vacuum.query([])?;
-            while rows.next()?.is_some() {}
+            self.give_pages_back()?;
         }
         Ok(Deleted { records, more: records == DELETE_STEP })
     }
@@ -204,8 +321,8 @@ fn insert(to: &Transaction<'_>, activity: &Activity) -> rusqlite::Result<bool> {
     // The id is the record: the same one handed in twice is one activity.
     to.prepare_cached(
         "INSERT INTO activities
-             (id, time, type, action, app, suite, user, uid, device, client_ip, policy, file, record)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+             (id, time, type, action, app, suite, user, uid, device, client_ip, policy, file, record, transfer, sent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
          ON CONFLICT (id) DO NOTHING",
     )?
     .execute(params![
@@ -222,8 +339,20 @@ fn insert(to: &Transaction<'_>, activity: &Activity) -> rusqlite::Result<bool> {
         activity.decision.policy.as_deref(),
         activity.file.as_ref().and_then(|f| f.name.as_deref()),
         record,
+        activity.transfer.map(|transfer| transfer.state.name()),
+        activity.transfer.and_then(|transfer| transfer.bytes),
     ])
     .map(|rows| rows == 1)
+}
+
+fn add_records(to: &Transaction<'_>, change: i64) -> rusqlite::Result<()> {
+    to.prepare_cached("UPDATE log SET records = records + ?1")?.execute([change]).map(drop)
+}
+
+fn close_transfer(to: &Transaction<'_>, end: &End) -> rusqlite::Result<()> {
+    to.prepare_cached("UPDATE activities SET transfer = ?2, sent = ?3 WHERE id = ?1 AND transfer = 'open'")?
+        .execute(params![end.id.as_bytes(), end.state.name(), end.bytes])
+        .map(drop)
 }
 
 /// 4 bytes for IPv4, 16 for IPv6: networks are then ranges among addresses of their own family.

@@ -2,32 +2,62 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::activity::Activity;
 use crate::record::activity_log::{Opened, Options, Shared};
 use crate::record::admission::{self, Admissions};
-use crate::record::store::{Gap, Store, Totals};
+use crate::record::store::{Batch, Entry, Gap, Store, Totals};
+use crate::record::transfer::End;
+use crate::record::usage::Report;
 use crate::record::{policy_sets, schema};
 
 /// How long the thread sleeps at most: the rhythm of looking after the file.
 const IDLE: Duration = Duration::from_secs(1);
 /// How often old records are looked for.
 const RETENTION_EVERY: Duration = Duration::from_secs(600);
+/// How often the planner's statistics are renewed, and how soon for the first time.
+const ANALYSE_EVERY: Duration = Duration::from_secs(3600);
+const ANALYSE_FIRST: Duration = Duration::from_secs(60);
 /// Waiting time between attempts on a failing disk, doubled from the first to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(2);
 /// Gaps that wait for being written at most; there are fewer reasons, so only a failing disk gets there.
 const GAPS_MAX: usize = 16;
 
+/// How long nothing is deleted for its age after the clock was set: a wrong date must not empty the log.
+const CLOCK_GRACE: Duration = Duration::from_secs(3600);
+/// A wall clock that went so much further than the steady one was set. NTP slews what is less.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(60);
+
+/// Both clocks at one moment.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    steady: Instant,
+    wall: Timestamp,
+}
+
+impl Clock {
+    /// Whether the wall clock was set since, which moves this on to `now`. A suspended machine looks the same.
+    fn stepped(&mut self, now: Self) -> bool {
+        let steady = now.steady.saturating_duration_since(self.steady);
+        let wall = now.wall.duration_since(self.wall);
+        *self = now;
+        (wall - SignedDuration::try_from(steady).unwrap_or(SignedDuration::MAX)).abs() > CLOCK_STEP
+    }
+}
+
 pub(super) enum Message {
-    Record(Box<Activity>),
+    Record(Box<Activity>, Option<oneshot::Sender<()>>),
+    Ended(End),
+    Used(Box<Report>),
     Flush(SyncSender<()>),
 }
 
@@ -47,13 +77,16 @@ pub(super) struct Writer {
     settled: bool,
     /// The file proved damaged while in use; why.
     damaged: Option<String>,
-    batch: Vec<Activity>,
-    gaps: Vec<Gap>,
+    batch: Batch,
+    /// Whether the file is written as `durability = "strict"` asks.
+    synchronous: bool,
+    clock: Clock,
     waiting: Vec<SyncSender<()>>,
     disconnected: bool,
     retry: Duration,
     look_after: Instant,
     delete_old: Instant,
+    analyse: Instant,
 }
 
 impl Writer {
@@ -64,7 +97,6 @@ impl Writer {
         shared: Arc<Shared>,
         admissions: Arc<Admissions>,
     ) -> Self {
-        let batch = Vec::with_capacity(options.batch);
         let now = Instant::now();
         Self {
             path: path.to_owned(),
@@ -79,13 +111,15 @@ impl Writer {
             totals: Totals::default(),
             settled: false,
             damaged: None,
-            batch,
-            gaps: Vec::new(),
+            batch: Batch::default(),
+            synchronous: false,
+            clock: Clock { steady: now, wall: Timestamp::now() },
             waiting: Vec::new(),
             disconnected: false,
             retry: RETRY_FIRST,
             look_after: now,
             delete_old: now,
+            analyse: now + ANALYSE_FIRST,
         }
     }
 
@@ -129,10 +163,14 @@ impl Writer {
             let _ = self.admissions.persist(&marker, self.run);
         }
         self.shared.records.store(store.count()?, Ordering::Relaxed);
+        self.synchronous = false;
         self.store = Some(store);
         self.policy_sets.forget_file();
         self.file = identity(&self.path);
-        self.shared.set_trouble(None);
+        if !self.has_work() {
+            // Else the next commit says how things are.
+            self.shared.set_trouble(None);
+        }
         Ok(match set_aside {
             Some((to, why)) => Opened::SetAside { to, why },
             None => Opened::Ready { lost },
@@ -159,59 +197,76 @@ impl Writer {
     }
 
     fn has_work(&self) -> bool {
-        !self.batch.is_empty() || !self.gaps.is_empty() || !self.waiting.is_empty()
+        !self.batch.is_empty() || !self.waiting.is_empty()
     }
 
-    /// Waits for something to write, then a moment longer for what comes along with it.
+    /// Waits for something to write, then a moment longer for what comes along with it, asleep: whoever adds to the queue
+    /// wakes nobody, until a transaction is full or somebody waits for it.
     fn collect(&mut self) {
         // What an attempt before could not write goes first; only what is there already joins it.
-        let by = if self.has_work() { Instant::now() } else { self.first() };
-        while self.batch.len() < self.options.batch && self.waiting.is_empty() && !self.disconnected {
-            let wait = by.saturating_duration_since(Instant::now());
-            let next = if wait.is_zero() {
-                self.incoming.try_recv().map_err(|e| e == TryRecvError::Disconnected)
-            } else {
-                self.incoming.recv_timeout(wait).map_err(|e| e == RecvTimeoutError::Disconnected)
-            };
-            match next {
+        if !self.has_work() {
+            self.first();
+            if !self.is_urgent() && !self.disconnected {
+                std::thread::park_timeout(self.options.flush_after);
+            }
+        }
+        self.shared.queued.store(0, Ordering::Relaxed);
+        let mut taken = 0;
+        while taken < self.options.queue.max(self.options.batch)
+            && self.batch.entries.len() < self.options.batch
+            && self.waiting.is_empty()
+        {
+            taken += 1;
+            match self.incoming.try_recv() {
                 Ok(message) => self.take(message),
-                Err(disconnected) => {
-                    self.disconnected = disconnected;
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.disconnected = true;
                     break;
                 }
             }
         }
+        let late = std::mem::take(&mut *self.shared.late_ends.lock().unwrap_or_else(PoisonError::into_inner));
+        late.into_iter().for_each(|end| self.batch.end(end));
         let overflow = self.shared.overflow.swap(0, Ordering::Relaxed);
         if overflow > 0 {
             self.note(Gap::now(overflow, "the agent could not store them fast enough"));
         }
     }
 
-    /// Takes the first message, and says until when others may join it.
-    fn first(&mut self) -> Instant {
+    /// Waits for the first message.
+    fn first(&mut self) {
         match self.incoming.recv_timeout(IDLE) {
-            Ok(message) => {
-                self.take(message);
-                return Instant::now() + self.options.flush_after;
-            }
+            Ok(message) => self.take(message),
             Err(RecvTimeoutError::Disconnected) => self.disconnected = true,
             Err(RecvTimeoutError::Timeout) => {}
         }
-        Instant::now()
+    }
+
+    /// Whether somebody waits for what has been collected, or nothing has been.
+    fn is_urgent(&self) -> bool {
+        !self.has_work()
+            || !self.waiting.is_empty()
+            || self.batch.entries.iter().any(|entry| entry.waiter.is_some())
     }
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Record(activity) => self.batch.push(*activity),
+            Message::Record(activity, waiter) => {
+                self.batch.entries.push(Entry { activity: *activity, waiter });
+            }
+            Message::Ended(end) => self.batch.end(end),
+            Message::Used(report) => self.batch.sums.add_report(*report),
             Message::Flush(done) => self.waiting.push(done),
         }
     }
 
     fn note(&mut self, gap: Gap) {
-        let full = self.gaps.len() >= GAPS_MAX;
-        match self.gaps.iter_mut().find(|known| full || known.reason == gap.reason) {
+        let gaps = &mut self.batch.gaps;
+        let full = gaps.len() >= GAPS_MAX;
+        match gaps.iter_mut().find(|known| full || known.reason == gap.reason) {
             Some(known) => known.merge(&gap),
-            None => self.gaps.push(gap),
+            None => gaps.push(gap),
         }
     }
 
@@ -224,6 +279,11 @@ impl Writer {
                 if schema::is_damage(&error) {
                     self.store = None;
                     self.damaged = Some(error.to_string());
+                } else if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
+                    // The write-ahead log may be what fills it.
+                    if let Some(store) = &self.store {
+                        let _ = store.checkpoint();
+                    }
                 } else if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure) {
                     // After a failed write or sync the state of the file is unknown: look at it afresh.
                     self.store = None;
@@ -238,10 +298,22 @@ impl Writer {
             self.try_open()?;
         }
         let Some(store) = self.store.as_mut() else { return Ok(()) };
+        let strict = self.shared.strict.load(Ordering::Relaxed);
+        if strict != self.synchronous {
+            store.set_synchronous(strict)?;
+            self.synchronous = strict;
+        }
+        let wal = schema::beside(&self.path, "-wal");
+        if std::fs::metadata(wal).is_ok_and(|wal| wal.len() > self.options.wal_max) {
+            store.checkpoint()?;
+        }
         self.policy_sets.store(&self.shared.policy_sets, store.connection())?;
-        let written = store.write(&self.batch, &self.gaps, &mut self.totals)?;
-        self.batch.clear();
-        self.gaps.clear();
+        let written = store.write(&self.batch, &mut self.totals)?;
+        let batch = std::mem::take(&mut self.batch);
+        for waiter in batch.entries.into_iter().filter_map(|entry| entry.waiter) {
+            // The one who waited may have given up.
+            let _ = waiter.send(());
+        }
         self.shared.set_trouble(None);
         self.shared.stored.fetch_add(written.stored, Ordering::Relaxed);
         self.shared.records.fetch_add(written.stored - written.known, Ordering::Relaxed);
@@ -268,8 +340,35 @@ impl Writer {
             self.note(Gap::unknown("the file of the activity log was removed or replaced".to_owned()));
             return;
         }
+        if self.clock.stepped(Clock { steady: now, wall: Timestamp::now() }) {
+            tracing::warn!("the clock was set: no activities are deleted for their age within the next hour");
+            self.delete_old = now + CLOCK_GRACE;
+        }
+        if now >= self.analyse {
+            self.analyse = now + ANALYSE_EVERY;
+            if let Some(Err(error)) = self.store.as_ref().map(Store::analyse) {
+                tracing::debug!("the activity log could not be analysed: {error}");
+            }
+        }
+        self.delete_oldest(now);
         if now >= self.delete_old {
             self.delete_old(now);
+        }
+    }
+
+    /// By size: in small steps, as by age.
+    fn delete_oldest(&mut self, now: Instant) {
+        let max = self.shared.max_size.load(Ordering::Relaxed);
+        let (Some(store), Some(max)) = (self.store.as_mut(), (max > 0).then_some(max)) else { return };
+        let deleted = store.size().and_then(|size| if size > max { store.delete_oldest() } else { Ok(0) });
+        match deleted {
+            Ok(deleted) => {
+                self.shared.records.fetch_sub(deleted, Ordering::Relaxed);
+                if deleted > 0 {
+                    self.look_after = now;
+                }
+            }
+            Err(error) => self.shared.set_trouble(Some(error.to_string())),
         }
     }
 
@@ -292,11 +391,31 @@ impl Writer {
 
     /// The disk did not recover in the time that closing may take. The next start finds the number in the marker.
     fn give_up(self) {
-        let queued = self.incoming.try_iter().filter(|m| matches!(m, Message::Record(_))).count();
-        self.shared.lost.fetch_add((self.batch.len() + queued) as u64, Ordering::Relaxed);
+        let queued = self.incoming.try_iter().filter(|m| matches!(m, Message::Record(..))).count();
+        self.shared.lost.fetch_add((self.batch.entries.len() + queued) as u64, Ordering::Relaxed);
     }
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_of_the_clock_in_either_direction_is_noticed_once() {
+        let start = Clock { steady: Instant::now(), wall: "2026-03-04T05:06:07Z".parse().unwrap() };
+        let later = |steady: u64, wall: i64| Clock {
+            steady: start.steady + Duration::from_secs(steady),
+            wall: start.wall + SignedDuration::from_secs(wall),
+        };
+        let mut clock = start;
+        assert!(!clock.stepped(later(1, 1)));
+        assert!(!clock.stepped(later(100, 130)), "a slow clock that is slewed");
+        assert!(clock.stepped(later(101, 86_531)), "a day on");
+        assert!(!clock.stepped(later(102, 86_532)));
+        assert!(clock.stepped(later(103, 132)), "and back");
+    }
 }

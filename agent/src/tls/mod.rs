@@ -12,6 +12,7 @@ mod negotiated;
 mod origin;
 mod peek;
 mod prefixed;
+mod proof;
 mod provider;
 mod sessions;
 
@@ -30,6 +31,7 @@ pub use origin::{
 };
 pub use peek::{ClientHello, PEEK_BYTES, PeekDeadlines, Peeked, ServerName, peek};
 pub use prefixed::Prefixed;
+pub use proof::{ProofError, ProofSite, Seen};
 pub use provider::install as install_provider;
 pub use sessions::SessionOwner;
 

@@ -68,6 +68,48 @@ fn the_record_names_the_clients_address_and_invents_no_process() {
     }
 }
 
+/// A13: devices and users of other hosts come from the inventory; a change of it applies to the next response, and what it
+/// does not know, or cannot say, is not compliant.
+#[test]
+fn the_inventory_tells_devices_and_users_by_their_address() {
+    let gateway = GatewayLab::start().unwrap();
+    let inventory = gateway.lab.directory().join("inventory.json");
+    let write = |text: &str| std::fs::write(&inventory, text).unwrap();
+    let entry = |compliant: bool| {
+        let device = format!(r#"{{"id":"laptop-a","compliant":{compliant},"tags":["kiosk"]}}"#);
+        format!(
+            r#"{{"clients":[{{"addresses":["10.77.0.2","fd77::2"],"device":{device},"user":{{"name":"alice"}}}}]}}"#
+        )
+    };
+    write(&entry(true));
+    let settings = Settings {
+        identity: format!("inventory = \"{}\"", inventory.display()),
+        ..steering("peek", &[BRIDGE])
+    };
+    let agent = Agent::start(&gateway.lab, &settings).unwrap();
+    let get = |host| Curl::get(url(MONITORED, DOCX)).at(&gateway.host(host)).send(&gateway.lab).unwrap();
+    let until = |host, status: u16, what: &str| {
+        wait::until(what, wait::PATIENCE, || Ok((get(host).status == status).then_some(()))).unwrap();
+    };
+    until(Inside::A, 200, "the inventory to be read");
+    check_passed(&get(Inside::A), MONITORED, DOCX);
+    check_blocked(&get(Inside::B), DOCX);
+    let record = agent
+        .wait_for_activity("A's download", |record| {
+            record["type"] == "download" && record["device"]["id"] == "laptop-a"
+        })
+        .unwrap();
+    assert_eq!((&record["user"]["name"], &record["device"]["tags"][0]), (&"alice".into(), &"kiosk".into()));
+
+    write(&entry(false));
+    until(Inside::A, 403, "the device to be no longer compliant");
+    // alice is in a group that the policy leaves out: groups of `[identity]` count for names of the inventory.
+    write(&entry(false).replace("alice", "nobody"));
+    until(Inside::A, 200, "the user to be another");
+    write("not an inventory");
+    until(Inside::A, 403, "the broken inventory to count for nothing");
+}
+
 /// A12: with no process to go by, the client's word decides.
 #[test]
 fn the_user_agent_tells_browsers_where_the_process_is_unknown() {

@@ -1,11 +1,15 @@
 //! The whole agent between real programs: root, network namespaces, a cgroup of its own. Each test has its own lab.
 
 mod activities;
+mod apps;
 mod browser;
+mod content;
 mod doctor;
+mod durability;
 mod enforcement;
 mod existing;
 mod explicit;
+mod exports;
 mod failure_modes;
 mod gateway;
 mod guard;
@@ -13,11 +17,13 @@ mod hostile;
 mod http2;
 mod kinds_of_connect;
 mod lifecycle;
+mod monitoring;
 mod odd_hellos;
 mod policies;
 mod quic_browser;
 mod records;
 mod steering;
+mod trust;
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -25,7 +25,7 @@ const SHOWN: usize = 200;
 const POWER_OFF: Duration = Duration::from_secs(20);
 
 /// Boots, shows the serial line and returns its lines once the guest has said its last.
-pub(super) fn run(kernel: &Kernel, initramfs: &Path, deadline: Duration) -> Result<Vec<String>> {
+pub(crate) fn run(kernel: &Kernel, initramfs: &Path, deadline: Duration) -> Result<Vec<String>> {
     let mut command = Command::new("qemu-system-x86_64");
     command
         .args(["-accel", "tcg,thread=single", "-icount", CLOCK, "-cpu", "max", "-smp", "1", "-m", MEMORY_MIB])

@@ -79,7 +79,7 @@ impl Guest {
 }
 
 /// `common` and the kernel's modules: archives that stand one behind the other are one initramfs.
-pub(super) fn with_modules(common: &Path, kernel: &Kernel, directory: &Path) -> Result<PathBuf> {
+pub(crate) fn with_modules(common: &Path, kernel: &Kernel, directory: &Path) -> Result<PathBuf> {
     let own = directory.join("modules");
     let _ = fs::remove_dir_all(&own);
     let (from, to) = (kernel.modules(), own.join("lib/modules").join(&kernel.release));
@@ -209,7 +209,7 @@ fn bare_name(dependency: &str) -> Option<&str> {
 }
 
 /// Everything below a directory, relative to it, directories first.
-fn tree(directory: &Path) -> Result<BTreeSet<PathBuf>> {
+pub(crate) fn tree(directory: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     let mut waiting = vec![directory.to_owned()];
     while let Some(path) = waiting.pop() {
@@ -226,7 +226,7 @@ fn tree(directory: &Path) -> Result<BTreeSet<PathBuf>> {
 
 /// Appends an archive of these files, all of them root's. Not compressed: reading it is quicker than unpacking it on an
 /// emulated processor.
-fn pack(directory: &Path, files: &BTreeSet<PathBuf>, archive: &File) -> Result<()> {
+pub(crate) fn pack(directory: &Path, files: &BTreeSet<PathBuf>, archive: &File) -> Result<()> {
     let mut command = Command::new("cpio");
     command
         .args(["--create", "--format=newc", "--owner=+0:+0", "--null", "--quiet"])

@@ -11,7 +11,7 @@ use crate::apt;
 use crate::command::{read, run, say};
 
 /// The oldest series that the product supports; `portcullis::doctor` knows the same number.
-const OLDEST: Series = Series(6, 1);
+pub(super) const OLDEST: Series = Series(6, 1);
 /// What the packages of kernels for virtual machines end in; they are the smallest.
 const FLAVOUR: &str = "cloud-amd64";
 
@@ -38,9 +38,9 @@ impl std::fmt::Display for Series {
 }
 
 /// An unpacked kernel package.
-pub(super) struct Kernel {
+pub(crate) struct Kernel {
     /// What `uname -r` says on it.
-    pub(super) release: String,
+    pub(crate) release: String,
     pub(super) package: String,
     /// Holds `boot/` and `lib/modules/`.
     pub(super) directory: PathBuf,

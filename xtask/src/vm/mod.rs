@@ -15,7 +15,7 @@ mod verdict;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use lab::agent::BINARY_VARIABLE;
 
@@ -25,6 +25,10 @@ use crate::{apt, build, setup};
 
 use kernels::Series;
 use verdict::Verdict;
+
+pub(crate) use boot::run as boot;
+pub(crate) use guest::{pack, tree, with_modules};
+pub(crate) use kernels::Kernel;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -70,6 +74,14 @@ pub(crate) fn setup() -> Result<()> {
         "boot other kernels in a virtual machine",
         WITHOUT_APT,
     )
+}
+
+/// The oldest supported kernel, from the cache or the archive.
+pub(crate) fn oldest_kernel() -> Result<Kernel> {
+    kernels::fetch(&[kernels::OLDEST], &target_dir()?.join("vm/kernels"))?
+        .into_iter()
+        .next()
+        .context("the archive has no kernel of the oldest supported series")
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {

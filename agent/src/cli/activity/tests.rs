@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use clap::Parser;
+use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 use uuid::Uuid;
 
@@ -60,6 +61,46 @@ impl Log {
         let mut out = Vec::new();
         list(&args(line), &self.path(), screen, &mut out).unwrap();
         String::from_utf8(out).unwrap()
+    }
+}
+
+#[test]
+fn a_saved_query_is_its_filters_with_relative_times_and_what_is_given_replaces_its_part() {
+    let log = Log::with(&[]);
+    let mut saved = Saved::beside(&log.path()).unwrap();
+    let given = args(&["--user", "o'brien --x", "--since", "2d", "--type", "download", "--ip", "10.0.0.0/8"]);
+    saved.save("risky", &given).unwrap();
+    let saved = Saved::beside(&log.path()).unwrap();
+    let read =
+        saved.apply("risky", &args(&["--query", "risky", "--type", "upload", "--limit", "3"])).unwrap();
+    assert_eq!((read.user.as_deref(), read.ip), (Some("o'brien --x"), given.ip));
+    assert_eq!(read.since.as_ref().map(|time| &*time.given), Some("2d"));
+    assert!(read.since.unwrap().at >= given.since.unwrap().at, "two days before now, not before then");
+    assert_eq!((read.kind.map(ActivityType::name), read.limit), (Some("upload"), Some(3)));
+    assert_eq!(
+        saved.lines().collect::<Vec<_>>(),
+        ["risky: '--user=o'brien --x' --type=download --ip=10.0.0.0/8 --since=2d"]
+    );
+    assert!(matches!(saved.apply("other", &args(&[])), Err(SavedError::Unknown(_))));
+    let mut saved = Saved::beside(&log.path()).unwrap();
+    assert!(matches!(saved.save("../x", &args(&[])), Err(SavedError::Name)));
+    saved.forget("risky").unwrap();
+    assert!(Saved::beside(&log.path()).unwrap().lines().next().is_none());
+}
+
+#[test]
+fn csv_and_json_hold_every_record_and_the_columns_exist() {
+    let log = Log::with(&[record(1), record(2)]);
+    let csv = log.list(&["-o", "csv"], PIPE);
+    let mut lines = csv.lines();
+    assert_eq!(lines.next().unwrap().split(',').count(), COLUMNS.len());
+    assert_eq!(lines.count(), 2, "{csv}");
+    assert!(csv.contains(",download,corp-files,corp,bob,1000,staff hr,"), "{csv}");
+    let records: Vec<Activity> = serde_json::from_str(&log.list(&["-o", "json"], PIPE)).unwrap();
+    assert_eq!(records.len(), 2);
+    let value = serde_json::to_value(&records[0]).unwrap();
+    for (name, pointer) in COLUMNS.iter().filter(|(_, pointer)| !pointer.starts_with("/transfer")) {
+        assert!(value.pointer(pointer).is_some(), "{name}");
     }
 }
 

@@ -4,6 +4,17 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
+/// A time, and the words it was given in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    pub(in crate::cli) given: String,
+    pub(in crate::cli) at: Timestamp,
+}
+
+pub(super) fn moment(text: &str) -> Result<Moment, String> {
+    Ok(Moment { given: text.to_owned(), at: parse(text)? })
+}
+
 pub(in crate::cli) fn parse(text: &str) -> Result<Timestamp, String> {
     parse_at(text, Timestamp::now(), &TimeZone::system())
 }

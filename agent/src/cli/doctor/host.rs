@@ -21,9 +21,13 @@ use crate::doctor::{
 };
 use crate::steering::{cgroup2_root, probe};
 use crate::tls::{self, AuthorityError, Certificates};
+use crate::trust::{Place, own_stores};
 
 /// A daemon that is well answers in milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// As sysusers.d/portcullis.conf makes it.
+const SERVICE_USER: &str = "portcullis";
 
 pub(super) fn facts(config: &Config) -> Facts {
     let capabilities = capabilities();
@@ -36,6 +40,7 @@ pub(super) fn facts(config: &Config) -> Facts {
         lockdown: lockdown(&read("/sys/kernel/security/lockdown")),
         capabilities,
         is_root: nix::unistd::geteuid().is_root(),
+        service_uid: nix::unistd::User::from_name(SERVICE_USER).ok().flatten().map(|user| user.uid.as_raw()),
         cgroup: cgroup(config.steering.cgroup.as_deref()),
         features: probe::features(capabilities.can_load()),
         programs: programs(capabilities),
@@ -50,6 +55,7 @@ pub(super) fn facts(config: &Config) -> Facts {
         state: directory(&config.paths.state),
         run: directory(&config.paths.run),
         authority: authority(&config.paths.state.join("ca")),
+        own_stores: own_stores(&Place::new("/")),
         daemon: daemon(&config.paths.run.join(CONTROL_SOCKET)),
     }
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::*;
 use crate::admin::health::{Part, PartHealth};
 use crate::admin::status::{
-    AuthorityStatus, DeviceStatus, GapStatus, LogStatus, PolicyStatus, ReloadStatus, SteeringStatus,
+    AuthorityStatus, DeviceStatus, ExportStatus, GapStatus, LogStatus, PolicyStatus, ReloadStatus,
+    SteeringStatus,
 };
 
 const NOW: &str = "2026-03-04T12:00:00Z";
@@ -41,6 +42,7 @@ fn status() -> Status {
             compliant: true,
             reason: "checks passed".into(),
             tags: vec![],
+            checks: vec![],
         },
         certificate_authority: AuthorityStatus {
             subject: "CN=Portcullis on host".into(),
@@ -55,6 +57,13 @@ fn status() -> Status {
             trouble: None,
             set_aside: None,
         },
+        exports: vec![ExportStatus {
+            name: "siem".into(),
+            to: "tls://siem.example:6514".into(),
+            sent: 12,
+            last: None,
+            trouble: None,
+        }],
         health: Part::ALL.map(|part| PartHealth { part, condition: Condition::Ok }).to_vec(),
     }
 }

@@ -77,6 +77,7 @@ prop_compose! {
             user: Arc::new(User { uid: Some(uid), name: name.map(Arc::from), groups: shared(groups) }),
             process: Arc::new(Process::default()),
             kind: if browser { ClientKind::Browser } else { ClientKind::Native },
+            remote: false,
             client: ClientAddr("192.0.2.1:4000".parse().unwrap()),
             location: LocationAddr(address.parse().unwrap()),
             original_dst: OriginalDst("203.0.113.1:443".parse().unwrap()),

@@ -4,18 +4,25 @@ use std::sync::Arc;
 
 use super::refuse_empty;
 use crate::catalog::Glob;
+use crate::detect::{Detector, DetectorSet};
 use crate::document::{Fault, Table, Value, parse_size};
+use crate::policy::content::{ContentFilter, WhenUnscanned};
 use crate::policy::decision::Action;
 use crate::policy::rule::{Control, FileFilter, Rule, RuleActivity};
+use crate::policy::true_type::TypeRule;
 
 const SESSION_KEYS: &[&str] = &["control", "message", "rule"];
 const RULE_KEYS: &[&str] = &["name", "activity", "files", "content", "action", "message"];
-const FILE_KEYS: &[&str] = &["extensions", "names", "mime", "larger_than"];
-const CONTENT_KEYS: &[&str] = &["detect", "at_least"];
+const FILE_KEYS: &[&str] = &["extensions", "names", "mime", "types", "larger_than"];
+const CONTENT_KEYS: &[&str] = &["detect", "at_least", "unscanned"];
 const ACTIONS: [(&str, Action); 3] = [
     (Action::Allow.name(), Action::Allow),
     (Action::Monitor.name(), Action::Monitor),
     (Action::Block.name(), Action::Block),
+];
+const UNSCANNED: [(&str, WhenUnscanned); 2] = [
+    (WhenUnscanned::Ignore.name(), WhenUnscanned::Ignore),
+    (WhenUnscanned::Match.name(), WhenUnscanned::Match),
 ];
 /// Words of the contract that need a part this version does not have. A rule that would silently do nothing is worse
 /// than a refused one.
@@ -77,22 +84,45 @@ fn rule((table, number): (&Table<'_>, usize)) -> Option<Rule> {
         refuse_empty(&value, "no activity is named, so the rule would never match");
         value.each(activity)
     });
-    if let Some(content) = table.get("content") {
-        content.as_table(CONTENT_KEYS);
-        let fault = Fault::new("content inspection is not available in this version");
-        content.complain(fault.help("remove `content`; `files` can match names, types and sizes"));
-    }
+    let content = table.table("content", CONTENT_KEYS);
+    let content = table.get("content").is_some().then(|| content_filter(&content));
     let files = file_filter(&table.table("files", FILE_KEYS));
     let message = table.get("message").and_then(|value| message(&value));
     let action = table
         .require("action", "say `action = \"allow\"`, `\"monitor\"` or `\"block\"`")?
         .choice(&ACTIONS)?;
+    // Without what was meant the rule would match everything.
+    let content = match content {
+        Some(filter) => Some(filter?),
+        None => None,
+    };
     Some(Rule {
         name: name.unwrap_or_else(|| format!("rule {number}").into()),
         activities: activities.unwrap_or_default(),
         files,
+        content,
         action,
         message,
+    })
+}
+
+fn content_filter(table: &Table<'_>) -> Option<ContentFilter> {
+    let mut unscanned = WhenUnscanned::default();
+    table.set("unscanned", &mut unscanned, |value| value.choice(&UNSCANNED));
+    let mut at_least = 1;
+    table.set("at_least", &mut at_least, |value| value.integer(1..=u64::from(u32::MAX)));
+    let detect =
+        table.require("detect", "name the detectors, as in `detect = [\"credit-card\", \"iban\"]`")?;
+    refuse_empty(&detect, "no detector is named, so the rule would never match");
+    let detectors: DetectorSet = detect.each(detector).into_iter().collect();
+    (!detectors.is_empty()).then_some(ContentFilter { detect: detectors, at_least, unscanned })
+}
+
+fn detector(value: &Value<'_>) -> Option<Detector> {
+    value.parse(|text| {
+        Detector::from_name(text).ok_or_else(|| {
+            Fault::unknown("detector", text, Detector::ALL.iter().map(|detector| detector.name()))
+        })
     })
 }
 
@@ -121,8 +151,19 @@ fn file_filter(table: &Table<'_>) -> FileFilter {
         extensions: globs("extensions", extension),
         names: globs("names", name_glob),
         mime: globs("mime", mime),
+        types: table.get("types").map(|value| types(&value)).unwrap_or_default(),
         larger_than: table.get("larger_than").and_then(|value| size(&value)),
     }
+}
+
+fn types(value: &Value<'_>) -> Vec<TypeRule> {
+    refuse_empty(value, "the list is empty, so the rule would never match");
+    value.each(|item| {
+        item.parse(|text| {
+            TypeRule::parse(text)
+                .ok_or_else(|| Fault::unknown("file type", text, TypeRule::choices().collect::<Vec<_>>()))
+        })
+    })
 }
 
 fn size(value: &Value<'_>) -> Option<u64> {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tokio::net::TcpStream;
 
 use super::Begun;
+use crate::detect::scan::Held;
 use crate::http::h1::Peer;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::proxy_request::FOR_THE_PROXY;
@@ -77,8 +78,29 @@ impl<X: Exchanges> Exchanges for Forward<X> {
         self.0.request(request)
     }
 
+    fn holds_request(&self, request: &RequestHead) -> usize {
+        self.0.holds_request(request)
+    }
+
+    fn request_body(&self, request: &RequestHead, held: Held<'_>) -> Option<Answer> {
+        self.0.request_body(request, held)
+    }
+
     fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer> {
         self.0.response(request, response)
+    }
+
+    fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> usize {
+        self.0.holds_response(request, response)
+    }
+
+    fn response_body(
+        &self,
+        request: &RequestHead,
+        response: &ResponseHead,
+        held: Held<'_>,
+    ) -> Option<Answer> {
+        self.0.response_body(request, response, held)
     }
 
     fn adapt_request(&self, request: &mut RequestHead) {

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
+use crate::http::head::Fields;
 
 /// A scripted origin: hands out prepared connections, blocks responses that carry `X-Block`, refuses `/refused`.
 #[derive(Default)]
@@ -31,6 +32,22 @@ impl Exchanges for Script {
         response.fields().get("x-block").map(|_| Answer::failure(403, "blocked"))
     }
 
+    fn holds_request(&self, request: &RequestHead) -> usize {
+        wanted(request.fields())
+    }
+
+    fn request_body(&self, _: &RequestHead, held: Held<'_>) -> Option<Answer> {
+        verdict(held)
+    }
+
+    fn holds_response(&self, _: &RequestHead, response: &ResponseHead) -> usize {
+        wanted(response.fields())
+    }
+
+    fn response_body(&self, _: &RequestHead, _: &ResponseHead, held: Held<'_>) -> Option<Answer> {
+        verdict(held)
+    }
+
     fn adapt_response(&self, response: &mut ResponseHead) {
         crate::http::alt_svc::without_quic(response.fields_mut());
     }
@@ -39,6 +56,15 @@ impl Exchanges for Script {
         let (up, down) = self.moved.get();
         self.moved.set((up + to_origin, down + to_client));
     }
+}
+
+/// A message says itself how much of it is to be held.
+fn wanted(fields: &Fields) -> usize {
+    fields.get("x-hold").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0)
+}
+
+fn verdict(held: Held<'_>) -> Option<Answer> {
+    held.octets.windows(6).any(|window| window == b"SECRET").then(|| Answer::failure(403, "content"))
 }
 
 struct Served {
@@ -382,4 +408,85 @@ async fn offers_of_other_ways_around_the_proxy_do_not_pass() {
     assert!(served.client.contains("Alt-Svc: h2=\":444\"\r\n"), "{}", served.client);
     let sent = served.origins[0].to_ascii_lowercase();
     assert!(!sent.contains("h2c") && !sent.contains("http2-settings"), "{sent}");
+}
+
+fn post(hold: usize, framing: &str, body: &str) -> String {
+    format!("POST /up HTTP/1.1\r\nHost: files.corp.test\r\nX-Hold: {hold}\r\n{framing}\r\n\r\n{body}")
+}
+
+#[tokio::test]
+async fn a_held_request_reaches_the_origin_whole_or_not_at_all() {
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let sized = post(1000, "Content-Length: 12", "the content\n");
+    let chunked = post(1000, "Transfer-Encoding: chunked", "4\r\nthe \r\n8\r\ncontent\n\r\n0\r\n\r\n");
+    let served = serve_all(&[&sized], &[&[ok]]).await;
+    assert_eq!((served.client.as_str(), &served.origins[0]), (ok, &sized));
+    // Chunks are cut anew: what was held is one.
+    let served = serve_all(&[&chunked, GET], &[&[ok, ok]]).await;
+    assert_eq!(served.client, [ok, ok].concat());
+    assert!(
+        served.origins[0].contains("\r\n\r\nc\r\nthe content\n\r\n0\r\n\r\nGET "),
+        "{}",
+        served.origins[0]
+    );
+    assert_eq!(served.moved.0, 12);
+
+    let blocked = post(1000, "Content-Length: 12", "the SECRET.\n");
+    let served = serve_all(&[&blocked, GET], &[&[ok]]).await;
+    assert!(served.client.starts_with("HTTP/1.1 403 ") && served.client.ends_with(ok), "{}", served.client);
+    assert_eq!((&served.origins[0], served.dials), (&GET.to_owned(), 1));
+}
+
+#[tokio::test]
+async fn what_lies_beyond_the_held_part_streams_on() {
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let body = "0123456789\n".repeat(30_000);
+    let long = post(100, &format!("Content-Length: {}", body.len()), &body);
+    let served = serve_all(&[&long], &[&[ok]]).await;
+    assert_eq!((served.client.as_str(), served.origins[0].len()), (ok, long.len()));
+    assert_eq!(served.origins[0], long);
+    // Not even the beginning goes on when it is blocked, and the rest of the body is no next request.
+    let long = post(100, &format!("Content-Length: {}", body.len() + 7), &format!("SECRET\n{body}"));
+    let served = serve_all(&[&long, GET], &[&[ok]]).await;
+    assert!(served.client.starts_with("HTTP/1.1 403 "), "{}", served.client);
+    assert_eq!((served.client.matches("HTTP/1.1").count(), served.origins[0].as_str()), (1, ""));
+}
+
+#[tokio::test]
+async fn a_client_that_waits_to_be_asked_is_asked() {
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let waiting = post(1000, "Expect: 100-continue\r\nContent-Length: 12", "the content\n");
+    let served = serve_all(&[&waiting], &[&[ok]]).await;
+    assert_eq!(served.client, format!("HTTP/1.1 100 Continue\r\n\r\n{ok}"));
+    assert!(!served.origins[0].to_ascii_lowercase().contains("expect"), "{}", served.origins[0]);
+    assert!(served.origins[0].ends_with("the content\n"));
+}
+
+#[tokio::test]
+async fn a_held_response_reaches_the_client_whole_or_not_at_all() {
+    let sized = "HTTP/1.1 200 OK\r\nX-Hold: 1000\r\nContent-Length: 4\r\n\r\ntext";
+    let empty = "HTTP/1.1 204 No Content\r\nX-Hold: 1000\r\n\r\n";
+    let chunked = "HTTP/1.1 200 OK\r\nX-Hold: 3\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ntext\r\n3\r\nmore\r\n0\r\n\r\n";
+    let chunked = chunked.replace("3\r\nmore", "4\r\nmore");
+    let served = serve_all(&[GET, GET, GET], &[&[sized, empty, &chunked]]).await;
+    assert_eq!(served.client, [sized, empty, &chunked].concat());
+    assert_eq!(served.moved.1, 12);
+
+    let until_close = "HTTP/1.1 200 OK\r\nX-Hold: 1000\r\n\r\ntext until the end<close>";
+    let served = serve_all(&[GET], &[&[until_close]]).await;
+    assert!(served.client.ends_with("\r\n\r\n12\r\ntext until the end\r\n0\r\n\r\n"), "{}", served.client);
+
+    let blocked = "HTTP/1.1 200 OK\r\nX-Hold: 1000\r\nContent-Length: 11\r\n\r\nthe SECRET.";
+    let served = serve_all(&[GET, GET], &[&[blocked], &[sized]]).await;
+    assert!(
+        served.client.starts_with("HTTP/1.1 403 ") && served.client.ends_with(sized),
+        "{}",
+        served.client
+    );
+    assert!(!served.client.contains("SECRET"));
+
+    let broken = "HTTP/1.1 200 OK\r\nX-Hold: 1000\r\nContent-Length: 40\r\n\r\ntoo short<close>";
+    let served = serve_all(&[GET], &[&[broken]]).await;
+    assert!(served.client.starts_with("HTTP/1.1 502 "), "{}", served.client);
+    assert!(!served.client.contains("too short"));
 }

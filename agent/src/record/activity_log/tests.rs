@@ -1,5 +1,7 @@
 //! The log under load, under a failing disk, after damage and after SIGKILL.
 
+mod durability;
+
 use std::io::{BufRead, BufReader, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::{FileExt, PermissionsExt};

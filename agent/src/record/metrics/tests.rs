@@ -72,6 +72,30 @@ fn every_metric_of_the_contract_is_exposed_under_its_name() {
     }
 }
 
+/// What is shipped beside the agent to look at its metrics.
+#[test]
+fn every_metric_of_the_dashboard_and_the_alerts_exists() {
+    let metrics = loaded();
+    exercise(&metrics);
+    let page = metrics.encode(Format::Prometheus);
+    let shown: BTreeSet<&str> = page.lines().filter_map(|l| l.split(['{', ' ']).next()).collect();
+    for text in [
+        include_str!("../../../../packaging/prometheus/portcullis.rules.yml"),
+        include_str!("../../../../packaging/grafana/portcullis.json"),
+    ] {
+        let names: BTreeSet<&str> = text
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with("portcullis_"))
+            .collect();
+        assert!(names.len() > 5, "{names:?}");
+        for name in names {
+            assert!(shown.contains(name), "{name} is not exposed");
+        }
+    }
+    serde_json::from_str::<serde_json::Value>(include_str!("../../../../packaging/grafana/portcullis.json"))
+        .unwrap();
+}
+
 #[test]
 fn each_sample_belongs_to_a_declared_family_in_either_form() {
     let metrics = loaded();

@@ -14,16 +14,32 @@ pub(super) struct Where {
 }
 
 impl Where {
+    /// The filter as one condition.
     pub(super) fn of(filter: &Filter) -> Self {
+        let mut wanted = Self::but_app(filter);
+        if let Some(app) = &filter.app {
+            wanted.and("(app = ? OR suite = ?)", [app.clone().into(), app.clone().into()]);
+        }
+        wanted
+    }
+
+    /// The filter as conditions of which each row meets one at most, and each of which one index serves: joined by OR they
+    /// would all have to be sorted.
+    pub(super) fn alternatives(filter: &Filter) -> Vec<Self> {
+        let Some(app) = &filter.app else { return vec![Self::but_app(filter)] };
+        let [mut by_app, mut by_suite] = [Self::but_app(filter), Self::but_app(filter)];
+        by_app.and("app = ?", [app.clone().into()]);
+        by_suite.and("suite = ? AND app <> ?", [app.clone().into(), app.clone().into()]);
+        vec![by_app, by_suite]
+    }
+
+    fn but_app(filter: &Filter) -> Self {
         let mut wanted = Self { sql: "TRUE".to_owned(), values: Vec::new() };
         if let Some(user) = &filter.user {
             match user.parse::<u32>() {
                 Ok(uid) => wanted.and("(user = ? OR uid = ?)", [user.clone().into(), i64::from(uid).into()]),
                 Err(_) => wanted.and("user = ?", [user.clone().into()]),
             }
-        }
-        if let Some(app) = &filter.app {
-            wanted.and("(app = ? OR suite = ?)", [app.clone().into(), app.clone().into()]);
         }
         if let Some(kind) = filter.kind {
             wanted.and("type = ?", [kind.name().to_owned().into()]);
@@ -51,7 +67,10 @@ impl Where {
         if let Some(policy) = &filter.policy {
             wanted.and("policy = ?", [policy.clone().into()]);
         }
-        if let Some(file) = &filter.file {
+        if let Some(file) = filter.file.as_ref().filter(|file| !file.contains(['*', '?'])) {
+            // The same letters as LIKE folds, and the index has them in this order.
+            wanted.and("file = ? COLLATE NOCASE", [file.clone().into()]);
+        } else if let Some(file) = &filter.file {
             wanted.and("file LIKE ? ESCAPE '\\'", [like(file).into()]);
         }
         wanted

@@ -51,6 +51,7 @@ impl Held {
             .mode(DIR_MODE)
             .create(dir)
             .map_err(|error| AuthorityError::io(dir, error))?;
+        own(dir, dir).map_err(|error| AuthorityError::io(dir, error))?;
         let metadata = fs::metadata(dir).map_err(|error| AuthorityError::io(dir, error))?;
         if metadata.mode() & OTHERS_WRITE != 0 {
             return Err(AuthorityError::DirectoryOpen { path: dir.into(), mode: metadata.mode() & 0o7777 });
@@ -62,8 +63,14 @@ impl Held {
             .truncate(false)
             .mode(KEY_MODE)
             .custom_flags(libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(|error| AuthorityError::io(&path, error))?;
+            .open(&path);
+        let lock = match lock {
+            // Locking takes no right to write: an agent starts on a disk that became read-only.
+            Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
+            Err(error) => Err(error),
+            Ok(lock) => own(&path, dir).map(|()| lock),
+        };
+        let lock = lock.map_err(|error| AuthorityError::io(&path, error))?;
         let start = Instant::now();
         loop {
             match lock.try_lock() {
@@ -135,6 +142,7 @@ impl Held {
             // The umask may have taken bits; it cannot have added any.
             file.set_permissions(fs::Permissions::from_mode(mode))?;
             file.write_all(content)?;
+            own(&temporary, &self.dir)?;
             file.sync_all()?;
             fs::rename(&temporary, &path)
         };
@@ -147,6 +155,20 @@ impl Held {
             .and_then(|dir| dir.sync_all())
             .map_err(|error| AuthorityError::io(&self.dir, error))
     }
+}
+
+/// Gives what root made to the owner of the directory above `dir`: the agent may run as a user of its own, and
+/// administrators run the commands as root.
+fn own(made: &Path, dir: &Path) -> io::Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) else { return Ok(()) };
+    let (above, standing) = (fs::metadata(above)?, fs::symlink_metadata(made)?);
+    if (standing.uid(), standing.gid()) == (above.uid(), above.gid()) {
+        return Ok(());
+    }
+    std::os::unix::fs::lchown(made, Some(above.uid()), Some(above.gid()))
 }
 
 /// Whether a whole set stands in the directory.

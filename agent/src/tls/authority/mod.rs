@@ -142,6 +142,11 @@ impl Authority {
         Ok((authority, event))
     }
 
+    /// Opens the authority in `dir`; an error when there is none.
+    pub fn open(dir: &Path) -> Result<Self, AuthorityError> {
+        Self::load(dir, SystemTime::now())
+    }
+
     /// Whether it ends within [`EXPIRY_NOTICE`].
     pub fn expires_soon(&self) -> bool {
         self.certificates.not_after() < SystemTime::now() + EXPIRY_NOTICE

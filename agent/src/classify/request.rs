@@ -1,0 +1,30 @@
+//! What a request is before there is a response: enough for what policies say of uploads and messages.
+
+use super::content_type::essence;
+use super::{ActivityType, Classification, Exchange, classify, file_name};
+use crate::http::content_disposition::display_name;
+use crate::http::head::{ResponseHead, Version};
+
+/// Classifies a request alone. `exchange` has the response that says least, which [`no_answer`] makes; `file` is the
+/// name of a file in the body, where that was looked at.
+///
+/// The file's name is otherwise that of the path for a PUT; its type is the one the request declares.
+pub fn classify_request(exchange: &Exchange<'_>, file: Option<&str>) -> Classification {
+    let mut class = classify(exchange);
+    class.download = false;
+    if matches!(class.activity, ActivityType::Download | ActivityType::View) {
+        // What comes back is not known yet.
+        class.activity = ActivityType::None;
+    }
+    let request = exchange.request;
+    class.mime = request.fields().get("content-type").and_then(essence);
+    let in_path = || (request.method() == "PUT").then(|| file_name::of_path(request.path())).flatten();
+    class.filename = file.and_then(display_name).or_else(in_path);
+    class.other_filenames.clear();
+    class
+}
+
+/// The response that a request is classified with before there is one.
+pub fn no_answer(version: Version) -> ResponseHead {
+    ResponseHead::new(204, version)
+}

@@ -1,0 +1,143 @@
+//! What a rule asks of the content of a body, and which bodies a policy set has to see for it.
+
+use super::rule::{Control, Rule, RuleActivity};
+use super::{Policy, decision::Action};
+use crate::classify::Classification;
+use crate::detect::DetectorSet;
+use crate::detect::scan::Scan;
+
+/// `content` of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentFilter {
+    /// Never empty.
+    pub detect: DetectorSet,
+    /// Matches of these detectors together; at least 1.
+    pub at_least: u64,
+    pub unscanned: WhenUnscanned,
+}
+
+/// What content means that could not be looked at, or not to its end, when what was seen of it does not suffice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum WhenUnscanned {
+    /// It counts as if nothing were in the rest.
+    #[default]
+    Ignore,
+    /// The rule matches.
+    Match,
+}
+
+impl WhenUnscanned {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ignore => "ignore",
+            Self::Match => "match",
+        }
+    }
+}
+
+impl ContentFilter {
+    /// `None`: no body was looked at, and nothing is assumed of it.
+    pub(super) fn matches(&self, scan: Option<&Scan>) -> bool {
+        scan.is_some_and(|scan| {
+            scan.counts.of_set(self.detect) >= self.at_least
+                || self.unscanned == WhenUnscanned::Match && scan.unscanned.is_some()
+        })
+    }
+}
+
+/// Which bodies the policies that include an app decide by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bodies {
+    /// Activities whose requests a rule asks the content of.
+    request: Activities,
+    /// Activities whose responses a rule asks the content of.
+    response: Activities,
+    /// A rule asks for the file names of uploads, which stand in bodies.
+    upload_names: bool,
+    /// A rule may block a request before the origin gets it.
+    at_request: bool,
+}
+
+impl Bodies {
+    pub(super) fn of(policy: &Policy) -> Self {
+        let Some(Control::Custom(rules)) = &policy.control else { return Self::default() };
+        rules.iter().fold(Self::default(), |bodies, rule| bodies.or(Self::of_rule(rule)))
+    }
+
+    fn of_rule(rule: &Rule) -> Self {
+        use RuleActivity::{Access, Download, Message, Print, SignIn, Upload, View};
+        let named = Activities::of(&rule.activities);
+        let sent = named.among(&[Upload, Message, SignIn, Access]);
+        let names = !rule.files.names.is_empty() || !rule.files.extensions.is_empty();
+        let received = named.among(&[Download, View, Print, Access]);
+        let content = |activities| if rule.content.is_some() { activities } else { Activities::default() };
+        Self {
+            request: content(sent),
+            response: content(received),
+            upload_names: names && !named.among(&[Upload, Access]).is_empty(),
+            at_request: rule.action == Action::Block && !sent.is_empty(),
+        }
+    }
+
+    pub(super) fn or(self, other: Self) -> Self {
+        Self {
+            request: self.request.or(other.request),
+            response: self.response.or(other.response),
+            upload_names: self.upload_names || other.upload_names,
+            at_request: self.at_request || other.at_request,
+        }
+    }
+
+    /// Whether any body is looked at.
+    pub fn any(self) -> bool {
+        self.upload_names || !self.request.is_empty() || !self.response.is_empty()
+    }
+
+    /// Whether requests are judged before they are sent on.
+    pub fn at_request(self) -> bool {
+        self.at_request || self.upload_names || !self.request.is_empty()
+    }
+
+    /// Whether the content of a request of this class is asked for.
+    pub fn asks_request(self, class: &Classification) -> bool {
+        self.request.cover(class)
+    }
+
+    /// Whether the content of a response of this class is asked for.
+    pub fn asks_response(self, class: &Classification) -> bool {
+        self.response.cover(class)
+    }
+
+    pub const fn asks_upload_names(self) -> bool {
+        self.upload_names
+    }
+}
+
+/// Some of the activities that rules name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Activities(u8);
+
+impl Activities {
+    /// An empty list names all of them.
+    fn of(named: &[RuleActivity]) -> Self {
+        let named = if named.is_empty() { &[RuleActivity::Access] } else { named };
+        Self(named.iter().fold(0, |set, activity| set | 1 << *activity as u8))
+    }
+
+    fn among(self, activities: &[RuleActivity]) -> Self {
+        Self(self.0 & Self::of(activities).0)
+    }
+
+    const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn cover(self, class: &Classification) -> bool {
+        let named = |activity: RuleActivity| self.0 & 1 << activity as u8 != 0;
+        RuleActivity::CHOICES.iter().any(|(_, activity)| named(*activity) && activity.covers(class))
+    }
+}

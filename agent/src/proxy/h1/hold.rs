@@ -1,0 +1,111 @@
+//! Bodies whose beginning is held until it was looked at: uploads before the origin gets them, downloads before the
+//! client does.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{Ended, Proxy, Request, Response, ended_in_body, response_framing};
+use crate::classify::MAX_LOOK_AHEAD;
+use crate::http::h1::{self, Emit, Framing, Peer, connection};
+use crate::http::head::{ResponseHead, Version};
+use crate::proxy::deadline::{Stalled, while_moving};
+use crate::proxy::exchanges::Exchanges;
+use crate::proxy::pump::{Pump, PumpError};
+
+/// How long a client that was refused goes on sending what nobody reads, so that it sees the answer (RFC 9112
+/// section 9.6).
+const LINGER: Duration = Duration::from_secs(5);
+/// How long the client waits for the beginning of a response that classification would like to see.
+const FIRST_OCTETS: Duration = Duration::from_secs(2);
+
+impl<C, X> Proxy<'_, C, X>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    X: Exchanges,
+{
+    /// Reads up to `most` octets of the request's body. A client that waits to be asked for it is asked.
+    pub(super) async fn hold_request(
+        &mut self,
+        request: &mut Request,
+        body: &mut Pump,
+        most: usize,
+    ) -> Result<(), Ended> {
+        let client_fault = |refusal| Ended::Refused(Peer::Client, refusal);
+        if connection::expects_continue(&request.head).map_err(client_fault)? {
+            // The origin gets the body with the head, or neither.
+            request.head.fields_mut().remove("expect");
+            let go_on = ResponseHead::new(100, Version::Http11);
+            let method = request.head.method();
+            h1::write_response(&go_on, method, Emit::new(Framing::None), self.client.out())
+                .map_err(client_fault)?;
+            match timeout(self.deadlines.stall, self.client.flush()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(Ended::ClientBroken),
+                Err(_) => return Err(Ended::Stalled),
+            }
+        }
+        let client = &mut *self.client;
+        let most = body.reserve(most);
+        let held = while_moving(self.deadlines.stall, |cx| {
+            let state = body.poll_hold(cx, client, most);
+            (state, body.payload())
+        })
+        .await;
+        match held {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(PumpError::Refused(refusal))) => Err(client_fault(refusal)),
+            Ok(Err(PumpError::From | PumpError::To)) => Err(Ended::ClientBroken),
+            Err(Stalled) => Err(Ended::Stalled),
+        }
+    }
+
+    /// Reads up to `most` octets of the response's body, while the rest of the request's goes on. First octets that keep
+    /// the client waiting are done without.
+    pub(super) async fn hold_response(
+        &mut self,
+        request: &Request,
+        response: &mut Response,
+        most: usize,
+    ) -> Result<(), Ended> {
+        let (arriving, leaving) = response_framing(&request.head, &response.head)?;
+        let Some(origin) = &mut self.origin else { return Err(Ended::OriginBroken("connection")) };
+        let mut down = Pump::new(arriving, leaving, self.limits);
+        let most = down.reserve(most);
+        let client = &mut *self.client;
+        let Response { body: up, sent, .. } = response;
+        let mut up_done = *sent;
+        let patience = if most <= MAX_LOOK_AHEAD { FIRST_OCTETS } else { Duration::MAX };
+        let holding = while_moving(self.deadlines.stall, |cx| {
+            if !up_done && up.poll(cx, client, &mut origin.side).is_ready() {
+                // What an origin that stopped reading says is still to be read.
+                (up_done, *sent) = (true, true);
+            }
+            let state = down.poll_hold(cx, &mut origin.side, most);
+            (state, up.payload() + down.payload())
+        });
+        match timeout(patience, holding).await.unwrap_or(Ok(Ok(()))) {
+            Ok(Ok(())) => {
+                response.down = Some(down);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(ended_in_body(error)),
+            Err(Stalled) => Err(Ended::Stalled),
+        }
+    }
+
+    /// Says goodbye and reads on for a while: what lies unread when a socket is closed would take the answer with it.
+    pub(super) async fn linger(&mut self) {
+        let _ = timeout(self.deadlines.stall, self.client.shutdown()).await;
+        let until = Instant::now() + LINGER;
+        loop {
+            let unread = self.client.input.unread().len();
+            self.client.input.consume(unread);
+            match timeout_at(until, self.client.fill()).await {
+                Ok(Ok(count)) if count > 0 => {}
+                _ => return,
+            }
+        }
+    }
+}

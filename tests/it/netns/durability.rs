@@ -1,0 +1,189 @@
+//! The activity log on disks that fail, and in an agent that is killed, with real clients downloading meanwhile.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lab::agent::{Agent, Settings};
+use lab::attachment::{DOCX, PDF};
+use lab::client::Curl;
+use lab::{Lab, wait};
+use serde_json::Value;
+
+use super::{MONITORED, Stop, check_blocked, url};
+
+/// Number of kills; every one takes a few seconds.
+const KILLS_VARIABLE: &str = "PORTCULLIS_TEST_KILLS";
+const KILLS: usize = 3;
+/// Clients that download at once.
+const CLIENTS: usize = 4;
+const MEMO: &str = "notes.memo.test";
+
+/// A file system of its own for the agent's state: what fills it harms nobody else.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(lab: &Lab, size: &str) -> Self {
+        let at = lab.directory().join("agent/state");
+        std::fs::create_dir_all(&at).unwrap();
+        run("mount", &["-t", "tmpfs", "-o", &format!("size={size},mode=0700"), "portcullis-test", path(&at)]);
+        Self(at)
+    }
+
+    fn remount(&self, how: &str) {
+        run("mount", &["-o", &format!("remount,{how}"), path(&self.0)]);
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        run("umount", &["-l", path(&self.0)]);
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[track_caller]
+fn run(program: &str, arguments: &[&str]) {
+    let output = std::process::Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The ids of all records, and how many more are accounted for in gaps.
+fn stored(agent: &Agent<'_>) -> (HashSet<String>, u64) {
+    let entries = agent.activities(&[]).unwrap();
+    let gaps = entries.iter().filter(|entry| entry["type"] == "gap");
+    let missing = gaps.map(|gap| gap["count"].as_u64().unwrap()).sum();
+    let ids = entries.iter().filter_map(|entry| entry["id"].as_str());
+    (ids.map(str::to_owned).collect(), missing)
+}
+
+/// Downloads until told to stop, and gives how many were wholly received.
+fn download(lab: &Lab, stop: &AtomicBool) -> usize {
+    let mut received = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let reply = Curl::get(url(MEMO, PDF)).send(lab);
+        received += usize::from(reply.is_ok_and(|reply| reply.status == 200 && reply.body == PDF.body(MEMO)));
+    }
+    received
+}
+
+/// A37: what a client has wholly received is on record after SIGKILL, or counted as lost.
+#[test]
+fn log_and_clients_agree_after_kills_at_random_moments() {
+    let kills = std::env::var(KILLS_VARIABLE).map_or(KILLS, |kills| kills.parse().unwrap());
+    let lab = Lab::start().unwrap();
+    let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let mut received = 0;
+    let mut states = HashSet::new();
+    for kill in 0..kills {
+        let stop = AtomicBool::new(false);
+        received += std::thread::scope(|scope| {
+            let ending = Stop(&stop);
+            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| download(&lab, &stop))).collect();
+            // No two rounds alike, and no clock needed to make them so.
+            std::thread::sleep(Duration::from_millis(700 + (kill as u64 * 7919) % 611));
+            agent.kill().unwrap();
+            drop(ending);
+            clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
+        });
+        agent.start_again().unwrap();
+        let records = agent.activities(&["--type", "download"]).unwrap();
+        let (_, missing) = stored(&agent);
+        assert!(
+            records.len() as u64 + missing >= received as u64,
+            "kill {kill}: {received} received, {} on record, {missing} counted as lost",
+            records.len()
+        );
+        states.extend(records.iter().filter_map(|r| r["transfer"]["state"].as_str().map(str::to_owned)));
+        assert!(!states.contains("open"), "nothing is under way after a restart: {states:?}");
+    }
+    assert!(received > 10 * kills, "only {received} downloads");
+    assert!(states.contains("complete"), "{states:?}");
+}
+
+/// With `durability = "strict"` not one whole download is without its record, whenever the agent dies.
+#[test]
+fn strict_durability_loses_no_download_to_a_kill() {
+    let lab = Lab::start().unwrap();
+    let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
+    agent.edit_config(|text| format!("{text}[activity]\ndurability = \"strict\"\n")).unwrap();
+    agent.command(&["reload"]).unwrap().succeeded().unwrap();
+    let stop = AtomicBool::new(false);
+    let received = std::thread::scope(|scope| {
+        let ending = Stop(&stop);
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| download(&lab, &stop))).collect();
+        std::thread::sleep(Duration::from_millis(1500));
+        agent.kill().unwrap();
+        drop(ending);
+        clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
+    });
+    agent.start_again().unwrap();
+    let records = agent.activities(&["--type", "download"]).unwrap().len();
+    assert!(received > 10 && records >= received, "{received} received, {records} on record");
+}
+
+/// A full disk and a read-only one: blocks still block, losses are counted exactly, and the log goes on by itself.
+#[test]
+fn a_failing_disk_stops_no_block_and_loses_nothing_silently() {
+    let lab = Lab::start().unwrap();
+    let disk = SmallDisk::mount(&lab, "12m");
+    let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let blocked = Curl::get(url(MONITORED, DOCX));
+    check_blocked(&blocked.send(&lab).unwrap(), DOCX);
+    let trouble = |agent: &Agent<'_>| -> Value {
+        let status = agent.command(&["status", "--json"]).unwrap();
+        let status: Value = serde_json::from_str(&status.text()).unwrap();
+        status["activity_log"]["trouble"].clone()
+    };
+
+    let filler = disk.0.join("filler");
+    let room = std::process::Command::new("dd")
+        .args(["if=/dev/zero", &format!("of={}", path(&filler)), "bs=4k"])
+        .output()
+        .unwrap();
+    assert!(!room.status.success(), "the disk is not full");
+    let mut blocks = 1;
+    wait::until("the log to notice", wait::PATIENCE, || {
+        check_blocked(&blocked.send(&lab)?, DOCX);
+        blocks += 1;
+        Ok(trouble(&agent).is_string().then_some(()))
+    })
+    .unwrap();
+    for _ in 0..5 {
+        check_blocked(&blocked.send(&lab).unwrap(), DOCX);
+        blocks += 1;
+    }
+    std::fs::remove_file(&filler).unwrap();
+    wait::until("the log to go on", wait::PATIENCE, || Ok(trouble(&agent).is_null().then_some(()))).unwrap();
+    let all_accounted = |agent: &Agent<'_>, blocks: u64| {
+        wait::until("every block to be accounted for", wait::PATIENCE, || {
+            let (ids, missing) = stored(agent);
+            Ok((ids.len() as u64 + missing == blocks).then_some(()))
+        })
+        .unwrap_or_else(|error| panic!("{error}: {blocks} blocks, {:?}", stored(agent)));
+    };
+    all_accounted(&agent, blocks);
+    let lost = |agent: &Agent<'_>| agent.metric("portcullis_activity_log_lost_total", &[]).unwrap() as u64;
+    assert_eq!(lost(&agent), stored(&agent).1, "what the metrics count as lost the gaps announce");
+
+    // A file system that has open files for writing cannot be made read-only: the agent starts on one.
+    agent.stop().unwrap();
+    disk.remount("ro");
+    agent.start_again().unwrap();
+    for _ in 0..5 {
+        check_blocked(&blocked.send(&lab).unwrap(), DOCX);
+        blocks += 1;
+    }
+    wait::until("the log to notice", wait::PATIENCE, || Ok(trouble(&agent).is_string().then_some(())))
+        .unwrap();
+    let ready = agent.command(&["status"]).unwrap();
+    assert!(ready.text().contains("activity-log degraded"), "{}", ready.text());
+    disk.remount("rw");
+    all_accounted(&agent, blocks);
+    assert_eq!(lost(&agent), 0, "the queue held them all");
+    drop(agent);
+}

@@ -1,0 +1,73 @@
+//! The authority in the trust stores of this machine's real programs, in a copy of its /etc: believed by each of them
+//! after `ca trust`, by none after `ca untrust`, and gone without a trace.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::left_out;
+
+/// A copy of everything that `ca trust` and the tools behind it write to, put over the original for this script alone.
+const SCRIPT: &str = r#"
+set -eu
+program=$1 config=$2 scratch=$3
+for directory in /etc /usr/local/share /var/lib/dpkg /var/lib/ca-certificates-java; do
+    [ -d "$directory" ] || continue
+    mkdir -p "$scratch$directory"
+    cp -a "$directory/." "$scratch$directory/"
+    mount --bind "$scratch$directory" "$directory"
+done
+# A store that was not up to date would change by being brought up to date.
+update-ca-certificates >/dev/null 2>&1
+inventory() {
+    find /etc /usr/local/share -xdev -printf '%p %y %m %u %g %l\n' | sort
+    find /etc /usr/local/share -xdev -type f ! -path /etc/ssl/certs/java/cacerts -exec sha256sum {} + | sort
+}
+inventory > "$scratch/before"
+"$program" ca init --config "$config" > /dev/null
+"$program" ca trust --config "$config" >&2
+"$program" ca trust --config "$config" >&2
+"$program" ca status --json --config "$config" > "$scratch/status-trusted" || true
+"$program" ca untrust --config "$config" >&2
+"$program" ca status --json --config "$config" > "$scratch/status-after" || true
+inventory > "$scratch/after"
+"#;
+
+/// What every machine that runs these tests has.
+const ALWAYS: [&str; 4] = ["curl", "openssl", "python", "chromium"];
+
+#[test]
+fn every_installed_program_believes_the_authority_between_trust_and_untrust_and_nothing_is_left() {
+    let scratch = tempfile::tempdir().unwrap();
+    let config = scratch.path().join("portcullis.toml");
+    let shown = scratch.path().display();
+    fs::write(&config, format!("[paths]\nstate = \"{shown}/state\"\nrun = \"{shown}/run\"\n")).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", SCRIPT, "sh"]);
+    command.arg(lab::agent::binary().unwrap()).arg(&config).arg(scratch.path());
+    let finished = lab::run(command, Duration::from_secs(600)).unwrap().succeeded().unwrap();
+
+    let read = |name: &str| fs::read_to_string(scratch.path().join(name)).unwrap();
+    let verdicts = |name: &str| -> Vec<(String, String)> {
+        let answer: Value = serde_json::from_str(&read(name)).unwrap();
+        let clients = answer["clients"].as_array().unwrap();
+        let text = |client: &Value, key: &str| client[key].as_str().unwrap().to_owned();
+        clients.iter().map(|client| (text(client, "client"), text(client, "verdict"))).collect()
+    };
+    for (name, wanted) in [("status-trusted", "trusts"), ("status-after", "refuses")] {
+        for (client, verdict) in verdicts(name) {
+            if verdict == "not-installed" && !ALWAYS.contains(&client.as_str()) {
+                left_out(&format!("{client} is not installed: whether it believes the authority"));
+            } else {
+                assert_eq!(verdict, wanted, "{client}, {name}: {}\n{}", read(name), finished.stderr);
+            }
+        }
+    }
+    let (before, after) = (read("before"), read("after"));
+    let gone: Vec<_> = before.lines().filter(|line| !after.contains(*line)).collect();
+    let come: Vec<_> = after.lines().filter(|line| !before.contains(*line)).collect();
+    assert_eq!((gone, come), (Vec::new(), Vec::new()), "{}", finished.stderr);
+    assert!(!scratch.path().join("state/trust").exists());
+}
