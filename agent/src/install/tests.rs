@@ -21,7 +21,8 @@ fn what_was_laid_out_is_taken_away_and_what_was_changed_stays_until_a_purge() {
     let scratch = tempfile::tempdir().unwrap();
     let (root, program) = (scratch.path().join("root"), scratch.path().join("program"));
     fs::write(&program, "an ELF file").unwrap();
-    for directory in ["etc", "usr/bin", "usr/lib/systemd/system", "usr/lib/sysusers.d", "usr/lib/tmpfiles.d"]
+    for directory in
+        ["etc", "usr/bin", "usr/lib/systemd/system", "usr/lib/sysusers.d", "usr/lib/tmpfiles.d", "usr/share"]
     {
         fs::create_dir_all(root.join(directory)).unwrap();
     }
