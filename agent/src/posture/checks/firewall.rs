@@ -86,11 +86,9 @@ fn of_nftables(text: &str) -> Option<Covered> {
             continue;
         }
         // Rules are listed in their order: the last of the chain says what happens to the rest.
-        let last = objects("rule")
-            .filter_map(|rule| Rule::deserialize(rule).ok())
-            .rfind(|rule| {
-                (&rule.family, &rule.table, &rule.chain) == (&chain.family, &chain.table, &chain.name)
-            });
+        let last = objects("rule").filter_map(|rule| Rule::deserialize(rule).ok()).rfind(|rule| {
+            (&rule.family, &rule.table, &rule.chain) == (&chain.family, &chain.table, &chain.name)
+        });
         if chain.policy.as_deref() == Some("drop") || last.is_some_and(|rule| refuses_all(&rule.expr)) {
             covered.v4 |= matches!(&*chain.family, "ip" | "inet");
             covered.v6 |= matches!(&*chain.family, "ip6" | "inet");
