@@ -31,7 +31,7 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Head and body as `curl --include` prints them.
+    /// Head and body as `curl --include` prints them; interim heads before them are left out.
     fn parse(bytes: &[u8]) -> Result<Self> {
         let end = bytes
             .windows(4)
@@ -43,6 +43,9 @@ impl Reply {
             .next()
             .and_then(|line| line.split(' ').nth(1)?.parse().ok())
             .with_context(|| format!("no status in {head:?}"))?;
+        if (100..200).contains(&status) && status != 101 {
+            return Self::parse(&bytes[end + 4..]);
+        }
         let headers = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
@@ -292,6 +295,8 @@ mod tests {
         assert_eq!(reply.status, 403);
         assert_eq!(reply.header("X-B"), Some("2"));
         assert_eq!(reply.text(), "body\r\n\r\nmore");
+        let reply = Reply::parse(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\n\r\nbody").unwrap();
+        assert_eq!((reply.status, reply.text()), (201, "body".to_owned()));
         assert!(Reply::parse(b"HTTP/1.1 200 OK\r\n").is_err());
     }
 }
