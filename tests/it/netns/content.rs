@@ -193,8 +193,10 @@ fn uploads_with_card_numbers_end_before_the_origin() {
     let long = std::fs::read_to_string(stored(&lab, "long")).unwrap();
     assert!(long.ends_with(&"dolor sit ".repeat(9000)) && long.len() > 190_000);
 
-    let record =
-        agent.wait_for_activity("the form", |record| record["request"]["path"] == "/drive/parts").unwrap();
+    let blocked = |record: &Value| {
+        record["request"]["path"] == "/drive/parts" && record["decision"]["action"] == "block"
+    };
+    let record = agent.wait_for_activity("the form", blocked).unwrap();
     assert_eq!(record["type"], "upload", "{record}");
     assert_eq!(record["file"]["name"], "a.txt", "{record}");
     assert_eq!(record["decision"]["rule"], "cards", "{record}");
