@@ -1,11 +1,13 @@
 //! Who made a connection from this host: the kernel is asked for the socket (sock_diag(7)), /proc for its process.
 //! Needs no privileges; the links of other users' processes cannot be read without, then the process stays unknown.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -29,6 +31,12 @@ const MOST_PROCESSES: usize = 32_768;
 const MOST_DESCRIPTORS: usize = 4096;
 /// Longest search for a process.
 const SEARCH: Duration = Duration::from_millis(200);
+
+/// Processes that are asked before all others.
+const MOST_RECENT: usize = 8;
+
+/// Those that held the last sockets that were looked for, the last one first.
+static RECENT: Mutex<VecDeque<u32>> = Mutex::new(VecDeque::new());
 
 /// The owner of a socket as the kernel has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +114,27 @@ fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> Option<SocketOw
 /// The process of `owner.uid` that holds the socket. Reads /proc: not for a thread that serves connections.
 pub(crate) fn process_with(owner: SocketOwner) -> Option<u32> {
     let link = format!("socket:[{}]", owner.inode);
+    // Programs make several connections: whoever held the last ones is asked first. What it holds is read anew.
+    let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let holder = recent.into_iter().find(|pid| {
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        is_of(&process, owner.uid) && holds(&process, &link)
+    });
+    let found = holder.or_else(|| search(owner, &link))?;
+    let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if recent.front() != Some(&found) {
+        recent.retain(|pid| *pid != found);
+        recent.push_front(found);
+        recent.truncate(MOST_RECENT);
+    }
+    Some(found)
+}
+
+fn is_of(process: &Path, uid: u32) -> bool {
+    fs::metadata(process).is_ok_and(|meta| meta.uid() == uid)
+}
+
+fn search(owner: SocketOwner, link: &str) -> Option<u32> {
     let until = Instant::now() + SEARCH;
     let processes = fs::read_dir("/proc").ok()?.flatten().take(MOST_PROCESSES);
     for entry in processes {
@@ -113,7 +142,7 @@ pub(crate) fn process_with(owner: SocketOwner) -> Option<u32> {
             return None;
         }
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if entry.metadata().is_ok_and(|meta| meta.uid() == owner.uid) && holds(&entry.path(), &link) {
+        if is_of(&entry.path(), owner.uid) && holds(&entry.path(), link) {
             return Some(pid);
         }
     }
@@ -143,6 +172,8 @@ mod tests {
             assert_eq!(client, stream.local_addr().unwrap());
             let owner = owner_of(client, accepted.local_addr().unwrap()).unwrap();
             assert_eq!(owner.uid, nix::unistd::geteuid().as_raw());
+            // Looked for, and then remembered.
+            assert_eq!(process_with(owner), Some(std::process::id()));
             assert_eq!(process_with(owner), Some(std::process::id()));
             // Nobody has that one; the listener on the other port is not taken for it.
             assert_eq!(
