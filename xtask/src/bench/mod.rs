@@ -1,6 +1,8 @@
-//! Benchmarks: those of the pure half by criterion, and what the kernel's programs cost the traffic they leave alone.
-//! `benches/README.md` says what each number means.
+//! Measurements: micro-benchmarks, instruction counts, the whole agent beside its peers, and what the kernel's programs
+//! cost the traffic they leave alone. `benches/README.md` says what each number means.
 
+mod instructions;
+mod peers;
 mod steering;
 
 use anyhow::Result;
@@ -19,6 +21,10 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Suite {
+    /// The agent beside other proxies and byte relays, interleaved: CPU time, latency and memory (root)
+    Peers(peers::Arguments),
+    /// Instructions of the hot functions, counted by valgrind and compared with the kept table
+    Instructions(instructions::Arguments),
     /// What the kernel's programs cost traffic that nobody monitors, with and without them in one run (root)
     Steering(steering::Arguments),
     /// One end of the traffic of `steering`
@@ -28,6 +34,8 @@ enum Suite {
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     match &arguments.suite {
+        Some(Suite::Peers(arguments)) => peers::main(arguments),
+        Some(Suite::Instructions(arguments)) => instructions::main(arguments),
         Some(Suite::Steering(arguments)) => steering::main(arguments),
         Some(Suite::SteeringEnd(end)) => steering::end(end),
         None => micro(arguments.filter.as_deref()),

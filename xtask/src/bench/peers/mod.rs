@@ -1,0 +1,182 @@
+//! The agent beside its peers: every system does the same work in every round, so that what the machine does besides
+//! strikes all alike. CPU time is that of the system's own processes.
+
+mod report;
+mod setting;
+mod systems;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::command::{line, run, say};
+use crate::workspace::{host_cargo, is_root, target_dir};
+use crate::{apt, build};
+use report::Sample;
+use setting::Setting;
+use systems::System;
+
+/// Seconds that requests follow each other.
+const SECONDS: &str = "1.5";
+/// Idle connections that are opened to read memory.
+const IDLE: u32 = 1000;
+/// For memory to settle.
+const SETTLE: Duration = Duration::from_millis(1500);
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Rounds; each visits every system once
+    #[arg(long, default_value_t = 4)]
+    rounds: usize,
+    /// Only these systems (the first is what ratios are taken to); all when left out
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only these works: bulk, small, fresh, idle
+    #[arg(long, value_delimiter = ',')]
+    work: Vec<String>,
+    /// Also over HTTP/2
+    #[arg(long)]
+    h2: bool,
+    /// The agent's binary; built when left out
+    #[arg(long)]
+    agent: Option<std::path::PathBuf>,
+}
+
+pub(crate) fn main(arguments: &Arguments) -> Result<()> {
+    ensure!(is_root(), "a private /etc/hosts takes root: run it with sudo");
+    ensure!(arguments.rounds > 0, "--rounds 0 measures nothing");
+    // nginx is the origin, too.
+    let mut packages = vec!["nginx-light", "openssl", "util-linux"];
+    for (system, package) in [("haproxy", "haproxy"), ("squid", "squid-openssl")] {
+        if arguments.only.is_empty() || arguments.only.iter().any(|only| only.starts_with(system)) {
+            packages.push(package);
+        }
+    }
+    apt::ensure(
+        &packages,
+        "run the peers",
+        "Remedy: install haproxy, nginx, squid with OpenSSL, openssl and unshare by hand.",
+    )?;
+    let agent = match &arguments.agent {
+        Some(agent) => agent.clone(),
+        None => build::agent()?,
+    };
+    run(host_cargo().args(["build", "--locked", "--release", "--package", "portcullis-peers"]))?;
+    let setting = Setting::create(agent)?;
+    let origin = systems::origin(&setting)?;
+    let mut systems = systems::all(&setting, &arguments.only)?;
+    // Fails here, by name, and not as a number that is missing from a table.
+    for system in &systems {
+        load(&setting, system, "h1", "/1k", &["once"]).with_context(|| {
+            format!("{}: its log is {}", system.name, setting.log(&system.name).display())
+        })?;
+    }
+    let mut samples = Vec::new();
+    for round in 0..arguments.rounds {
+        let by = 1.min(systems.len().saturating_sub(1));
+        systems.rotate_left(by);
+        for system in &systems {
+            for (work, protocol, path, command) in works() {
+                let wanted = arguments.work.is_empty() || arguments.work.iter().any(|name| name == work);
+                let spoken = protocol == "h1" || (arguments.h2 && system.speaks_h2);
+                if !wanted || !spoken || (system.bulk_only && work != "bulk") {
+                    continue;
+                }
+                let sample = measure(&setting, system, (work, protocol, path), &command)
+                    .with_context(|| format!("{}, {work} over {protocol}", system.name))?;
+                say(format_args!("round {round}: {sample}"));
+                samples.push(sample);
+            }
+        }
+    }
+    if arguments.work.is_empty() || arguments.work.iter().any(|work| work == "idle") {
+        for system in systems.iter().filter(|system| system.child.is_some() && !system.bulk_only) {
+            let sample = idle(&setting, system).with_context(|| format!("{}, idle", system.name))?;
+            say(&sample);
+            samples.push(sample);
+        }
+    }
+    drop(systems);
+    drop(origin);
+    report::write(&samples, &target_dir()?.join("bench"))
+}
+
+/// Work, protocol, path, and the load generator's words for it.
+fn works() -> [(&'static str, &'static str, &'static str, Vec<&'static str>); 5] {
+    [
+        ("bulk", "h1", "/1g", vec!["once"]),
+        ("bulk", "h2", "/1g", vec!["once"]),
+        ("small", "h1", "/m365", vec!["closed", "16", SECONDS]),
+        ("small", "h2", "/m365", vec!["closed", "16", SECONDS]),
+        ("fresh", "h1", "/1k", vec!["fresh", "400", "4"]),
+    ]
+}
+
+fn command(setting: &Setting, system: &System, protocol: &str, path: &str, work: &[&str]) -> Result<Command> {
+    let mut command = Command::new(target_dir()?.join("release/peers-load"));
+    command.args(&system.reach).args(["--protocol", protocol, "--path", path]);
+    for authority in setting.trusted() {
+        command.arg("--trust").arg(authority);
+    }
+    command.args(work);
+    Ok(command)
+}
+
+fn load(setting: &Setting, system: &System, protocol: &str, path: &str, work: &[&str]) -> Result<Value> {
+    let mut command = command(setting, system, protocol, path, work)?;
+    let output = command.output().with_context(|| line(&command))?;
+    if !output.status.success() {
+        bail!("`{}`: {}", line(&command), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn measure(
+    setting: &Setting,
+    system: &System,
+    (work, protocol, path): (&'static str, &'static str, &'static str),
+    words: &[&str],
+) -> Result<Sample> {
+    let before = system.cpu_seconds()?;
+    let done = load(setting, system, protocol, path, words)?;
+    let cpu = system.cpu_seconds()? - before;
+    let number = |name: &str| done.get(name).and_then(Value::as_f64).unwrap_or_default();
+    let (value, unit) = match work {
+        "bulk" => (cpu / (number("bytes") / f64::from(1 << 30)), "CPU-s/GiB"),
+        "small" => (cpu / number("exchanges") * 1e6, "CPU-us/request"),
+        _ => (cpu / number("exchanges") * 1e3, "CPU-ms/connection"),
+    };
+    Ok(Sample { system: system.name.clone(), work, protocol, value, unit, p50_us: number("p50_us") })
+}
+
+/// Memory of a system with many connections that made one request each and wait.
+fn idle(setting: &Setting, system: &System) -> Result<Sample> {
+    let before = system.memory_kib()?;
+    let mut client = command(setting, system, "h1", "/1k", &["idle", &IDLE.to_string()])?
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut said = String::new();
+    let held = (|| {
+        let output = client.stdout.as_mut().context("no output")?;
+        BufReader::new(output).read_line(&mut said)?;
+        ensure!(said.starts_with("READY"), "the connections could not be opened");
+        sleep(SETTLE);
+        system.memory_kib()
+    })();
+    drop(client.stdin.take());
+    client.wait()?;
+    let value = (held? - before) / f64::from(IDLE);
+    Ok(Sample {
+        system: system.name.clone(),
+        work: "idle",
+        protocol: "h1",
+        value,
+        unit: "KiB/connection",
+        p50_us: 0.0,
+    })
+}
