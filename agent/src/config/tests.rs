@@ -484,6 +484,10 @@ fn mutated(text: &str, (kind, at, with): (u8, prop::sample::Index, prop::sample:
         5 => return format!("{}{}{}", &text[..at], with.get(&PIECES), &text[at..]),
         _ => {
             let words: Vec<&str> = text.split_whitespace().collect();
+            // A mutation before this one may have left nothing but a line's end.
+            if words.is_empty() {
+                return text.to_owned();
+            }
             return format!("{}{}{}", &text[..at], with.get(&words), &text[end..]);
         }
     }
