@@ -65,9 +65,9 @@ pub(super) async fn tls(
         }
     };
     let session =
-        early.session(worker, name, app, (accepted.client, accepted.original_dst), origin.get_ref().0).await;
+        early.session(worker, name, app, (accepted.client, accepted.original_dst), origin.get_ref()).await;
     // The client gets what the origin chose, and so does every later connection to the origin.
-    let chosen: Vec<Vec<u8>> = origin.get_ref().1.alpn_protocol().map(<[u8]>::to_vec).into_iter().collect();
+    let chosen: Vec<Vec<u8>> = origin.negotiated().alpn.clone().into_iter().collect();
     let dialler = TlsDialler { alpn: &chosen, ..dialler };
     let offered: Vec<&[u8]> = chosen.iter().map(Vec::as_slice).collect();
     let config = match worker.shared.clients.config(owner, name, &offered) {

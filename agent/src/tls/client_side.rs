@@ -10,12 +10,11 @@ use rustls::server::ServerSessionMemoryCache;
 use rustls::sign::SingleCertAndKey;
 use rustls::{AlertDescription, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::authority::{Authority, IssueFault, Leaf, LeafError};
 use super::provider;
 use super::sessions::{SESSIONS, SessionOwner, key};
+use super::stream::ClientStream;
 
 /// Configurations kept: one per owner of sessions, name and ALPN list in use.
 const CONFIGS: usize = 4096;
@@ -82,6 +81,8 @@ fn configuration(leaf: &Leaf, alpn: &[&[u8]]) -> Result<ServerConfig, IssueFault
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
     config.send_tls13_tickets = TICKETS;
     config.max_early_data_size = 0;
+    // For the record layer of `stream`; no key leaves this module.
+    config.enable_secret_extraction = true;
     Ok(config)
 }
 
@@ -90,8 +91,8 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     config: Arc<ServerConfig>,
     deadline: Duration,
-) -> Result<TlsStream<S>, ClientFailure> {
-    match tokio::time::timeout(deadline, TlsAcceptor::from(config).accept(stream)).await {
+) -> Result<ClientStream<S>, ClientFailure> {
+    match tokio::time::timeout(deadline, ClientStream::accept(config, stream)).await {
         Err(_elapsed) => Err(ClientFailure::TimedOut),
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(ClientFailure::of(&error)),

@@ -15,6 +15,7 @@ mod prefixed;
 mod proof;
 mod provider;
 mod sessions;
+mod stream;
 
 use std::time::Duration;
 
@@ -34,10 +35,7 @@ pub use prefixed::Prefixed;
 pub use proof::{ProofError, ProofSite, Seen};
 pub use provider::install as install_provider;
 pub use sessions::SessionOwner;
-
-/// A verified TLS stream to an origin, and the agent's side of a client's.
-pub type OriginStream<S> = tokio_rustls::client::TlsStream<S>;
-pub type ClientStream<S> = tokio_rustls::server::TlsStream<S>;
+pub use stream::{ClientStream, OriginStream};
 
 /// Longest handshake, on either side.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);

@@ -1,7 +1,6 @@
 //! What a finished handshake agreed on, for records: the facts of that side, never of the other.
 
-use rustls::{CommonState, ProtocolVersion};
-use tokio_rustls::server::TlsStream;
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
 /// Version, suite, group and protocol of one TLS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,14 +13,11 @@ pub struct Negotiated {
     pub group: Option<&'static str>,
     /// ALPN protocol id; absent when none was negotiated.
     pub alpn: Option<Vec<u8>>,
+    /// Keys of an earlier connection were taken up, without a certificate.
+    pub resumed: bool,
 }
 
 impl Negotiated {
-    /// The client's side, once it is accepted. The origin's comes with [`super::Origin`].
-    pub fn of_client<S>(stream: &TlsStream<S>) -> Self {
-        Self::of(stream.get_ref().1)
-    }
-
     pub(super) fn of(connection: &CommonState) -> Self {
         Self {
             version: match connection.protocol_version() {
@@ -32,6 +28,7 @@ impl Negotiated {
             suite: connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()),
             group: connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str()),
             alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
+            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::catalog::HostPattern;
-use crate::tls::{Negotiated, PeekDeadlines, Peeked, Prefixed, peek};
+use crate::tls::{PeekDeadlines, Peeked, Prefixed, peek};
 
 const NAME: &str = "files.corp.test";
 const OWNER: SessionOwner = SessionOwner::User(1000);
@@ -52,7 +52,7 @@ fn client_of(
 async fn serve(
     mut near: DuplexStream,
     config: Arc<ServerConfig>,
-) -> Result<TlsStream<Prefixed<DuplexStream>>, ClientFailure> {
+) -> Result<ClientStream<Prefixed<DuplexStream>>, ClientFailure> {
     match peek(&mut near, PeekDeadlines::default()).await {
         Peeked::Tls { bytes, .. } => accept(Prefixed::new(near, bytes), config, DEADLINE).await,
         other => panic!("{other:?}"),
@@ -65,7 +65,7 @@ async fn shake(
     config: Arc<ServerConfig>,
 ) -> (
     io::Result<tokio_rustls::client::TlsStream<DuplexStream>>,
-    Result<TlsStream<Prefixed<DuplexStream>>, ClientFailure>,
+    Result<ClientStream<Prefixed<DuplexStream>>, ClientFailure>,
 ) {
     let (far, near) = duplex(1 << 16);
     let name = ServerName::try_from(NAME).unwrap();
@@ -79,7 +79,7 @@ async fn a_client_that_trusts_the_root_gets_its_leaf_and_data_flows() {
         let config = side.config(OWNER, NAME, &[b"http/1.1"]).unwrap();
         let (far, near) = shake(client_of(&side, true, &[b"h2", b"http/1.1"], versions), config).await;
         let (mut far, mut near) = (far.unwrap(), near.unwrap());
-        let seen = Negotiated::of_client(&near);
+        let seen = near.negotiated();
         assert_eq!(seen.alpn.as_deref(), Some(&b"http/1.1"[..]));
         if versions.len() == 2 {
             assert_eq!((seen.version, seen.group), ("TLSv1.3", Some("X25519MLKEM768")));

@@ -14,16 +14,14 @@ use rustls::ClientConfig;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 pub use failure::{UpstreamFailure, mirrored_alert};
 pub use roots::{RootsError, RootsReport, RootsSource, system_holds};
 
 use super::authority;
-use super::negotiated::Negotiated;
 use super::provider;
 use super::sessions::{self, SessionOwner};
+use super::stream::OriginStream;
 use witness::{Witness, noted};
 
 /// Shakes hands with origins. Immutable: when the roots change, build another one and swap it in; handshakes under way
@@ -49,8 +47,7 @@ struct Kept {
 /// A verified connection to an origin.
 #[derive(Debug)]
 pub struct Origin<S> {
-    pub stream: TlsStream<S>,
-    pub negotiated: Negotiated,
+    pub stream: OriginStream<S>,
     /// The origin asked for a client certificate and was given none. It may still refuse with the first read; then
     /// [`UpstreamFailure::of`] names that.
     pub certificate_asked: bool,
@@ -75,6 +72,8 @@ impl OriginConnector {
         base.client_auth_cert_resolver = witness;
         base.resumption = Resumption::disabled();
         base.enable_early_data = false;
+        // For the record layer of `stream`; no key leaves this module.
+        base.enable_secret_extraction = true;
         Ok((Self { base, configs: Cache::new(CONFIGS) }, report))
     }
 
@@ -112,17 +111,13 @@ impl OriginConnector {
             return Err(UpstreamFailure::UnusableName);
         };
         let config = self.config(owner, server_name, alpn);
-        let handshake = noted(TlsConnector::from(config).connect(name, stream));
+        let handshake = noted(OriginStream::connect(config, name, stream));
         match tokio::time::timeout(deadline, handshake).await {
             Err(_elapsed) => Err(UpstreamFailure::TimedOut),
             Ok((Err(error), notes)) => {
                 Err(notes.failure.unwrap_or_else(|| UpstreamFailure::of(&error, notes.certificate_asked)))
             }
-            Ok((Ok(stream), notes)) => Ok(Origin {
-                negotiated: Negotiated::of(stream.get_ref().1),
-                certificate_asked: notes.certificate_asked,
-                stream,
-            }),
+            Ok((Ok(stream), notes)) => Ok(Origin { certificate_asked: notes.certificate_asked, stream }),
         }
     }
 }

@@ -162,9 +162,9 @@ async fn a_good_origin_is_accepted_and_its_facts_are_told() {
     let alpn = [b"h2".to_vec(), b"http/1.1".to_vec()];
     let (origin, far) = pair(&world.connector(), server, &alpn).await;
     let (origin, far) = (origin.unwrap(), far.unwrap());
-    assert_eq!(origin.negotiated.version, "TLSv1.3");
-    assert_eq!(origin.negotiated.group, Some("X25519MLKEM768"));
-    assert_eq!(origin.negotiated.alpn.as_deref(), Some(&b"http/1.1"[..]));
+    assert_eq!(origin.stream.negotiated().version, "TLSv1.3");
+    assert_eq!(origin.stream.negotiated().group, Some("X25519MLKEM768"));
+    assert_eq!(origin.stream.negotiated().alpn.as_deref(), Some(&b"http/1.1"[..]));
     assert!(!origin.certificate_asked);
     assert_eq!(far.get_ref().1.server_name(), Some(NAME));
 }
@@ -314,7 +314,7 @@ async fn kind_for(
     far.write_all(b"x").await.unwrap();
     far.flush().await.unwrap();
     assert_eq!(origin.stream.read_u8().await.unwrap(), b'x');
-    origin.stream.get_ref().1.handshake_kind().unwrap()
+    if origin.stream.negotiated().resumed { HandshakeKind::Resumed } else { HandshakeKind::Full }
 }
 
 /// A resumption takes no look at the certificate: it must be the same user, the same name and the same anchors.

@@ -1,0 +1,194 @@
+//! What a peer may do beside its handshake to make us work, hold memory, or believe something, and what comes of it.
+
+use std::io::IoSlice;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rustls::{AlertDescription, PeerMisbehaved};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+use super::buffers::BUFFER;
+use super::tests::{V12, V13, cause, ends, ours, pattern, says_to};
+use super::*;
+
+#[tokio::test]
+async fn records_without_data_end_after_some_in_a_row() {
+    for versions in [V13, V12] {
+        let (failed, told) = says_to(versions, &[(kind::APPLICATION_DATA, b"".as_slice()); 65]).await;
+        assert_eq!(failed, PeerMisbehaved::TooManyEmptyFragments.into());
+        assert_eq!(told, Some(Error::AlertReceived(AlertDescription::UnexpectedMessage)));
+    }
+    // A message in pieces of one octet, and key updates that empty records would excuse.
+    let mut pieces = vec![(kind::HANDSHAKE, [24].as_slice()), (kind::HANDSHAKE, [0, 1].as_slice())];
+    pieces.extend([(kind::HANDSHAKE, [0].as_slice()); 70]);
+    let (failed, _) = says_to(V13, &pieces).await;
+    assert_eq!(failed, PeerMisbehaved::TooManyEmptyFragments.into());
+
+    // With data in between they are lawful.
+    let ends = ends(V13, None);
+    let (mut far, mut near) = ours(&ends, 1 << 20).await;
+    for _ in 0..5 {
+        for _ in 0..60 {
+            far.say(kind::APPLICATION_DATA, b"").await;
+        }
+        far.say(kind::APPLICATION_DATA, b"x").await;
+        assert_eq!(near.read(&mut [0; 9]).await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
+async fn empty_records_do_not_excuse_key_updates() {
+    let ends = ends(V13, None);
+    let (mut far, mut near) = ours(&ends, 1 << 20).await;
+    for _ in 0..40 {
+        far.say(kind::APPLICATION_DATA, b"").await;
+        far.say(kind::HANDSHAKE, &[24, 0, 0, 1, 0]).await;
+        far.sealer = RecordKey::new(far.kernel.update_tx_secret().unwrap(), far.control.version).unwrap();
+    }
+    let failed = cause(&near.read(&mut [0]).await.unwrap_err());
+    assert!(matches!(failed, Error::PeerMisbehaved(_)), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_is_flooded_with_tickets_goes_away() {
+    let ends = ends(V13, None);
+    let (mut far, mut near) = ours(&ends, 1 << 20).await;
+    // Lifetime, age_add, nonce, ticket, extensions (RFC 8446 section 4.6.1).
+    let ticket = [4, 0, 0, 15, 0, 0, 0, 9, 1, 2, 3, 4, 1, 7, 0, 1, 7, 0, 0];
+    for _ in 0..70 {
+        near.say(kind::HANDSHAKE, &ticket).await;
+    }
+    let failed = cause(&far.read(&mut [0]).await.unwrap_err());
+    assert_eq!(failed, PeerMisbehaved::TooManyEmptyFragments.into());
+}
+
+#[tokio::test]
+async fn padding_counts_towards_the_length_of_a_record() {
+    // The record's own type is the last zero of the padding; the true one stands within.
+    let padded = |length: usize| {
+        let mut content = vec![0; length];
+        content[..5].copy_from_slice(b"data\x17");
+        content
+    };
+    let ends = ends(V13, None);
+    let (mut far, mut near) = ours(&ends, 1 << 20).await;
+    far.say(0, &padded(MAX_PLAINTEXT)).await;
+    let mut got = [0; 64];
+    assert_eq!(near.read(&mut got).await.unwrap(), 4);
+    assert_eq!(&got[..4], b"data");
+    let (failed, told) = says_to(V13, &[(0, &padded(MAX_PLAINTEXT + 1))]).await;
+    assert_eq!(failed, Error::PeerSentOversizedRecord);
+    assert_eq!(told, Some(Error::AlertReceived(AlertDescription::RecordOverflow)));
+}
+
+#[tokio::test]
+async fn a_connection_that_failed_takes_no_more_even_with_its_buffer_full() {
+    let ends = ends(V13, None);
+    let (mut far, mut near) = ours(&ends, 4096).await;
+    far.say(99, b"data").await;
+    // More than pipe and buffer hold: the rest waits.
+    let much = pattern(3 * BUFFER);
+    let full = tokio::time::timeout(Duration::from_millis(50), near.write_all(&much)).await;
+    assert!(full.is_err() && !near.output.has_room_for_record());
+    near.read(&mut [0; 9]).await.unwrap_err();
+    let mut far_reads = tokio::spawn(async move {
+        let mut all = Vec::new();
+        (far.read_to_end(&mut all).await.map_err(|error| cause(&error)), all)
+    });
+    near.flush().await.unwrap();
+    near.write_all(b"more").await.unwrap_err();
+    let (end, all) = (&mut far_reads).await.unwrap();
+    assert_eq!(end, Err(Error::AlertReceived(AlertDescription::UnexpectedMessage)));
+    // A write that was given up leaves whole records behind, in order.
+    assert!(much.starts_with(&all) && !all.is_empty());
+}
+
+#[tokio::test]
+async fn data_arrives_where_the_answer_to_a_key_update_does_not() {
+    let ends = ends(V13, None);
+    let (mut far, mut near) = ours(&ends, 1 << 16).await;
+    far.say(kind::HANDSHAKE, &[24, 0, 0, 1, 1]).await;
+    far.sealer = RecordKey::new(far.kernel.update_tx_secret().unwrap(), far.control.version).unwrap();
+    far.say(kind::APPLICATION_DATA, b"last words").await;
+    far.shutdown().await.unwrap();
+    drop(far);
+    let mut all = Vec::new();
+    near.read_to_end(&mut all).await.unwrap();
+    assert_eq!(all, b"last words");
+    assert_eq!(near.input.held(), 0);
+    near.write_all(b"nobody").await.unwrap();
+    near.flush().await.unwrap_err();
+}
+
+#[tokio::test]
+async fn nothing_is_sealed_for_nothing() {
+    let ends = ends(V13, None);
+    let (_far, mut near) = ours(&ends, 1 << 16).await;
+    let before = near.sealer.sequence();
+    assert_eq!(near.write_vectored(&[IoSlice::new(b""), IoSlice::new(b"")]).await.unwrap(), 0);
+    assert_eq!(near.write(b"").await.unwrap(), 0);
+    assert_eq!(near.sealer.sequence(), before);
+}
+
+#[test]
+fn more_than_a_buffer_behind_the_handshake_leaves_room_to_read_on() {
+    let mut queue = Queue::with(vec![7; BUFFER + 10]);
+    queue.consume(BUFFER + 4);
+    assert!(queue.whole_room().len() >= BUFFER);
+    assert_eq!(queue.front(), [7; 6]);
+    queue.settle();
+    assert_eq!((queue.held(), queue.front()), (6, [7; 6].as_slice()));
+}
+
+/// A first flight in records of one octet each.
+#[tokio::test]
+async fn a_hello_in_crumbs_is_read_or_refused_within_its_bound() {
+    let ends = ends(V13, None);
+    let (mut far, near) = duplex(1 << 20);
+    let mut hello = vec![1, 0, 0x3f, 0xf0];
+    hello.resize(16_000, 0);
+    let crumbs: Vec<u8> = hello.iter().flat_map(|octet| [22, 3, 1, 0, 1, *octet]).collect();
+    far.write_all(&crumbs).await.unwrap();
+    far.shutdown().await.unwrap();
+    ClientStream::accept(ends.server.clone(), near).await.unwrap_err();
+}
+
+fn records() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
+    let kind = prop_oneof![Just(20u8), Just(21), Just(22), Just(22), Just(23), Just(0), any::<u8>()];
+    let octet = prop_oneof![0u8..5, Just(24), any::<u8>()];
+    prop::collection::vec((kind, prop::collection::vec(octet, 0..24)), 1..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Records with a lawful seal and any content, and octets without: an end or data, never a panic or a wait.
+    #[test]
+    fn any_record_is_answered_by_data_or_an_end(
+        records in records(),
+        raw in prop::collection::vec(any::<u8>(), 0..80),
+        is_new in any::<bool>(),
+        room in 1usize..40,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let ends = ends(if is_new { V13 } else { V12 }, None);
+            let (mut far, mut near) = ours(&ends, 1 << 20).await;
+            let mut most = 0;
+            for (kind, content) in &records {
+                far.say(*kind, content).await;
+                most += content.len();
+            }
+            far.stream.write_all(&raw).await.unwrap();
+            drop(far);
+            let (mut piece, mut got) = (vec![0; room], 0);
+            loop {
+                match near.read(&mut piece).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(count) => got += count,
+                }
+            }
+            assert!(got <= most);
+        });
+    }
+}

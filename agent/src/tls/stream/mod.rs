@@ -1,0 +1,349 @@
+//! A TLS connection as a stream: rustls shakes hands and keeps the key schedule, records are opened and sealed here.
+//!
+//! The library's own buffered streams copy every octet twice more and read one record at a time. Here a read takes
+//! many records at once from the kernel and opens each straight into the reader's buffer; a write seals straight into
+//! the buffer that goes out. What TLS demands beside that is kept: key updates both ways, alerts, the limits of keys and
+//! records (`control`). An idle connection holds no buffer.
+
+mod buffers;
+mod control;
+mod handshake;
+#[cfg(test)]
+mod hostile_tests;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::kernel::KernelConnection;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::{ClientConfig, Error, ServerConfig};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use self::buffers::Queue;
+use self::control::{Control, Tickets};
+use self::handshake::{Handshake, shake};
+use self::record::{HEADER, MAX_PLAINTEXT, RecordHeader, RecordKey, kind};
+use super::negotiated::Negotiated;
+
+/// A verified stream to an origin.
+pub type OriginStream<S> = TlsStream<S, ClientConnectionData>;
+/// The agent's side of a client's connection.
+pub type ClientStream<S> = TlsStream<S, ServerConnectionData>;
+
+/// A connection behind its handshake. `Role` is the agent's end in it, as rustls has them apart.
+pub struct TlsStream<S, Role> {
+    stream: S,
+    negotiated: Negotiated,
+    kernel: Box<KernelConnection<Role>>,
+    opener: RecordKey,
+    sealer: RecordKey,
+    /// Read from the kernel, not yet opened.
+    input: Queue,
+    /// Plaintext that did not fit into the reader's buffer.
+    opened: Option<Opened>,
+    /// Sealed, not yet taken by the kernel.
+    output: Queue,
+    control: Control,
+}
+
+/// Plaintext that waits for a reader.
+#[derive(Debug)]
+struct Opened {
+    plaintext: Box<[u8]>,
+    taken: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> OriginStream<S> {
+    /// Shakes hands with an origin.
+    pub(super) async fn connect(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        mut stream: S,
+    ) -> io::Result<Self> {
+        let mut connection = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
+        let rest = shake(&mut connection, &mut stream).await?;
+        Self::behind(connection, stream, rest)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
+    /// Shakes hands with a client.
+    pub(super) async fn accept(config: Arc<ServerConfig>, mut stream: S) -> io::Result<Self> {
+        let mut connection = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
+        let rest = shake(&mut connection, &mut stream).await?;
+        Self::behind(connection, stream, rest)
+    }
+}
+
+impl<S, Role> TlsStream<S, Role> {
+    fn behind(connection: impl Handshake<Role = Role>, stream: S, rest: Vec<u8>) -> io::Result<Self> {
+        let negotiated = Negotiated::of(connection.state());
+        let (secrets, kernel) = connection.finish().map_err(io::Error::other)?;
+        let version = kernel.protocol_version();
+        Ok(Self {
+            stream,
+            negotiated,
+            opener: RecordKey::new(secrets.rx, version).map_err(io::Error::other)?,
+            sealer: RecordKey::new(secrets.tx, version).map_err(io::Error::other)?,
+            control: Control::new(&kernel),
+            kernel: Box::new(kernel),
+            input: Queue::with(rest),
+            opened: None,
+            output: Queue::default(),
+        })
+    }
+
+    /// The stream below.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// What the handshake agreed on.
+    pub fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
+    }
+}
+
+impl<S, Role> TlsStream<S, Role>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    KernelConnection<Role>: Tickets,
+{
+    /// Opens the next record, application data straight into `into` where it fits. `false` when no whole record is there.
+    fn open_next(&mut self, into: &mut ReadBuf<'_>) -> Result<bool, Error> {
+        let front = self.input.front();
+        let Some(header) = RecordHeader::read(front) else { return Ok(false) };
+        self.opener.admit(header)?;
+        let Some(body) = front.get(HEADER..HEADER + header.length) else { return Ok(false) };
+        let room = self.opener.room_for(header);
+        if into.remaining() >= room {
+            let to = into.initialize_unfilled_to(room);
+            let (kind, length) = self.opener.open(header, body, to)?;
+            if kind == kind::APPLICATION_DATA {
+                self.control.application_data(length)?;
+                into.advance(length);
+            } else {
+                let message: Box<[u8]> = to.get(..length).unwrap_or_default().into();
+                self.control.message(kind, &message, &mut self.kernel, &mut self.opener)?;
+            }
+        } else {
+            let mut plaintext = vec![0; room].into_boxed_slice();
+            let (kind, length) = self.opener.open(header, body, &mut plaintext)?;
+            let whole = plaintext.get(..length).unwrap_or_default();
+            if kind == kind::APPLICATION_DATA {
+                self.control.application_data(length)?;
+                self.opened = Some(Opened { plaintext: whole.into(), taken: 0 });
+                self.hand_out(into);
+            } else {
+                self.control.message(kind, whole, &mut self.kernel, &mut self.opener)?;
+            }
+        }
+        self.input.consume(HEADER + header.length);
+        Ok(true)
+    }
+
+    /// Gives what was opened before.
+    fn hand_out(&mut self, into: &mut ReadBuf<'_>) {
+        let Some(opened) = &mut self.opened else { return };
+        let rest = opened.plaintext.get(opened.taken..).unwrap_or_default();
+        let now = rest.get(..rest.len().min(into.remaining())).unwrap_or_default();
+        into.put_slice(now);
+        opened.taken += now.len();
+        if opened.taken == opened.plaintext.len() {
+            self.opened = None;
+        }
+    }
+
+    /// Takes what the kernel has. 0 is its end.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut room = ReadBuf::new(self.input.whole_room());
+        let state = Pin::new(&mut self.stream).poll_read(cx, &mut room);
+        let count = room.filled().len();
+        self.input.filled(count);
+        if state.is_pending() {
+            self.input.settle();
+        }
+        ready!(state)?;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Gives the kernel what is sealed.
+    fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, self.output.front())? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(count) => self.output.consume(count),
+                Poll::Pending => {
+                    self.output.settle();
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.output.settle();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Seals one record behind what waits. The caller made sure of the room.
+    fn seal(&mut self, kind: u8, plaintext: &[u8]) -> Result<(), Error> {
+        self.control.before_sealing(&mut self.kernel, &mut self.sealer, &mut self.output)?;
+        control::seal(&mut self.sealer, kind, plaintext, &mut self.output)
+    }
+
+    /// Ends a connection whose peer broke the protocol: says so, once, if the kernel takes it now.
+    fn fail(&mut self, cx: &mut Context<'_>, error: &Error) {
+        self.control.seal_fatal(error, &mut self.sealer, &mut self.output);
+        // What does not go out now would not change the end.
+        let _ = self.poll_push(cx);
+    }
+
+    fn poll_opened(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        self.hand_out(into);
+        loop {
+            while into.remaining() > 0 && self.opened.is_none() && !self.control.has_ended() {
+                match self.open_next(into) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        self.fail(cx, &error);
+                        self.control.end(error);
+                    }
+                }
+            }
+            if self.control.owes_answer() && self.output.is_empty() {
+                // A peer that only sends must get its new keys acknowledged, too. Where that fails, the next write fails
+                // as well; what has arrived is no worse for it.
+                if self.control.before_sealing(&mut self.kernel, &mut self.sealer, &mut self.output).is_ok() {
+                    let _ = self.poll_push(cx);
+                }
+            }
+            if self.control.has_ended() {
+                // What stands behind the end is never read.
+                self.input = Queue::default();
+            }
+            if into.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(ended) = self.control.ended() {
+                return Poll::Ready(ended);
+            }
+            if ready!(self.poll_receive(cx))? == 0 {
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the peer closed without close_notify",
+                )));
+            }
+        }
+    }
+
+    fn poll_sealed(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if !self.output.has_room_for_record() {
+            ready!(self.poll_push(cx))?;
+        }
+        if let [first, second] = pieces
+            && (1..=GATHERED).contains(&first.len().saturating_add(second.len()))
+        {
+            return Poll::Ready(self.seal_gathered(first, second).map_err(io::Error::other));
+        }
+        let mut taken = 0;
+        for piece in pieces {
+            for plaintext in piece.chunks(MAX_PLAINTEXT) {
+                if !self.output.has_room_for_record() {
+                    // The rest comes again with the next call, which finds room or waits for it.
+                    return Poll::Ready(Ok(taken));
+                }
+                self.seal(kind::APPLICATION_DATA, plaintext).map_err(io::Error::other)?;
+                taken += plaintext.len();
+            }
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    /// A short head and the short body behind it travel in one record.
+    fn seal_gathered(&mut self, first: &[u8], second: &[u8]) -> Result<usize, Error> {
+        let mut both = [0; GATHERED];
+        let (to_first, rest) = both.split_at_mut_checked(first.len()).ok_or(Error::EncryptError)?;
+        to_first.copy_from_slice(first);
+        rest.get_mut(..second.len()).ok_or(Error::EncryptError)?.copy_from_slice(second);
+        let length = first.len() + second.len();
+        self.seal(kind::APPLICATION_DATA, both.get(..length).unwrap_or_default())?;
+        Ok(length)
+    }
+}
+
+/// Most octets of two pieces that are put together for one record.
+const GATHERED: usize = 4096;
+
+impl<S, Role> AsyncRead for TlsStream<S, Role>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    Role: Unpin,
+    KernelConnection<Role>: Tickets,
+{
+    /// `Ok` without octets only behind the peer's close_notify: an end without it is an error, as a truncated body must
+    /// not look whole.
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        self.get_mut().poll_opened(cx, buf)
+    }
+}
+
+impl<S, Role> AsyncWrite for TlsStream<S, Role>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    Role: Unpin,
+    KernelConnection<Role>: Tickets,
+{
+    /// Takes octets as long as there is room for their records; they go to the kernel once it is full or with a flush.
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_sealed(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_sealed(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_push(cx))?;
+        Pin::new(&mut this.stream).poll_flush(cx)
+    }
+
+    /// close_notify, then the end of the stream below.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.output.has_room_for_record() {
+            ready!(this.poll_push(cx))?;
+        }
+        this.control.seal_close(&mut this.sealer, &mut this.output).map_err(io::Error::other)?;
+        ready!(this.poll_push(cx))?;
+        Pin::new(&mut this.stream).poll_shutdown(cx)
+    }
+}
+
+impl<S: std::fmt::Debug, Role> std::fmt::Debug for TlsStream<S, Role> {
+    /// Without the octets: they are the user's.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsStream")
+            .field("stream", &self.stream)
+            .field("negotiated", &self.negotiated)
+            .finish_non_exhaustive()
+    }
+}
