@@ -3,6 +3,7 @@
 mod activities;
 mod apps;
 mod browser;
+mod console;
 mod content;
 mod doctor;
 mod durability;
@@ -17,6 +18,7 @@ mod hostile;
 mod http2;
 mod kinds_of_connect;
 mod lifecycle;
+mod looking;
 mod monitoring;
 mod odd_hellos;
 mod policies;
