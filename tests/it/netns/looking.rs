@@ -1,5 +1,6 @@
 //! What admins look at: outputs as their schemas say, `top` on a terminal, the support bundle.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -96,14 +97,15 @@ fn what_commands_print_as_json_is_as_their_schemas_say() {
     assert!(kinds("app-list") >= 3 && kinds("activity") >= 5 && kinds("replay") >= 2, "{values:?}");
 
     // The schemas say no to what is not so.
-    for (schema, value) in &values {
+    let mut tried = BTreeSet::new();
+    for (schema, value) in values.iter().filter(|(schema, _)| tried.insert(*schema)) {
         let mut more = value.clone();
         more["no-such-key"] = json!(1);
-        assert!(faults(&[(schema, more)]).contains("no-such-key"), "{schema} takes any key");
-        if kinds(schema) > 0 && *schema == "status" {
+        assert!(faults(&[(*schema, more)]).contains("no-such-key"), "{schema} takes any key");
+        if *schema == "status" {
             let mut other = value.clone();
             other["policies"]["count"] = json!("two");
-            assert!(faults(&[(schema, other)]).contains("count"), "{schema} takes any value");
+            assert!(faults(&[(*schema, other)]).contains("count"), "{schema} takes any value");
         }
     }
 }
