@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use crate::catalog::HostPattern;
-use crate::tls::{Authority, CertificateFacts, Certificates};
+use crate::tls::{Authority, AuthorityEvent, CertificateFacts, Certificates};
 
 /// The host's certificate authority
 #[derive(Debug, Args)]
@@ -27,6 +27,9 @@ enum Command {
         /// Replace the one that exists; clients must then trust the new one
         #[arg(long)]
         force: bool,
+        /// Leave the one that exists, without a word
+        #[arg(long, conflicts_with = "force")]
+        if_missing: bool,
     },
     /// Print names, fingerprints, validity and the hosts it may vouch for
     Show,
@@ -62,14 +65,22 @@ pub fn run(ca: &Ca, state: &Path, hosts: &[HostPattern]) -> anyhow::Result<ExitC
     }
     let mut out = io::stdout().lock();
     match &ca.command {
-        Command::Init { force } => {
+        Command::Init { if_missing: true, .. } => {
+            let (made, event) = Authority::open_or_create(dir, hosts)?;
+            if event == AuthorityEvent::Created {
+                writeln!(out, "Made a certificate authority in {}.", dir.display())?;
+                show(&mut out, made.certificates(), hosts, SystemTime::now())?;
+            }
+        }
+        Command::Init { force, .. } => {
             let made = if *force { Authority::renew(dir, hosts)? } else { Authority::create(dir, hosts)? };
             writeln!(out, "Made a certificate authority in {}.", dir.display())?;
             show(&mut out, made.certificates(), hosts, SystemTime::now())?;
             writeln!(
                 out,
-                "\nClients must trust it: `portcullis ca trust`. A running daemon takes it up when restarted."
+                "\nClients must trust it: `portcullis ca trust`. A running daemon takes it up within a second."
             )?;
+            restart_signer();
         }
         Command::Show => show(&mut out, &read(dir)?, hosts, SystemTime::now())?,
         Command::Export { out: None } => out.write_all(read(dir)?.root_pem.as_bytes())?,
@@ -81,6 +92,19 @@ pub fn run(ca: &Ca, state: &Path, hosts: &[HostPattern]) -> anyhow::Result<ExitC
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A signer that systemd runs got the key from it when it started. Without one nothing happens.
+fn restart_signer() {
+    const SYSTEMD: &str = "/run/systemd/system";
+    const UNIT: &str = "portcullis-signer.service";
+    if !Path::new(SYSTEMD).exists() {
+        return;
+    }
+    let done = std::process::Command::new("systemctl").args(["try-restart", UNIT]).status();
+    if !done.is_ok_and(|status| status.success()) {
+        eprintln!("portcullis: `systemctl try-restart {UNIT}` failed: the signer still has the old key");
+    }
 }
 
 /// Makes the authority if there is none, and puts it into every trust store that is found.
@@ -169,7 +193,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (state, ca, file) = (dir.path(), dir.path().join("ca"), dir.path().join("root.pem"));
         let hosts = [HostPattern::Below("corp.test".into())];
-        let init = |force| Ca { command: Command::Init { force } };
+        let init = |force| Ca { command: Command::Init { force, if_missing: false } };
         run(&init(false), state, &hosts).unwrap();
         run(&Ca { command: Command::Export { out: Some(file.clone()) } }, state, &hosts).unwrap();
         let first = std::fs::read_to_string(&file).unwrap();

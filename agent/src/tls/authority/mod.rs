@@ -8,6 +8,7 @@ mod certificate;
 mod constraints;
 mod files;
 mod issue;
+mod issuing;
 mod leaves;
 #[cfg(test)]
 mod tests;
@@ -17,16 +18,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{Issuer, KeyPair};
 use rustls_pki_types::CertificateDer;
 
 pub use certificate::CertificateFacts;
 pub use issue::{AUTHORITY_LIFE, IssueFault, LEAF_LIFE};
+pub use issuing::Issuing;
 pub use leaves::Leaf;
 
 pub(super) use certificate::{Unreadable, names};
 
 use super::name::{self, NameFault};
+use super::signer::{Client, SignFault};
 use crate::catalog::HostPattern;
 
 /// From this long before its end on, an authority says that it wants replacing.
@@ -100,6 +102,9 @@ pub enum LeafError {
     Expired,
     #[error(transparent)]
     Issue(#[from] IssueFault),
+    /// The process that holds the key gave none.
+    #[error("no certificate: {0}")]
+    Signer(#[from] SignFault),
 }
 
 impl LeafError {
@@ -111,15 +116,24 @@ impl LeafError {
             Self::NotPermitted => "not-permitted",
             Self::Expired => "authority-expired",
             Self::Issue(_) => "issue-failed",
+            Self::Signer(SignFault::Silent { .. }) => "signer-silent",
+            Self::Signer(SignFault::Denied(_) | SignFault::Nonsense) => "signer-refused",
         }
     }
 }
 
-/// An authority that can sign leaves. Shared by all connections.
+/// An authority that gives leaves. Shared by all connections.
 pub struct Authority {
     certificates: Certificates,
-    issuer: Issuer<'static, KeyPair>,
+    key: Key,
     leaves: leaves::Leaves,
+}
+
+/// Where the issuing key is.
+enum Key {
+    /// In this process: commands of an administrator, tests, and an agent that was configured so.
+    Here(Box<Issuing>),
+    Signer(Client),
 }
 
 impl Authority {
@@ -179,18 +193,29 @@ impl Authority {
 
     /// Reads what is there and checks that it fits together.
     fn load(dir: &Path, now: SystemTime) -> Result<Self, AuthorityError> {
+        let issuing = Issuing::read(&files::Names::plain(dir), now)?;
+        let certificates = Certificates { retired: files::retired(dir), ..issuing.certificates().clone() };
+        Ok(Self { certificates, key: Key::Here(Box::new(issuing)), leaves: leaves::Leaves::new()? })
+    }
+
+    /// The authority in `dir` without its key, which a signer holds.
+    pub fn of_signer(dir: &Path, signer: Client) -> Result<Self, AuthorityError> {
         let certificates = Certificates::read(dir)?;
-        certificates.check(dir, now)?;
-        let key_path = dir.join(files::KEY);
-        let key = KeyPair::from_pem(&files::key(dir)?).map_err(|_| AuthorityError::Inconsistent {
-            path: key_path.clone(),
-            fault: "not a private key",
-        })?;
-        if rcgen::PublicKeyData::subject_public_key_info(&key) != certificates.issuing_facts.public_key {
-            return Err(AuthorityError::Inconsistent { path: key_path, fault: "not the key of issuing.pem" });
+        certificates.check(dir, SystemTime::now())?;
+        Ok(Self { certificates, key: Key::Signer(signer), leaves: leaves::Leaves::new()? })
+    }
+
+    /// Whether there is an authority in `dir`.
+    pub fn present(dir: &Path) -> Result<bool, AuthorityError> {
+        files::present(dir)
+    }
+
+    /// Asks the signer, if there is one, whether it is there with the key of this authority.
+    pub async fn ask_signer(&self) -> Result<(), SignFault> {
+        match &self.key {
+            Key::Here(_) => Ok(()),
+            Key::Signer(signer) => signer.ping(self.certificates.issuing_facts.fingerprint).await,
         }
-        let issuer = Issuer::from_ca_cert_der(&certificates.issuing, key).map_err(IssueFault::from)?;
-        Ok(Self { certificates, issuer, leaves: leaves::Leaves::new()? })
     }
 
     pub fn certificates(&self) -> &Certificates {
@@ -202,21 +227,52 @@ impl Authority {
         self.certificates.outgrown(patterns)
     }
 
-    /// The leaf for a host name, from the cache or newly signed.
+    /// The leaf for a host name, from the cache or newly signed in this process. Where a signer holds the key, use
+    /// [`Authority::obtain`]: this one fails unless the leaf is there already.
     pub fn leaf(&self, name: &str) -> Result<Arc<Leaf>, LeafError> {
         self.leaf_at(name, SystemTime::now())
     }
 
+    /// The leaf for a host name, from the cache or newly signed, wherever the key is.
+    pub async fn obtain(&self, name: &str) -> Result<Arc<Leaf>, LeafError> {
+        let now = SystemTime::now();
+        let Key::Signer(signer) = &self.key else { return self.leaf_at(name, now) };
+        let (name, until) = self.permitted(name, now)?;
+        let issuer = self.certificates.issuing_facts.fingerprint;
+        let key = self.leaves.public_key();
+        let sign = || async {
+            let signed = signer.sign(issuer, key, &name).await?;
+            // A certificate for another key would end in handshakes that fail without a reason.
+            match CertificateFacts::read(&signed.0) {
+                Ok(facts) if facts.public_key == key => Ok(signed),
+                _ => Err(LeafError::Signer(SignFault::Nonsense)),
+            }
+        };
+        self.leaves.obtain(&name, (&self.certificates.issuing, until), now, sign).await
+    }
+
     fn leaf_at(&self, name: &str, now: SystemTime) -> Result<Arc<Leaf>, LeafError> {
+        let (name, until) = self.permitted(name, now)?;
+        match &self.key {
+            Key::Here(issuing) => {
+                let sign = || Ok(issuing.sign(&name, self.leaves.public_key(), now)?);
+                self.leaves.get(&name, (&self.certificates.issuing, until), now, sign)
+            }
+            Key::Signer(signer) => self.leaves.kept_for(&name, now).ok_or_else(|| {
+                let why = "a leaf was wanted at once".to_owned();
+                LeafError::Signer(SignFault::Silent { path: signer.path().into(), why })
+            }),
+        }
+    }
+
+    /// The name as it is signed, if it may be, and the end of the authority.
+    fn permitted(&self, name: &str, now: SystemTime) -> Result<(String, SystemTime), LeafError> {
         let name = name::normalise(name)?;
         if !constraints::covers(&self.certificates.root_facts.permitted, &name) {
             return Err(LeafError::NotPermitted);
         }
         let until = self.certificates.not_after();
-        if until <= now {
-            return Err(LeafError::Expired);
-        }
-        Ok(self.leaves.get(&name, &self.issuer, &self.certificates.issuing, until, now)?)
+        if until <= now { Err(LeafError::Expired) } else { Ok((name, until)) }
     }
 
     /// Leaf certificates signed since the start.
@@ -241,19 +297,24 @@ pub struct Certificates {
 impl Certificates {
     /// Reads the certificates in `dir`, without checks beyond their form.
     pub fn read(dir: &Path) -> Result<Self, AuthorityError> {
+        Ok(Self { retired: files::retired(dir), ..Self::read_pair(&files::Names::plain(dir))? })
+    }
+
+    /// Without those of earlier authorities.
+    fn read_pair(names: &files::Names) -> Result<Self, AuthorityError> {
         let facts = |name: &str, der: &CertificateDer<'_>| {
             CertificateFacts::read(der)
-                .map_err(|Unreadable| AuthorityError::Unreadable { path: dir.join(name) })
+                .map_err(|Unreadable| AuthorityError::Unreadable { path: names.at(name) })
         };
-        let (root, root_pem) = files::certificate(dir, files::ROOT)?;
-        let (issuing, _) = files::certificate(dir, files::ISSUING)?;
+        let (root, root_pem) = files::certificate(&names.at(files::ROOT))?;
+        let (issuing, _) = files::certificate(&names.at(files::ISSUING))?;
         Ok(Self {
             root_pem,
             root_facts: facts(files::ROOT, &root)?,
             issuing_facts: facts(files::ISSUING, &issuing)?,
             root,
             issuing,
-            retired: files::retired(dir),
+            retired: Vec::new(),
         })
     }
 
