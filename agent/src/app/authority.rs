@@ -12,10 +12,12 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::config::{Config, SignerPlace};
 use crate::reload::Sources;
-use crate::tls::{Authority, AuthorityError, AuthorityEvent, SignFault, SignerChild, SignerClient};
+use crate::tls::{
+    Authority, AuthorityError, AuthorityEvent, Certificates, SignFault, SignerChild, SignerClient,
+};
 
 /// Whose changes mean another authority.
-const FILES: [&str; 2] = ["ca.pem", "issuing.pem"];
+const FILES: [&str; 3] = ["ca.pem", "issuing.pem", "next-ca.pem"];
 
 /// Where the issuing key is.
 enum Key {
@@ -35,8 +37,8 @@ pub(super) struct Custody {
     silent: RefCell<Option<SignFault>>,
 }
 
-/// What a look at the files saw; another one means that they were replaced.
-type Stamp = [Option<(u64, Option<SystemTime>)>; FILES.len()];
+/// What a look at the files saw, and whether the authority to follow does by now; another one means another authority.
+type Stamp = ([Option<(u64, Option<SystemTime>)>; FILES.len()], bool);
 
 impl Custody {
     /// Opens the authority, or makes one for the hosts that `sources` name. Where a signer holds the key this process never
@@ -94,7 +96,7 @@ impl Custody {
     pub(super) fn replaced(&self) -> Option<Result<Authority, AuthorityError>> {
         let now = stamp(&self.directory);
         // The root certificate comes last: without it the set is not whole yet.
-        if now == self.seen.get() || now.first().is_none_or(Option::is_none) {
+        if now == self.seen.get() || now.0.first().is_none_or(Option::is_none) {
             return None;
         }
         self.seen.set(now);
@@ -141,10 +143,14 @@ fn open(key: &Key, directory: &Path) -> Result<Authority, AuthorityError> {
 }
 
 fn stamp(directory: &Path) -> Stamp {
-    FILES.map(|name| {
+    let seen = FILES.map(|name| {
         let about = fs::metadata(directory.join(name)).ok()?;
         Some((about.ino(), about.modified().ok()))
-    })
+    });
+    // Read only while there is one to follow.
+    let next =
+        seen.last().is_some_and(Option::is_some).then(|| Certificates::read(directory).ok()?.next).flatten();
+    (seen, next.is_some_and(|next| next.follows_at() <= SystemTime::now()))
 }
 
 /// Has another process of this program make the authority, so that the key was never in this one.

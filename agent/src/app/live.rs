@@ -269,11 +269,17 @@ impl<'p> Live<'p> {
         });
         match taken {
             Ok((authority, origins)) => {
+                let before = self.shared.clients.authority();
+                let same = before.certificates().root == authority.certificates().root;
                 self.shared.origins.store(Arc::new(origins));
                 self.shared.clients.replace_authority(Arc::new(authority));
                 self.minted.set(0);
                 self.check_authority();
-                tracing::info!("another certificate authority is in use: clients must trust it");
+                if same {
+                    tracing::info!("the certificate authority that is to follow is known");
+                } else {
+                    tracing::info!("another certificate authority is in use: clients must trust it");
+                }
             }
             Err(error) => tracing::error!("the new certificate authority is not taken up: {error:#}"),
         }
@@ -452,7 +458,7 @@ pub(super) fn authority_condition(expires_soon: bool, outgrown: &[String]) -> Co
     }
     if expires_soon {
         tracing::warn!(
-            "the certificate authority expires soon: `portcullis ca init --force` makes a new one"
+            "the certificate authority expires soon: `portcullis ca rotate` makes one to follow it"
         );
         return Condition::Degraded("it expires soon".into());
     }

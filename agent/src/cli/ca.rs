@@ -31,6 +31,15 @@ enum Command {
         #[arg(long, conflicts_with = "force")]
         if_missing: bool,
     },
+    /// Make an authority that is to follow the one that exists, and have both trusted meanwhile
+    ///
+    /// The daemon goes over to it a week later. Every store that `ca trust` filled gets its root at once; distribute it to
+    /// other clients within that week.
+    Rotate {
+        /// Go over to it now, and take the old one out of the stores
+        #[arg(long)]
+        finish: bool,
+    },
     /// Print names, fingerprints, validity and the hosts it may vouch for
     Show,
     /// Print the root certificate, for a trust store
@@ -50,7 +59,7 @@ enum Command {
 impl Ca {
     /// Whether it takes the app catalog, and so a configuration without a fault in it.
     pub(super) fn takes_catalog(&self) -> bool {
-        matches!(self.command, Command::Init { .. } | Command::Show)
+        matches!(self.command, Command::Init { .. } | Command::Rotate { .. } | Command::Show)
     }
 }
 
@@ -61,6 +70,15 @@ pub fn run(ca: &Ca, state: &Path, hosts: &[HostPattern]) -> anyhow::Result<ExitC
         Command::Trust(selection) => return stores::trust(selection, state, &read(dir)?),
         Command::Untrust(selection) => return stores::untrust(selection, state),
         Command::Status(arguments) => return stores::status(arguments, state),
+        Command::Rotate { finish } => {
+            let standing =
+                if *finish { Authority::finish_rotation(dir)? } else { Authority::rotate(dir, hosts)? };
+            restart_signer();
+            let mut out = io::stdout().lock();
+            show(&mut out, &standing, hosts, SystemTime::now())?;
+            drop(out);
+            return stores::renew(state, &standing);
+        }
         Command::Init { .. } | Command::Show | Command::Export { .. } => {}
     }
     let mut out = io::stdout().lock();
@@ -83,15 +101,20 @@ pub fn run(ca: &Ca, state: &Path, hosts: &[HostPattern]) -> anyhow::Result<ExitC
             restart_signer();
         }
         Command::Show => show(&mut out, &read(dir)?, hosts, SystemTime::now())?,
-        Command::Export { out: None } => out.write_all(read(dir)?.root_pem.as_bytes())?,
+        Command::Export { out: None } => out.write_all(exported(&read(dir)?).as_bytes())?,
         Command::Export { out: Some(file) } => {
-            std::fs::write(file, read(dir)?.root_pem).with_context(|| file.display().to_string())?;
+            std::fs::write(file, exported(&read(dir)?)).with_context(|| file.display().to_string())?;
         }
         // Done above.
-        Command::Trust(_) | Command::Untrust(_) | Command::Status(_) => {}
+        Command::Trust(_) | Command::Untrust(_) | Command::Status(_) | Command::Rotate { .. } => {}
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// All that clients have to trust: while another authority is to follow, its root as well.
+fn exported(certificates: &Certificates) -> String {
+    certificates.roots().iter().map(|(_, pem)| *pem).collect()
 }
 
 /// A signer that systemd runs got the key from it when it started. Without one nothing happens.
@@ -126,6 +149,14 @@ fn show(
 ) -> anyhow::Result<()> {
     one(out, "Root (what clients trust)", &certificates.root_facts, now)?;
     one(out, "Issuing", &certificates.issuing_facts, now)?;
+    if let Some(next) = &certificates.next {
+        one(out, "Root to follow (to be trusted as well)", &next.root_facts, now)?;
+        writeln!(
+            out,
+            "  in force     from {}, or by `portcullis ca rotate --finish`",
+            date(next.follows_at())?
+        )?;
+    }
     let permitted = &certificates.root_facts.permitted;
     writeln!(out, "Vouches only for these names and those below ({}):", permitted.len())?;
     for suffix in permitted {

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 pub use authority::{
     AUTHORITY_LIFE, Authority, AuthorityError, AuthorityEvent, CertificateFacts, Certificates, IssueFault,
-    Issuing, LEAF_LIFE, Leaf, LeafError,
+    Issuing, LEAF_LIFE, Leaf, LeafError, OVERLAP,
 };
 pub use client_side::{ClientFailure, ClientSide, accept};
 pub use name::{NameFault, normalise};

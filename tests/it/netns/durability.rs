@@ -189,7 +189,9 @@ fn an_agent_starts_on_a_read_only_disk_and_blocks() {
         check_blocked(&blocked.send(&lab).unwrap(), DOCX);
     }
     assert!(trouble(&agent).is_string(), "{}", trouble(&agent));
-    run("mount", &["-o", "remount,rw", path(&disk.0)]);
+    // There, because the agent has mounts of its own.
+    let pid = agent.pid().to_string();
+    run("nsenter", &["--mount", "--target", &pid, "mount", "-o", "remount,rw", path(&disk.0)]);
     wait::until("the log to go on", wait::PATIENCE, || Ok(trouble(&agent).is_null().then_some(()))).unwrap();
     check_accounted(&agent, 6);
     drop(agent);

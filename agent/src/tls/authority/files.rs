@@ -20,6 +20,8 @@ pub(crate) const ROOT: &str = "ca.pem";
 pub(crate) const ISSUING: &str = "issuing.pem";
 /// The issuing certificate's key, PKCS #8 PEM, mode 0600.
 pub(crate) const KEY: &str = "issuing.key";
+/// What the names of an authority begin with that is to follow the standing one.
+const NEXT: &str = "next-";
 const LOCK: &str = ".lock";
 /// Certificates (never keys) of authorities that were replaced: they stay excluded upstream.
 const RETIRED: &str = "retired-";
@@ -41,18 +43,23 @@ const OTHERS_WRITE: u32 = 0o022;
 /// Where the files of an authority are, and by what names.
 pub(crate) struct Names {
     dir: PathBuf,
-    prefix: &'static str,
+    prefix: String,
     guarded: bool,
 }
 
 impl Names {
     pub(crate) fn plain(dir: &Path) -> Self {
-        Self { dir: dir.into(), prefix: "", guarded: false }
+        Self { dir: dir.into(), prefix: String::new(), guarded: false }
+    }
+
+    /// The authority that is to follow, in the same place.
+    pub(crate) fn next(&self) -> Self {
+        Self { dir: self.dir.clone(), prefix: format!("{}{NEXT}", self.prefix), guarded: self.guarded }
     }
 
     /// Files that somebody else keeps from other users, whatever their modes say: an access list shows in the mode.
-    pub(crate) fn guarded(dir: &Path, prefix: &'static str) -> Self {
-        Self { dir: dir.into(), prefix, guarded: true }
+    pub(crate) fn guarded(dir: &Path, prefix: &str) -> Self {
+        Self { dir: dir.into(), prefix: prefix.into(), guarded: true }
     }
 
     pub(crate) fn at(&self, name: &str) -> PathBuf {
@@ -107,7 +114,9 @@ impl Held {
             match lock.try_lock() {
                 Ok(()) => {
                     // Made by another version, or by an agent that had the key itself.
-                    for path in [ROOT, ISSUING, KEY].map(|name| dir.join(name)) {
+                    let names = [Names::plain(dir), Names::plain(dir).next()];
+                    for path in names.iter().flat_map(|names| [ROOT, ISSUING, KEY].map(|name| names.at(name)))
+                    {
                         match own(&path, dir) {
                             Ok(()) => {}
                             // Not there yet, or a disk that became read-only.
@@ -138,6 +147,48 @@ impl Held {
         self.replace(KEY, key_pem.as_bytes(), KEY_MODE)?;
         self.replace(ISSUING, issuing_pem.as_bytes(), CERTIFICATE_MODE)?;
         self.replace(ROOT, root_pem.as_bytes(), CERTIFICATE_MODE)
+    }
+
+    /// The same for a set that is to follow.
+    pub(crate) fn write_next(
+        &self,
+        root_pem: &str,
+        issuing_pem: &str,
+        key_pem: &str,
+    ) -> Result<(), AuthorityError> {
+        self.replace(&format!("{NEXT}{KEY}"), key_pem.as_bytes(), KEY_MODE)?;
+        self.replace(&format!("{NEXT}{ISSUING}"), issuing_pem.as_bytes(), CERTIFICATE_MODE)?;
+        self.replace(&format!("{NEXT}{ROOT}"), root_pem.as_bytes(), CERTIFICATE_MODE)
+    }
+
+    /// Puts the set that is to follow in the place of the standing one. Begun again after a crash midway.
+    pub(crate) fn promote(&self) -> Result<(), AuthorityError> {
+        if present(&self.dir)? {
+            self.retire()?;
+        }
+        for file in [KEY, ISSUING, ROOT] {
+            let (from, to) = (self.dir.join(format!("{NEXT}{file}")), self.dir.join(file));
+            match fs::rename(&from, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && to.exists() => {}
+                Err(error) => return Err(AuthorityError::io(&from, error)),
+                Ok(()) => {}
+            }
+        }
+        self.sync()
+    }
+
+    /// Deletes the set that is to follow.
+    pub(crate) fn drop_next(&self) -> Result<(), AuthorityError> {
+        for file in [ROOT, KEY, ISSUING] {
+            let path = self.dir.join(format!("{NEXT}{file}"));
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(AuthorityError::io(&path, error));
+                }
+                _ => {}
+            }
+        }
+        self.sync()
     }
 
     /// Puts the certificates of the standing set aside and deletes its key. After a crash midway there is no
@@ -226,6 +277,11 @@ fn own(made: &Path, dir: &Path) -> io::Result<()> {
         fs::set_permissions(made, fs::Permissions::from_mode(PACKAGED_DIR_MODE))?;
     }
     Ok(())
+}
+
+/// Whether a whole set is to follow.
+pub(crate) fn next_present(names: &Names) -> bool {
+    names.next().at(ROOT).exists()
 }
 
 /// Whether a whole set stands in the directory.

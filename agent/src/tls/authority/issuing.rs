@@ -32,7 +32,14 @@ impl Issuing {
     }
 
     fn all(names: &files::Names) -> Result<Vec<Self>, AuthorityError> {
-        Ok(vec![Self::read(names, SystemTime::now())?])
+        let now = SystemTime::now();
+        let standing = Self::read(names, now);
+        if !files::next_present(names) {
+            return Ok(vec![standing?]);
+        }
+        // One of the two is enough: the standing one may have ended in the meantime.
+        let next = Self::read(&names.next(), now)?;
+        Ok(standing.into_iter().chain([next]).collect())
     }
 
     /// Reads what is there and checks that it fits together.

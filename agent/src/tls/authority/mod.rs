@@ -34,6 +34,9 @@ use crate::catalog::HostPattern;
 /// From this long before its end on, an authority says that it wants replacing.
 pub(crate) const EXPIRY_NOTICE: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// How long clients may take to come to trust an authority before it follows another.
+pub const OVERLAP: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Why there is no authority to work with. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
@@ -64,6 +67,12 @@ pub enum AuthorityError {
         "there is an authority in {path} already; `--force` replaces it, and clients must trust the new one"
     )]
     Exists { path: PathBuf },
+    #[error(
+        "{path}: another authority is to follow already; `portcullis ca rotate --finish` puts it into force"
+    )]
+    Rotating { path: PathBuf },
+    #[error("{path}: no other authority is to follow; `portcullis ca rotate` makes one")]
+    NotRotating { path: PathBuf },
     #[error("the app catalog has no host name, so there is nothing an authority could be made for")]
     NothingPermitted,
     #[error(transparent)]
@@ -144,6 +153,10 @@ impl Authority {
     ) -> Result<(Self, AuthorityEvent), AuthorityError> {
         let now = SystemTime::now();
         let held = files::Held::take(dir)?;
+        if !files::present(dir)? && files::next_present(&files::Names::plain(dir)) {
+            // A rotation was interrupted at its end.
+            held.promote()?;
+        }
         if !files::present(dir)? {
             make(&held, permitted, now)?;
             return Ok((Self::load(dir, now)?, AuthorityEvent::Created));
@@ -158,12 +171,14 @@ impl Authority {
 
     /// Opens the authority in `dir`; an error when there is none.
     pub fn open(dir: &Path) -> Result<Self, AuthorityError> {
+        // Not in the middle of a change; who may not write there may read all the same.
+        let _held = files::Held::take(dir).ok();
         Self::load(dir, SystemTime::now())
     }
 
     /// Whether it ends within [`EXPIRY_NOTICE`].
     pub fn expires_soon(&self) -> bool {
-        self.certificates.not_after() < SystemTime::now() + EXPIRY_NOTICE
+        self.certificates.next.is_none() && self.certificates.not_after() < SystemTime::now() + EXPIRY_NOTICE
     }
 
     /// Makes an authority where there is none; an error when there is one.
@@ -187,21 +202,50 @@ impl Authority {
         }
         let held = files::Held::take(dir)?;
         held.retire()?;
+        held.drop_next()?;
         make(&held, permitted, now)?;
         Self::load(dir, now)
     }
 
+    /// Makes an authority that is to follow the standing one: clients come to trust both, and [`OVERLAP`] later, or when
+    /// [`Authority::finish_rotation`] says so, leaves are the new one's.
+    pub fn rotate(dir: &Path, permitted: &[HostPattern]) -> Result<Certificates, AuthorityError> {
+        let held = files::Held::take(dir)?;
+        Certificates::read(dir)?;
+        if files::next_present(&files::Names::plain(dir)) {
+            return Err(AuthorityError::Rotating { path: dir.into() });
+        }
+        let (root, issuing, key) = new_pair(permitted, SystemTime::now())?;
+        held.write_next(&root, &issuing, &key)?;
+        Certificates::read(dir)
+    }
+
+    /// The authority that was to follow stands from here on. The old one's certificates stay in the directory, its key does
+    /// not.
+    pub fn finish_rotation(dir: &Path) -> Result<Certificates, AuthorityError> {
+        let held = files::Held::take(dir)?;
+        if !files::next_present(&files::Names::plain(dir)) {
+            return Err(AuthorityError::NotRotating { path: dir.into() });
+        }
+        held.promote()?;
+        Certificates::read(dir)
+    }
+
     /// Reads what is there and checks that it fits together.
     fn load(dir: &Path, now: SystemTime) -> Result<Self, AuthorityError> {
-        let issuing = Issuing::read(&files::Names::plain(dir), now)?;
-        let certificates = Certificates { retired: files::retired(dir), ..issuing.certificates().clone() };
+        let certificates = Certificates::read(dir)?;
+        let names = files::Names::plain(dir);
+        let follows = certificates.next.as_ref().is_some_and(|next| next.follows_at() <= now);
+        let issuing = Issuing::read(&if follows { names.next() } else { names }, now)?;
+        let certificates = certificates.in_force(now);
         Ok(Self { certificates, key: Key::Here(Box::new(issuing)), leaves: leaves::Leaves::new()? })
     }
 
     /// The authority in `dir` without its key, which a signer holds.
     pub fn of_signer(dir: &Path, signer: Client) -> Result<Self, AuthorityError> {
-        let certificates = Certificates::read(dir)?;
-        certificates.check(dir, SystemTime::now())?;
+        let now = SystemTime::now();
+        let certificates = Certificates::read(dir)?.in_force(now);
+        certificates.check(dir, now)?;
         Ok(Self { certificates, key: Key::Signer(signer), leaves: leaves::Leaves::new()? })
     }
 
@@ -292,12 +336,17 @@ pub struct Certificates {
     pub issuing_facts: CertificateFacts,
     /// Certificates of the authorities that stood here before.
     pub retired: Vec<CertificateDer<'static>>,
+    /// The authority that is to follow; it has none itself.
+    pub next: Option<Box<Certificates>>,
 }
 
 impl Certificates {
     /// Reads the certificates in `dir`, without checks beyond their form.
     pub fn read(dir: &Path) -> Result<Self, AuthorityError> {
-        Ok(Self { retired: files::retired(dir), ..Self::read_pair(&files::Names::plain(dir))? })
+        let names = files::Names::plain(dir);
+        let next = files::next_present(&names).then(|| Self::read_pair(&names.next())).transpose()?;
+        let standing = Self::read_pair(&names)?;
+        Ok(Self { retired: files::retired(dir), next: next.map(Box::new), ..standing })
     }
 
     /// Without those of earlier authorities.
@@ -315,6 +364,7 @@ impl Certificates {
             root,
             issuing,
             retired: Vec::new(),
+            next: None,
         })
     }
 
@@ -328,9 +378,32 @@ impl Certificates {
         constraints::outgrown(&self.root_facts.permitted, patterns)
     }
 
-    /// Every certificate that must never be an anchor upstream: present and retired.
+    /// Every certificate that must never be an anchor upstream: present, to come and retired.
     pub fn own(&self) -> Vec<CertificateDer<'static>> {
-        [&self.root, &self.issuing].into_iter().chain(&self.retired).cloned().collect()
+        let next = self.next.iter().flat_map(|next| [&next.root, &next.issuing]);
+        [&self.root, &self.issuing].into_iter().chain(next).chain(&self.retired).cloned().collect()
+    }
+
+    /// When this authority follows the one that stands before it.
+    pub fn follows_at(&self) -> SystemTime {
+        self.root_facts.not_before + issue::SKEW + OVERLAP
+    }
+
+    /// The roots that clients have to trust, as PEM, each with what tells its name from the others'.
+    pub fn roots(&self) -> Vec<(&'static str, &str)> {
+        let next = self.next.iter().map(|next| ("-next", next.root_pem.as_str()));
+        std::iter::once(("", self.root_pem.as_str())).chain(next).collect()
+    }
+
+    /// These, or those that followed them by now.
+    fn in_force(mut self, now: SystemTime) -> Self {
+        match self.next.take() {
+            Some(next) if next.follows_at() <= now => {
+                let before = [self.root, self.issuing];
+                Self { retired: before.into_iter().chain(self.retired).collect(), ..*next }
+            }
+            next => Self { next, ..self },
+        }
     }
 
     fn check(&self, dir: &Path, now: SystemTime) -> Result<(), AuthorityError> {
@@ -356,6 +429,15 @@ impl Certificates {
 }
 
 fn make(held: &files::Held, permitted: &[HostPattern], now: SystemTime) -> Result<(), AuthorityError> {
+    let (root, issuing, key) = new_pair(permitted, now)?;
+    held.write(&root, &issuing, &key)
+}
+
+/// Root, issuing certificate and its key, as PEM.
+fn new_pair(
+    permitted: &[HostPattern],
+    now: SystemTime,
+) -> Result<(String, String, zeroize::Zeroizing<String>), AuthorityError> {
     let suffixes = constraints::minimal_suffixes(permitted);
     if suffixes.is_empty() {
         return Err(AuthorityError::NothingPermitted);
@@ -363,5 +445,5 @@ fn make(held: &files::Held, permitted: &[HostPattern], now: SystemTime) -> Resul
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let pair = issue::pair(&suffixes, host.trim(), now)?;
     let key = zeroize::Zeroizing::new(pair.key.serialize_pem());
-    held.write(&pair.root.pem(), &pair.issuing.pem(), &key)
+    Ok((pair.root.pem(), pair.issuing.pem(), key))
 }

@@ -105,9 +105,12 @@ fn keep_running(state: &(Mutex<State>, Condvar), listener: &Socket, ca: &Path) {
                 locked.running = Some(child.id());
                 drop(locked);
                 let ended = wait_without_reaping(child.id());
-                mutex.lock().unwrap_or_else(PoisonError::into_inner).running = None;
-                let status = child.wait();
+                let mut locked = mutex.lock().unwrap_or_else(PoisonError::into_inner);
+                locked.running = None;
+                let (status, ending) = (child.wait(), locked.ending);
+                drop(locked);
                 match (ended, status) {
+                    (Ok(()), Ok(_)) if ending => {}
                     (Ok(()), Ok(status)) => {
                         tracing::warn!("the signer ended ({status}) and is started again")
                     }
