@@ -214,13 +214,6 @@ pub fn python(lab: &Lab, program: &str, arguments: &[&str], uid: Option<u32>) ->
     run(command, DEADLINE)
 }
 
-/// The same as root, and with another deadline.
-pub fn python_within(lab: &Lab, program: &str, arguments: &[&str], deadline: Duration) -> Result<Finished> {
-    let mut command = lab.client().command(PYTHON, None)?;
-    command.args(["-I", "-c", program]).args(arguments);
-    run(command, deadline)
-}
-
 /// The same, running until it ends by itself or is dropped; `name` tells its log from others.
 pub fn python_daemon(
     lab: &Lab,

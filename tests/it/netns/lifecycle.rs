@@ -7,7 +7,7 @@ use lab::Lab;
 use lab::agent::{Agent, Settings};
 use lab::attachment::{DOCX, PAGE, SLOW};
 use lab::bpf::{Objects, attached};
-use lab::client::{Curl, python_within};
+use lab::client::Curl;
 
 use super::{MONITORED, Stop, UNMONITORED, check_blocked, check_passed, request_until, url};
 
@@ -62,50 +62,4 @@ fn a_killed_agent_does_not_disturb_unmonitored_sites() {
     }
     check_passed(&slow.unwrap(), UNMONITORED, SLOW);
     check_blocked(&Curl::get(url(MONITORED, DOCX)).send(&lab).unwrap(), DOCX);
-}
-
-/// How many requests; the number that releases are measured with is 50000.
-const REQUESTS_VARIABLE: &str = "PORTCULLIS_TEST_REQUESTS";
-const REQUESTS: u32 = 1500;
-const CLIENTS: &str = "4";
-
-/// A40: orderly restarts, one after another, while clients ask a monitored site on connections that they keep: no request
-/// fails, and a transfer that runs at the time of a restart arrives whole.
-#[test]
-fn restarts_fail_no_request_and_cut_no_transfer() {
-    let requests = std::env::var(REQUESTS_VARIABLE).map_or(REQUESTS, |text| text.parse().unwrap());
-    let lab = Lab::start().unwrap();
-    let mut agent = Agent::start(&lab, &Settings { compliant: true, ..Settings::default() }).unwrap();
-    check_passed(&Curl::get(url(MONITORED, DOCX)).send(&lab).unwrap(), MONITORED, DOCX);
-    let (seen, restarts) = std::thread::scope(|scope| {
-        let lab = &lab;
-        let asking = scope.spawn(move || {
-            let size = DOCX.body(MONITORED).len().to_string();
-            let (trust, requests) = (lab.trust().display().to_string(), requests.to_string());
-            let arguments = [MONITORED, DOCX.path, &size, &trust, &requests, CLIENTS];
-            let program = include_str!("../../support/requests.py");
-            python_within(lab, program, &arguments, Duration::from_secs(3600))
-                .unwrap()
-                .succeeded()
-                .unwrap()
-                .text()
-        });
-        let mut restarts = 0;
-        while !asking.is_finished() {
-            let slow = scope.spawn(move || Curl::get(url(MONITORED, SLOW)).send(lab));
-            std::thread::sleep(Duration::from_millis(700));
-            assert!(agent.stop().unwrap().success(), "{}", agent.log());
-            agent.start_again().unwrap();
-            restarts += 1;
-            check_passed(&slow.join().unwrap().unwrap(), MONITORED, SLOW);
-        }
-        (asking.join().unwrap(), restarts)
-    });
-    println!("{restarts} restarts: {seen}");
-    let seen: serde_json::Value = serde_json::from_str(seen.trim()).unwrap();
-    assert_eq!(seen["failures"].as_array().map(Vec::len), Some(0), "{seen}");
-    assert!(
-        restarts >= 2 && seen["connections"]["Portcullis"].as_u64() > Some(20),
-        "{restarts} restarts, {seen}"
-    );
 }

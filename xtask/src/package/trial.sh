@@ -93,6 +93,23 @@ comes_back() {
     kill -KILL "$pid"
     until_ok sh -c "[ \"\$(systemctl show --property MainPID --value portcullis)\" != $pid ] && systemctl --quiet is-active portcullis" && blocks
 }
+restarts_without_a_gap() {
+    local asking
+    while [ ! -e answered ]; do
+        download again report.docx
+        echo
+    done >statuses 2>/dev/null &
+    asking=$!
+    sleep 1
+    systemctl restart portcullis && runs && blocks
+    touch answered
+    wait "$asking"
+    sort statuses | uniq -c
+    journalctl --no-pager --unit portcullis --output cat --lines 40 | grep -E 'wait for the next agent|restarts: programs and pins stay' | sort -u
+    # What the next agent took too long for may be refused (000), nothing may pass.
+    [ "$(journalctl --no-pager --unit portcullis --output cat | grep -c 'restarts: programs and pins stay')" -ge 1 ] &&
+        grep -q '^403$' statuses && ! grep -qvE '^(403|000)$' statuses
+}
 reloads() { systemctl reload portcullis; }
 nothing_in_kernel() {
     bpftool --json prog show | grep -o '"name":"pc_[^"]*"'
@@ -140,6 +157,7 @@ check 'the signer has no network, no rights, and a user of its own' signer_is_al
 check 'a signer that was killed is started by the next question' signer_comes_back
 check 'doctor and status find nothing wrong' is_healthy
 check 'a reload is answered' reloads
+check 'a restart lets nothing pass' restarts_without_a_gap
 check 'killed, it is started again and goes on blocking' comes_back
 check 'an orderly stop leaves nothing in the kernel' stops
 check 'it starts again' starts
