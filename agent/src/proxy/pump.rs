@@ -41,6 +41,8 @@ pub struct Pump {
     reservation: Option<Reservation>,
     /// The end was read while payload was kept back.
     read_to_end: bool,
+    /// Why the sender's part ended early. The receiver gets what came before that, as it would have from the sender.
+    broken: Option<PumpError>,
 }
 
 impl Pump {
@@ -57,6 +59,7 @@ impl Pump {
             held_sent: 0,
             reservation: None,
             read_to_end: false,
+            broken: None,
         }
     }
 
@@ -145,10 +148,18 @@ impl Pump {
             if self.read_to_end && !self.ended {
                 self.end(to.out())?;
             }
-            if self.ended {
-                return to.poll_flush(cx).map_err(|_| PumpError::To);
+            if self.ended || self.broken.is_some() {
+                ready!(to.poll_flush(cx)).map_err(|_| PumpError::To)?;
+                return Poll::Ready(self.broken.take().map_or(Ok(()), Err));
             }
-            match self.body.next(from.input.unread()).map_err(PumpError::Refused)? {
+            let piece = match self.body.next(from.input.unread()) {
+                Ok(piece) => piece,
+                Err(refusal) => {
+                    self.broken = Some(PumpError::Refused(refusal));
+                    continue;
+                }
+            };
+            match piece {
                 Piece::Data { payload, consumed } => {
                     self.payload += payload.len() as u64;
                     self.open_chunk(payload.len(), to.out());
@@ -161,9 +172,11 @@ impl Pump {
                 Piece::More { consumed } => {
                     from.input.consume(consumed);
                     match from.poll_fill(cx) {
-                        Poll::Ready(Ok(0)) => self.body.end_of_input().map_err(PumpError::Refused)?,
+                        Poll::Ready(Ok(0)) => {
+                            self.broken = self.body.end_of_input().err().map(PumpError::Refused)
+                        }
                         Poll::Ready(Ok(_)) => {}
-                        Poll::Ready(Err(_)) => return Poll::Ready(Err(PumpError::From)),
+                        Poll::Ready(Err(_)) => self.broken = Some(PumpError::From),
                         Poll::Pending => {
                             // What arrived so far must not wait for what comes next.
                             if let Poll::Ready(Err(_)) = to.poll_flush(cx) {

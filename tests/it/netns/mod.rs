@@ -7,6 +7,7 @@ mod content;
 mod doctor;
 mod durability;
 mod enforcement;
+mod equality;
 mod existing;
 mod explicit;
 mod exports;
