@@ -35,7 +35,7 @@ pub use prefixed::Prefixed;
 pub use proof::{ProofError, ProofSite, Seen};
 pub use provider::install as install_provider;
 pub use sessions::SessionOwner;
-pub use stream::{ClientStream, OriginStream};
+pub use stream::{ClientStream, OriginStream, PassError, Stream};
 
 /// Longest handshake, on either side.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
