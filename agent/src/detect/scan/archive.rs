@@ -53,6 +53,11 @@ fn stored<'a>(
             entry.rest.get(..entry.rest.len() - behind).unwrap_or_default()
         }
     };
+    // One header may claim what others stand in: without a bound each of them would be read to the end.
+    if content.len() > sink.room.octets() {
+        return (Some(Unscanned::TooLarge), &[]);
+    }
+    sink.room.take_octets(content.len());
     let cut = !complete && content.len() == entry.rest.len();
     let unscanned = entity(b"", content, !cut, depth, sink);
     // A directory may name headers within this content. Those of an archive have been followed.

@@ -45,7 +45,7 @@ pub(super) fn read(octets: &[u8], complete: bool, depth: usize, sink: &mut Sink)
     if let Some(raw) = string.and_then(|start| octets.get(start..)).filter(|raw| base64::plausible(raw)) {
         encoded.push((raw, false));
     }
-    let Some(depth) = depth.checked_sub(1) else { return None };
+    let depth = depth.checked_sub(1)?;
     let mut unscanned = None;
     for (raw, ended) in encoded {
         unscanned = unscanned.or(base64::read(raw, ended || complete, depth, sink));

@@ -134,6 +134,10 @@ fn archives_are_read_to_a_bound_whatever_they_hold() {
     let two = [bomb.clone(), entry("a.txt", 0, 0, CARD.as_bytes(), false)].concat();
     cards("", &two, 1);
     assert_eq!(whole("", &[bomb.clone(), bomb].concat()).unscanned, Some(Unscanned::TooLarge));
+    // Each header claims all that follows it.
+    let nested = (0..1000)
+        .fold(vec![b'a'; 20 << 10], |inner, _| entry("", 0, 0, &[b"x", inner.as_slice()].concat(), false));
+    assert_eq!(whole("", &nested).unscanned, Some(Unscanned::TooLarge));
     let many = entry("", 0, 0, b"", false).repeat(MAX_ENTRIES + 1);
     assert_eq!(whole("", &many).unscanned, Some(Unscanned::TooLarge));
     assert_eq!(whole("", &many[..many.len() / 2]).unscanned, None);
