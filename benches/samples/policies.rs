@@ -106,7 +106,7 @@ pub fn organisation(count: usize) -> PolicySet {
         let app = APPS.get(pick(13, APPS.len())).unwrap_or(&"all");
         writeln!(text, "[[policy]]\nname = \"Policy {number}\"\nusers.include = [\"{user}\"]")
             .expect("memory");
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             writeln!(text, "users.exclude = [\"group:group-{}\"]", pick(29, GROUPS)).expect("memory");
         }
         writeln!(text, "apps.include = [\"{app}\"]").expect("memory");
@@ -150,7 +150,7 @@ pub fn population(count: usize) -> Vec<(Session, Device)> {
         let address = format!("100.{}.{}.9", 64 + number % 2, number % 250);
         let mut session = session();
         session.app = apps[number % apps.len()].clone();
-        session.kind = if number % 3 == 0 { ClientKind::Native } else { ClientKind::Browser };
+        session.kind = if number.is_multiple_of(3) { ClientKind::Native } else { ClientKind::Browser };
         session.location = LocationAddr(address.parse().expect("an address"));
         session.user = Arc::new(User {
             uid: u32::try_from(number).ok(),
@@ -158,7 +158,7 @@ pub fn population(count: usize) -> Vec<(Session, Device)> {
             groups: groups.collect(),
         });
         let mut device = device();
-        device.compliant = number % 2 == 0;
+        device.compliant = number.is_multiple_of(2);
         device.tags = vec![format!("kind-{}", number % TAGS).into()];
         (session, device)
     };
