@@ -86,7 +86,7 @@ const APPS: [&str; 12] = [
     "gitlab",
     "notion",
 ];
-const GROUPS: usize = 500;
+const GROUPS: usize = 2000;
 const SITES: usize = 200;
 const TAGS: usize = 40;
 
@@ -100,7 +100,7 @@ pub fn organisation(count: usize) -> PolicySet {
         let pick = |step: usize, of: usize| number.wrapping_mul(step) / 7 % of;
         let user = match number % 5 {
             0 => format!("user:user-{}", pick(31, 5000)),
-            1 if number % 50 == 1 => "all".to_owned(),
+            1 if number % 500 == 1 => "all".to_owned(),
             _ => format!("group:group-{}", pick(17, GROUPS)),
         };
         let app = APPS.get(pick(13, APPS.len())).unwrap_or(&"all");
