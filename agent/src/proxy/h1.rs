@@ -7,11 +7,11 @@ mod hold;
 use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use heads::{HeadError, Origin, poll_head};
 
-use super::deadline::{Deadlines, Stalled, while_moving};
+use super::deadline::{Clock, Deadlines, Stalled};
 use super::ended::Ended;
 use super::enforce::Answer;
 use super::exchanges::Exchanges;
@@ -44,6 +44,7 @@ where
         exchanges,
         limits,
         deadlines,
+        clock: Clock::default(),
         mid_response: false,
     };
     loop {
@@ -71,6 +72,7 @@ struct Proxy<'a, C, X: Exchanges> {
     exchanges: &'a X,
     limits: &'a Limits,
     deadlines: &'a Deadlines,
+    clock: Clock,
     /// A response has begun and is not complete: nothing else may be written to the client.
     mid_response: bool,
 }
@@ -174,13 +176,13 @@ where
             }
             let begun = until.is_some();
             let until = until.unwrap_or_else(|| Instant::now() + self.deadlines.idle);
-            match timeout_at(until, self.client.fill()).await {
+            match self.clock.before(until, self.client.fill()).await {
                 Ok(Ok(0)) if !begun => return Ok(None),
                 Ok(Ok(0)) => return Err(Ended::Refused(Peer::Client, Refusal::Truncated)),
                 Ok(Ok(_)) => {}
                 Ok(Err(_)) => return Err(Ended::ClientBroken),
-                Err(_) if begun => return Err(Ended::SlowRequest),
-                Err(_) => return Err(Ended::Idle),
+                Err(Stalled) if begun => return Err(Ended::SlowRequest),
+                Err(Stalled) => return Err(Ended::Idle),
             }
         }
     }
@@ -242,12 +244,15 @@ where
         loop {
             let wait = self.deadlines.response_head;
             let client = &mut *self.client;
-            let mut head = while_moving(wait, |cx| {
-                let state = poll_head(cx, client, origin, &mut body, &mut sent, &mut answered, self.limits);
-                (state, body.payload() + u64::from(sent))
-            })
-            .await
-            .map_err(|Stalled| HeadError::Ended(Ended::Stalled))??;
+            let limits = self.limits;
+            let mut head = self
+                .clock
+                .while_moving(wait, |cx| {
+                    let state = poll_head(cx, client, origin, &mut body, &mut sent, &mut answered, limits);
+                    (state, body.payload() + u64::from(sent))
+                })
+                .await
+                .map_err(|Stalled| HeadError::Ended(Ended::Stalled))??;
             let turn = responses
                 .next(&head, request.head.version(), request.upgrade, self.limits)
                 .map_err(|refusal| HeadError::Ended(Ended::Refused(Peer::Origin, refusal)))?;
@@ -288,7 +293,7 @@ where
         let mut up_done = sent;
         let mut down_done = false;
         let client = &mut *self.client;
-        let pumped = while_moving(self.deadlines.stall, |cx| {
+        let moving = self.clock.while_moving(self.deadlines.stall, |cx| {
             if !up_done && let Poll::Ready(result) = up.poll(cx, client, &mut origin.side) {
                 // An origin that answered may stop reading; the answer still counts.
                 up_done = true;
@@ -302,8 +307,8 @@ where
                 state = Poll::Ready(result);
             }
             (state, up.payload() + down.payload())
-        })
-        .await;
+        });
+        let pumped = moving.await;
         self.exchanges.moved(up.payload(), down.payload());
         if let Some(transfer) = transfer {
             transfer.end(matches!(pumped, Ok(Ok(()))), down.payload());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::deadline::{Stalled, while_moving};
+use super::deadline::{Clock, Stalled};
 use super::side::Side;
 
 /// Bytes each way.
@@ -41,23 +41,25 @@ where
 {
     let mut up = Direction::default();
     let mut down = Direction::default();
-    let ended = while_moving(idle, |cx| {
-        let up_state = up.poll(cx, client, origin);
-        let down_state = down.poll(cx, origin, client);
-        *counted = Relayed { to_origin: up.bytes, to_client: down.bytes };
-        let state = match (up_state, down_state) {
-            (Poll::Ready(Err((Fault::From, error))), _) | (_, Poll::Ready(Err((Fault::To, error)))) => {
-                Poll::Ready(Err(RelayError::Client(error)))
-            }
-            (Poll::Ready(Err((Fault::To, error))), _) | (_, Poll::Ready(Err((Fault::From, error)))) => {
-                Poll::Ready(Err(RelayError::Origin(error)))
-            }
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
-            _ => Poll::Pending,
-        };
-        (state, up.bytes + down.bytes)
-    })
-    .await;
+    let mut clock = Clock::default();
+    let ended = clock
+        .while_moving(idle, |cx| {
+            let up_state = up.poll(cx, client, origin);
+            let down_state = down.poll(cx, origin, client);
+            *counted = Relayed { to_origin: up.bytes, to_client: down.bytes };
+            let state = match (up_state, down_state) {
+                (Poll::Ready(Err((Fault::From, error))), _) | (_, Poll::Ready(Err((Fault::To, error)))) => {
+                    Poll::Ready(Err(RelayError::Client(error)))
+                }
+                (Poll::Ready(Err((Fault::To, error))), _) | (_, Poll::Ready(Err((Fault::From, error)))) => {
+                    Poll::Ready(Err(RelayError::Origin(error)))
+                }
+                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+                _ => Poll::Pending,
+            };
+            (state, up.bytes + down.bytes)
+        })
+        .await;
     match ended {
         Ok(result) => result,
         Err(Stalled) => Err(RelayError::Stalled),

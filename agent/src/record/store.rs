@@ -5,6 +5,7 @@ mod usage;
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -110,11 +111,13 @@ pub(super) struct Store {
     run: Uuid,
     /// The gap written last, which further losses may still extend.
     last_gap: Option<(i64, Gap)>,
+    /// Where one record after the other becomes JSON.
+    json: Vec<u8>,
 }
 
 impl Store {
     pub(super) fn new(connection: Connection, run: Uuid) -> Self {
-        Self { connection, run, last_gap: None }
+        Self { connection, run, last_gap: None, json: Vec::new() }
     }
 
     pub(super) fn connection(&mut self) -> &mut Connection {
@@ -175,7 +178,7 @@ impl Store {
         let mut after = *totals;
         let transaction = self.connection.transaction()?;
         for activity in batch.entries.iter().map(|entry| &entry.activity) {
-            match insert(&transaction, activity) {
+            match insert(&transaction, activity, &mut self.json) {
                 Ok(added) => {
                     written.stored += 1;
                     if added {
@@ -315,9 +318,10 @@ impl Store {
 }
 
 /// Gives whether the record is new.
-fn insert(to: &Transaction<'_>, activity: &Activity) -> rusqlite::Result<bool> {
-    let record =
-        serde_json::to_string(activity).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
+fn insert(to: &Transaction<'_>, activity: &Activity, json: &mut Vec<u8>) -> rusqlite::Result<bool> {
+    json.clear();
+    serde_json::to_writer(&mut *json, activity)
+        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
     // The id is the record: the same one handed in twice is one activity.
     to.prepare_cached(
         "INSERT INTO activities
@@ -338,7 +342,8 @@ fn insert(to: &Transaction<'_>, activity: &Activity) -> rusqlite::Result<bool> {
         address_bytes(activity.client.address).as_slice(),
         activity.decision.policy.as_deref(),
         activity.file.as_ref().and_then(|f| f.name.as_deref()),
-        record,
+        // JSON is UTF-8.
+        ToSqlOutput::Borrowed(ValueRef::Text(json)),
         activity.transfer.map(|transfer| transfer.state.name()),
         activity.transfer.and_then(|transfer| transfer.bytes),
     ])

@@ -1,5 +1,6 @@
 //! One connection of a client: TCP, a tunnel where asked for, TLS, and GET over HTTP/1.1 or HTTP/2.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,6 +52,18 @@ pub(crate) struct Target {
     pub tls: Arc<ClientConfig>,
     pub protocol: Protocol,
     pub path: String,
+    /// Where each connection is for a name of its own: the number that the next one has.
+    pub names_from: Option<Cell<u64>>,
+}
+
+impl Target {
+    /// Host name of the next connection.
+    fn next_name(&self) -> String {
+        match &self.names_from {
+            Some(next) => format!("n{}.{}", next.replace(next.get() + 1), self.name),
+            None => self.name.clone(),
+        }
+    }
 }
 
 /// What clients trust and offer: one suite and one group.
@@ -88,11 +101,12 @@ impl Client {
         if let Some(authority) = &target.connect {
             tunnel(&mut tcp, authority).await?;
         }
-        let name = ServerName::try_from(target.name.clone())?;
+        let host = target.next_name();
+        let name = ServerName::try_from(host.clone())?;
         let stream = TlsConnector::from(target.tls.clone()).connect(name, tcp).await?;
         match target.protocol {
             Protocol::H1 => {
-                let mut request = format!("GET {} HTTP/1.1\r\nhost: {}\r\n", target.path, target.name);
+                let mut request = format!("GET {} HTTP/1.1\r\nhost: {host}\r\n", target.path);
                 for (name, value) in FIELDS {
                     request.push_str(&format!("{name}: {value}\r\n"));
                 }
@@ -113,8 +127,7 @@ impl Client {
                     // Its failure is that of the exchanges on it.
                     let _ = connection.await;
                 });
-                let mut request =
-                    http::Request::builder().uri(format!("https://{}{}", target.name, target.path));
+                let mut request = http::Request::builder().uri(format!("https://{host}{}", target.path));
                 for (name, value) in FIELDS {
                     request = request.header(name, value);
                 }

@@ -7,6 +7,7 @@
 mod client;
 mod tally;
 
+use std::cell::Cell;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use client::{Client, Protocol, Target};
 use tally::Tally;
 
 #[derive(Parser)]
+#[command(args_override_self = true)]
 struct Arguments {
     /// Address to connect to: the origin's, or a proxy's
     #[arg(long)]
@@ -38,6 +40,9 @@ struct Arguments {
     protocol: Protocol,
     #[arg(long, default_value = "/1k")]
     path: String,
+    /// Each connection is for a name of its own: a number from this one on, in front of the name
+    #[arg(long)]
+    names_from: Option<u64>,
     #[command(subcommand)]
     work: Work,
 }
@@ -63,6 +68,7 @@ fn main() -> Result<()> {
         tls: client::configuration(&arguments.trust, arguments.protocol)?,
         protocol: arguments.protocol,
         path: arguments.path,
+        names_from: arguments.names_from.map(Cell::new),
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tally = LocalSet::new().block_on(&runtime, run(target, arguments.work))?;

@@ -150,11 +150,15 @@ fn search(owner: SocketOwner, link: &str) -> Option<u32> {
 }
 
 fn holds(process: &Path, link: &str) -> bool {
-    let Ok(descriptors) = fs::read_dir(process.join("fd")) else { return false };
-    descriptors
-        .flatten()
-        .take(MOST_DESCRIPTORS)
-        .any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == link))
+    let directory = process.join("fd");
+    let Ok(descriptors) = fs::read_dir(&directory) else { return false };
+    // Listed in their order; a connection that was just made is among the last.
+    let numbers: Vec<_> =
+        descriptors.flatten().take(MOST_DESCRIPTORS).map(|entry| entry.file_name()).collect();
+    numbers
+        .into_iter()
+        .rev()
+        .any(|number| fs::read_link(directory.join(number)).is_ok_and(|to| to.as_os_str() == link))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::{Ended, Proxy, Request, Response, ended_in_body, response_framing};
 use crate::classify::MAX_LOOK_AHEAD;
 use crate::http::h1::{self, Emit, Framing, Peer, connection};
 use crate::http::head::{ResponseHead, Version};
-use crate::proxy::deadline::{Stalled, while_moving};
+use crate::proxy::deadline::Stalled;
 use crate::proxy::exchanges::Exchanges;
 use crate::proxy::pump::{Pump, PumpError};
 
@@ -48,12 +48,11 @@ where
         }
         let client = &mut *self.client;
         let most = body.reserve(most);
-        let held = while_moving(self.deadlines.stall, |cx| {
+        let holding = self.clock.while_moving(self.deadlines.stall, |cx| {
             let state = body.poll_hold(cx, client, most);
             (state, body.payload())
-        })
-        .await;
-        match held {
+        });
+        match holding.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(PumpError::Refused(refusal))) => Err(client_fault(refusal)),
             Ok(Err(PumpError::From | PumpError::To)) => Err(Ended::ClientBroken),
@@ -77,7 +76,7 @@ where
         let Response { body: up, sent, .. } = response;
         let mut up_done = *sent;
         let patience = if most <= MAX_LOOK_AHEAD { FIRST_OCTETS } else { Duration::MAX };
-        let holding = while_moving(self.deadlines.stall, |cx| {
+        let holding = self.clock.while_moving(self.deadlines.stall, |cx| {
             if !up_done && up.poll(cx, client, &mut origin.side).is_ready() {
                 // What an origin that stopped reading says is still to be read.
                 (up_done, *sent) = (true, true);

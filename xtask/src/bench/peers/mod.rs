@@ -22,6 +22,9 @@ use systems::System;
 
 /// Seconds that requests follow each other.
 const SECONDS: &str = "1.5";
+/// Connections that follow each other.
+const CONNECTIONS: u64 = 400;
+const CONNECTIONS_WORD: &str = "400";
 /// Idle connections that are opened to read memory.
 const IDLE: u32 = 1000;
 /// For memory to settle.
@@ -35,7 +38,7 @@ pub(crate) struct Arguments {
     /// Only these systems (the first is what ratios are taken to); all when left out
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Only these works: bulk, small, fresh, idle
+    /// Only these works: bulk, small, api, fresh, first-seen, idle
     #[arg(long, value_delimiter = ',')]
     work: Vec<String>,
     /// Also over HTTP/2
@@ -71,11 +74,12 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let mut systems = systems::all(&setting, &arguments.only)?;
     // Fails here, by name, and not as a number that is missing from a table.
     for system in &systems {
-        load(&setting, system, "h1", "/1k", &["once"]).with_context(|| {
+        load(&setting, &system.reach, "h1", "/1k", &["once"]).with_context(|| {
             format!("{}: its log is {}", system.name, setting.log(&system.name).display())
         })?;
     }
     let mut samples = Vec::new();
+    let mut names = 0;
     for round in 0..arguments.rounds {
         let by = 1.min(systems.len().saturating_sub(1));
         systems.rotate_left(by);
@@ -83,10 +87,19 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
             for (work, protocol, path, command) in works() {
                 let wanted = arguments.work.is_empty() || arguments.work.iter().any(|name| name == work);
                 let spoken = protocol == "h1" || (arguments.h2 && system.speaks_h2);
-                if !wanted || !spoken || (system.bulk_only && work != "bulk") {
+                let able =
+                    if system.bulk_only { work == "bulk" } else { work != "first-seen" || system.any_name };
+                if !wanted || !spoken || !able {
                     continue;
                 }
-                let sample = measure(&setting, system, (work, protocol, path), &command)
+                let reach = match work {
+                    "first-seen" => {
+                        names += CONNECTIONS;
+                        system.reach_first_seen(names)
+                    }
+                    _ => system.reach.clone(),
+                };
+                let sample = measure(&setting, (system, &reach), (work, protocol, path), &command)
                     .with_context(|| format!("{}, {work} over {protocol}", system.name))?;
                 say(format_args!("round {round}: {sample}"));
                 samples.push(sample);
@@ -106,19 +119,29 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
 }
 
 /// Work, protocol, path, and the load generator's words for it.
-fn works() -> [(&'static str, &'static str, &'static str, Vec<&'static str>); 5] {
+fn works() -> [(&'static str, &'static str, &'static str, Vec<&'static str>); 8] {
+    let fresh = vec!["fresh", CONNECTIONS_WORD, "4"];
     [
         ("bulk", "h1", "/1g", vec!["once"]),
         ("bulk", "h2", "/1g", vec!["once"]),
         ("small", "h1", "/m365", vec!["closed", "16", SECONDS]),
         ("small", "h2", "/m365", vec!["closed", "16", SECONDS]),
-        ("fresh", "h1", "/1k", vec!["fresh", "400", "4"]),
+        ("api", "h1", "/m365/api", vec!["closed", "16", SECONDS]),
+        ("api", "h2", "/m365/api", vec!["closed", "16", SECONDS]),
+        ("fresh", "h1", "/1k", fresh.clone()),
+        ("first-seen", "h1", "/1k", fresh),
     ]
 }
 
-fn command(setting: &Setting, system: &System, protocol: &str, path: &str, work: &[&str]) -> Result<Command> {
+fn command(
+    setting: &Setting,
+    reach: &[String],
+    protocol: &str,
+    path: &str,
+    work: &[&str],
+) -> Result<Command> {
     let mut command = Command::new(target_dir()?.join("release/peers-load"));
-    command.args(&system.reach).args(["--protocol", protocol, "--path", path]);
+    command.args(reach).args(["--protocol", protocol, "--path", path]);
     for authority in setting.trusted() {
         command.arg("--trust").arg(authority);
     }
@@ -126,8 +149,8 @@ fn command(setting: &Setting, system: &System, protocol: &str, path: &str, work:
     Ok(command)
 }
 
-fn load(setting: &Setting, system: &System, protocol: &str, path: &str, work: &[&str]) -> Result<Value> {
-    let mut command = command(setting, system, protocol, path, work)?;
+fn load(setting: &Setting, reach: &[String], protocol: &str, path: &str, work: &[&str]) -> Result<Value> {
+    let mut command = command(setting, reach, protocol, path, work)?;
     let output = command.output().with_context(|| line(&command))?;
     if !output.status.success() {
         bail!("`{}`: {}", line(&command), String::from_utf8_lossy(&output.stderr).trim());
@@ -137,17 +160,17 @@ fn load(setting: &Setting, system: &System, protocol: &str, path: &str, work: &[
 
 fn measure(
     setting: &Setting,
-    system: &System,
+    (system, reach): (&System, &[String]),
     (work, protocol, path): (&'static str, &'static str, &'static str),
     words: &[&str],
 ) -> Result<Sample> {
     let before = system.cpu_seconds()?;
-    let done = load(setting, system, protocol, path, words)?;
+    let done = load(setting, reach, protocol, path, words)?;
     let cpu = system.cpu_seconds()? - before;
     let number = |name: &str| done.get(name).and_then(Value::as_f64).unwrap_or_default();
     let (value, unit) = match work {
         "bulk" => (cpu / (number("bytes") / f64::from(1 << 30)), "CPU-s/GiB"),
-        "small" => (cpu / number("exchanges") * 1e6, "CPU-us/request"),
+        "small" | "api" => (cpu / number("exchanges") * 1e6, "CPU-us/request"),
         _ => (cpu / number("exchanges") * 1e3, "CPU-ms/connection"),
     };
     Ok(Sample { system: system.name.clone(), work, protocol, value, unit, p50_us: number("p50_us") })
@@ -156,7 +179,7 @@ fn measure(
 /// Memory of a system with many connections that made one request each and wait.
 fn idle(setting: &Setting, system: &System) -> Result<Sample> {
     let before = system.memory_kib()?;
-    let mut client = command(setting, system, "h1", "/1k", &["idle", &IDLE.to_string()])?
+    let mut client = command(setting, &system.reach, "h1", "/1k", &["idle", &IDLE.to_string()])?
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;

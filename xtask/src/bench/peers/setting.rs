@@ -12,11 +12,13 @@ use crate::workspace::{root, target_dir};
 /// The origin's host name, monitored, and one that is not; both are the origin's.
 pub(super) const NAME: &str = "origin.bench.test";
 pub(super) const OTHER_NAME: &str = "other.bench.test";
+/// Names below it are the origin's, too, and monitored.
+pub(super) const FIRST_SEEN: &str = "first.bench.test";
 pub(super) const ORIGIN_PORT: u16 = 24443;
 
 const OPENSSL: &str = "[req]\ndistinguished_name = name\n[name]\n[authority]\nbasicConstraints = critical, CA:TRUE\n\
     keyUsage = critical, keyCertSign, cRLSign, digitalSignature\n[site]\nbasicConstraints = critical, CA:FALSE\n\
-    extendedKeyUsage = serverAuth\nsubjectAltName = DNS:*.bench.test\n";
+    extendedKeyUsage = serverAuth\nsubjectAltName = DNS:*.bench.test, DNS:*.first.bench.test\n";
 
 pub(super) struct Setting {
     directory: PathBuf,
@@ -36,6 +38,7 @@ impl Setting {
         setting.write("hosts", &format!("127.0.0.1 localhost {NAME} {OTHER_NAME}\n"))?;
         fs::File::create(setting.path("www/1g"))?.set_len(1 << 30)?;
         fs::write(setting.path("www/1k"), vec![b'a'; 1024])?;
+        fs::write(setting.path("www/1k.json"), format!("{{\"value\":\"{}\"}}", "a".repeat(1012)))?;
         // Peers that change their user read from here.
         run(Command::new("chmod").args(["-R", "a+rX"]).arg(&setting.directory))?;
         Ok(setting)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::setting::{NAME, ORIGIN_PORT, OTHER_NAME, Setting};
+use super::setting::{FIRST_SEEN, NAME, ORIGIN_PORT, OTHER_NAME, Setting};
 use crate::workspace::target_dir;
 
 /// For a system to listen.
@@ -24,6 +24,8 @@ pub(super) struct System {
     pub(super) reach: Vec<String>,
     pub(super) speaks_h2: bool,
     pub(super) bulk_only: bool,
+    /// Reaches the origin by any name below [`FIRST_SEEN`].
+    pub(super) any_name: bool,
     /// Absent where clients go to the origin themselves, or where the agent is that of another row.
     pub(super) child: Option<Running>,
     /// The process whose cost counts.
@@ -165,6 +167,7 @@ fn system(setting: &Setting, name: &str) -> Result<System> {
         reach,
         speaks_h2: name != "squid",
         bulk_only: matches!(name, "agent-untouched" | "tcp-copy"),
+        any_name: matches!(name, "direct" | "relay" | "agent"),
         pid: child.as_ref().map(|running| running.0.id()),
         child,
     })
@@ -206,6 +209,17 @@ impl System {
             next += 1;
         }
         Ok(found)
+    }
+
+    /// The load generator's arguments for connections of which each is for another name, `from` on.
+    pub(super) fn reach_first_seen(&self, from: u64) -> Vec<String> {
+        let mut reach = self.reach.clone();
+        reach.extend(words(&format!("--name {FIRST_SEEN} --names-from {from}")));
+        if reach.iter().any(|word| word == "--connect") {
+            // The client has resolved the name itself: what a resolver takes is no part of the work.
+            reach.extend(words(&format!("--connect 127.0.0.1:{ORIGIN_PORT}")));
+        }
+        reach
     }
 
     /// Seconds its threads have run (proc_pid_schedstat: nanoseconds on the CPU).
