@@ -19,15 +19,12 @@ use portcullis_benches::policies::{self, Others};
 
 type Hot = Box<dyn FnMut()>;
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 12] = [
     "chunked/64 KiB in 8 KiB chunks",
     "classify/attachment",
     "classify/page",
     "decide/1 policy",
     "decide/100 policies, 99 for other users",
-    "decide/10,000 policies, 9,999 for other users",
-    "decide/10,000 policies, all of which apply",
-    "decide/10,000 policies of an organisation",
     "heads/parse request",
     "heads/parse response",
     "heads/serialise request",
@@ -87,21 +84,8 @@ fn hot(name: &str) -> Option<Hot> {
         }
         "classify/page" => classified(http::request(), http::page()),
         "classify/attachment" => classified(http::request(), http::response()),
-        "decide/1 policy" => decided(1, Others::SameApp),
-        "decide/100 policies, 99 for other users" => decided(100, Others::SameApp),
-        "decide/10,000 policies, 9,999 for other users" => decided(10_000, Others::SameApp),
-        "decide/10,000 policies, all of which apply" => decided(10_000, Others::AllApply),
-        "decide/10,000 policies of an organisation" => {
-            let (set, population) = (policies::organisation(10_000), policies::population(1024));
-            let (request, response) = (http::request(), http::response());
-            let class = classify(&Exchange::new(&request, &response, HOST));
-            let mut next = 0;
-            Box::new(move || {
-                let (session, device) = &population[next % population.len()];
-                next += 1;
-                black_box(set.evaluate(black_box(session), device, &class, Some(482_133)));
-            })
-        }
+        "decide/1 policy" => decided(1),
+        "decide/100 policies, 99 for other users" => decided(100),
         "hpack/decode response" => {
             let (lines, mut sender) = (http2::response_lines(), Encoder::new(true));
             let (first, again) = (block(&lines, &mut sender), block(&lines, &mut sender));
@@ -140,11 +124,11 @@ fn classified(
     })
 }
 
-fn decided(count: usize, others: Others) -> Hot {
+fn decided(count: usize) -> Hot {
     let (session, device) = (policies::session(), policies::device());
     let (request, response) = (http::request(), http::response());
     let class = classify(&Exchange::new(&request, &response, HOST));
-    let set = policies::policy_set(count, others);
+    let set = policies::policy_set(count, Others::SameApp);
     Box::new(move || {
         black_box(set.evaluate(black_box(&session), &device, &class, Some(482_133)));
     })
