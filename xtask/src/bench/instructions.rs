@@ -4,15 +4,18 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
+use std::thread;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use crate::apt;
 use crate::command::{line, run, say};
 use crate::workspace::{host_cargo, root, target_dir};
 
-/// Calls of the function in the longer of two runs; the difference to the shorter one is what they cost.
-const CALLS: u64 = 200;
+/// Calls of a function, one after the other: some of them ask for memory, and not all of those cost the same.
+const CALLS: u64 = 50;
+/// Where instructions are counted: the function of the program that makes those calls.
+const COUNTED: &str = "--toggle-collect=*hot::counted*";
 /// What a count may differ from the kept one, in percent: processors and library versions choose other loops.
 const TOLERANCE: u64 = 10;
 /// Counts this small may differ by so many instructions.
@@ -39,14 +42,17 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         "--bin",
         "hot",
     ]))?;
-    let names = counted(&[])?.1;
+    let names = said(Command::new(target_dir()?.join("release/hot")))?.0;
     let names: Vec<&str> = names.lines().collect();
     ensure!(!names.is_empty(), "the program names no functions");
-    let mut counts = BTreeMap::new();
-    for name in names {
-        let (once, many) = (counted(&[name, "1"])?.0, counted(&[name, &(CALLS + 1).to_string()])?.0);
-        counts.insert(name.to_owned(), many.saturating_sub(once) / CALLS);
-    }
+    // Counts do not depend on what else runs: two at a time.
+    let (left, right) = names.split_at(names.len() / 2);
+    let (left, right) = thread::scope(|scope| {
+        let right = scope.spawn(|| count(right));
+        (count(left), right.join())
+    });
+    let right = right.map_err(|_| anyhow!("counting failed"))?;
+    let counts: BTreeMap<String, u64> = left?.into_iter().chain(right?).collect();
     let path = root().join("benches/instructions.tsv");
     if arguments.update {
         let table: String = counts.iter().map(|(name, count)| format!("{name}\t{count}\n")).collect();
@@ -68,19 +74,31 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Instructions of one run of the program, and what it printed.
-fn counted(arguments: &[&str]) -> Result<(u64, String)> {
-    let mut command = Command::new("valgrind");
-    command
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(target_dir()?.join("release/hot"))
-        .args(arguments);
+/// Instructions of one call of each function.
+fn count(names: &[&str]) -> Result<Vec<(String, u64)>> {
+    names
+        .iter()
+        .map(|name| {
+            let mut command = Command::new("valgrind");
+            command
+                .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", COUNTED])
+                .arg(target_dir()?.join("release/hot"))
+                .args([*name, &CALLS.to_string()]);
+            let told = said(command)?.1;
+            let total = told.lines().find_map(|line| line.split_once("Collected : ")).map(|(_, n)| n.trim());
+            let total: u64 = total.with_context(|| format!("valgrind told no count:\n{told}"))?.parse()?;
+            ensure!(total > CALLS, "nothing was counted of {name}: {COUNTED} is not in the program");
+            Ok(((*name).to_owned(), total / CALLS))
+        })
+        .collect()
+}
+
+/// What a program printed, and what it or valgrind told beside it.
+fn said(mut command: Command) -> Result<(String, String)> {
     let output = command.output().with_context(|| line(&command))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "`{}`: {}\n{said}", line(&command), output.status);
-    let total = said.lines().find_map(|line| line.split_once("Collected : ")).map(|(_, count)| count.trim());
-    let total = total.with_context(|| format!("valgrind told no count:\n{said}"))?.parse()?;
-    Ok((total, String::from_utf8(output.stdout)?))
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "`{}`: {}\n{told}", line(&command), output.status);
+    Ok((String::from_utf8(output.stdout)?, told))
 }
 
 fn parse(table: &str) -> Result<BTreeMap<String, u64>> {
