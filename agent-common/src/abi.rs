@@ -277,7 +277,9 @@ pub struct Settings {
     pub reserved: u32,
     /// Gateway: listeners of each family in the socket map; 0 when none is there yet.
     pub gateway_listeners: u32,
-    pub gateway_reserved: u32,
+    /// Gateway: 1 when origins are dialled with the clients' addresses, so that their answers are forwarded unless they are
+    /// told apart.
+    pub gateway_dials_as_client: u32,
 }
 
 /// While the agent does not live, everything goes direct.
@@ -295,8 +297,14 @@ pub struct Heartbeat {
     /// The same moment in milliseconds of Unix time, for people.
     pub unix_ms: u64,
     pub pid: u32,
-    pub reserved: u32,
+    /// [`SERVING`] or [`HANDED_OVER`]; for people, the programs do not ask.
+    pub state: u32,
 }
+
+/// The agent that wrote the heartbeat serves, or served until it failed.
+pub const SERVING: u32 = 0;
+/// It ended in order, and left everything for the next one.
+pub const HANDED_OVER: u32 = 1;
 
 /// Mark on a socket of the agent: it connects to an origin.
 pub const OWN_CONNECTION: u32 = 1;

@@ -29,8 +29,14 @@ pub const APPS: u32 = 8192;
 /// a machine that does not let a thread run for a whole second serves nobody. (With eight busy processes on two cores the
 /// oldest heartbeat was 0.4 s, at nice 10 0.6 s, at nice 19 4 s.)
 pub const HEARTBEAT_LIMIT_NS: u64 = 1_000_000_000;
+/// Nanoseconds that an agent which ends for a restart counts as alive beyond its end: new connections wait in the listening
+/// sockets, which the service manager keeps, until the next agent serves. Without such sockets nobody waits. A start takes
+/// half a second; a client that gets no answer asks again after one, three and seven.
+pub const HAND_OVER_NS: u64 = 6_000_000_000;
 /// Steered connections between connect() and accept().
 pub const FLOWS: u32 = 65_536;
+/// Gateway that dials with its clients' addresses: further interfaces, on which answers are told apart.
+pub const OUTSIDE_INTERFACES: usize = 256;
 /// Gateway: inside interfaces. Each has two programs and four routing rules.
 pub const INSIDE_INTERFACES: u32 = 256;
 /// Gateway: listeners of both families. One a worker thread and family.

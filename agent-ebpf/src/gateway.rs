@@ -7,23 +7,20 @@
 
 use core::mem::zeroed;
 
-use agent_common::abi::{
-    Address, FAIL_CLOSED, GATEWAY_MARK_MASK, GATEWAY_MARK_REFUSE, GATEWAY_MARK_STEER, Settings,
-};
+use agent_common::abi::{Address, FAIL_CLOSED, GATEWAY_MARK_REFUSE, GATEWAY_MARK_STEER, Settings};
 use agent_common::counter::Counter;
 use agent_common::limits::GATEWAY_LISTENERS;
 use aya_ebpf::bindings::{
     __sk_buff, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
-    bpf_fib_lookup as FibLookup, bpf_sock_tuple,
+    bpf_fib_lookup as FibLookup,
 };
 use aya_ebpf::helpers::bpf_sk_release;
-use aya_ebpf::helpers::generated::{
-    bpf_fib_lookup, bpf_sk_assign, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie,
-};
+use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_sk_assign, bpf_tcp_check_syncookie};
 use aya_ebpf::programs::TcContext;
 
 use crate::dns::DNS_PORT;
 use crate::gateway_packet::{self as packet, Packet, TCP, UDP};
+use crate::gateway_socket::{LISTEN, TIME_WAIT, claim, lookup, mark};
 use crate::interest::{self, Interest};
 use crate::skb::load_at;
 use crate::verdict::Forwarded;
@@ -32,16 +29,11 @@ use crate::{gateway_dns, liveness, maps};
 const QUIC_PORT: u16 = 443;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
-/// enum bpf_tcp_state
-const TIME_WAIT: u32 = 6;
-const LISTEN: u32 = 10;
 const FIN_RST_SYN_ACK: u8 = 0x17;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 /// Bits of a VLAN's number in its tag; 0 is a priority alone.
 const VLAN_ID: u32 = 0x0fff;
-/// The network namespace the interface is in.
-const CURRENT_NETNS: u64 = u64::MAX;
 
 #[inline(always)]
 pub fn ingress(ctx: &TcContext) -> Forwarded {
@@ -64,6 +56,10 @@ pub fn ingress(ctx: &TcContext) -> Forwarded {
         return datagram(skb, settings, &packet, &ports, port);
     }
     if !settings.ports.contains(&port) || port == 0 {
+        // An origin may stand on the inside, too.
+        if !packet.fragmented {
+            claim(skb, settings, &packet, &ports);
+        }
         return Forwarded::LeftAlone;
     }
     // SAFETY: plain field loads.
@@ -199,26 +195,12 @@ enum Found {
 /// Gives the packet to the connection it belongs to, when the agent has it.
 #[inline(always)]
 fn assign_established(skb: *mut __sk_buff, packet: &Packet, ports: &[u8; 4], syn: bool) -> Found {
-    let (source, destination) = (packet.source.words(), packet.destination.words());
-    let from = u16::from_ne_bytes([ports[0], ports[1]]);
-    let to = u16::from_ne_bytes([ports[2], ports[3]]);
-    // SAFETY: integers only.
-    let mut tuple: bpf_sock_tuple = unsafe { zeroed() };
-    // SAFETY: the tuple is whole and as long as said; the reference is released on every path.
+    let socket = lookup(skb, packet, ports);
+    if socket.is_null() {
+        return Found::Absent;
+    }
+    // SAFETY: not null; the reference is released on every path.
     unsafe {
-        let size = if packet.v4 {
-            let v4 = &mut tuple.__bindgen_anon_1.ipv4;
-            (v4.saddr, v4.daddr, v4.sport, v4.dport) = (source[3], destination[3], from, to);
-            size_of_val(v4)
-        } else {
-            let v6 = &mut tuple.__bindgen_anon_1.ipv6;
-            (v6.saddr, v6.daddr, v6.sport, v6.dport) = (source, destination, from, to);
-            size_of_val(v6)
-        };
-        let socket = bpf_skc_lookup_tcp(skb.cast(), &mut tuple, size as u32, CURRENT_NETNS, 0);
-        if socket.is_null() {
-            return Found::Absent;
-        }
         let state = (*socket).state;
         // A listener here is a service of the gateway's own. A client that takes up a port again opens a new connection.
         if state == LISTEN || (state == TIME_WAIT && syn) {
@@ -314,11 +296,4 @@ fn is_forwarded(skb: *mut __sk_buff, packet: &Packet) -> bool {
     found == BPF_FIB_LKUP_RET_SUCCESS as i64
         || found == BPF_FIB_LKUP_RET_NO_NEIGH as i64
         || found == BPF_FIB_LKUP_RET_FRAG_NEEDED as i64
-}
-
-/// Sets our bits of the packet's mark; the others are somebody else's.
-#[inline(always)]
-fn mark(skb: *mut __sk_buff, bits: u32) {
-    // SAFETY: the field is readable and writable at TC.
-    unsafe { (*skb).mark = (*skb).mark & !GATEWAY_MARK_MASK | bits };
 }

@@ -9,6 +9,7 @@ mod dns;
 mod gateway;
 mod gateway_dns;
 mod gateway_packet;
+mod gateway_socket;
 mod interest;
 mod liveness;
 mod maps;
@@ -86,6 +87,12 @@ pub fn pc_gateway_in(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn pc_gateway_dns(ctx: TcContext) -> i32 {
     gateway_dns::egress(&ctx);
+    verdict::NEXT
+}
+
+#[classifier]
+pub fn pc_gateway_back(ctx: TcContext) -> i32 {
+    gateway_socket::ingress(&ctx);
     verdict::NEXT
 }
 

@@ -247,16 +247,23 @@ impl<'lab> Agent<'lab> {
     }
 
     /// Ends it, and has a service manager that stores descriptors start it, kill it, connect to `host` for `path` while no
-    /// agent is there, start it again and stop it. Returns what that saw.
+    /// agent is there, start it again, restart it under load and stop it. Returns what that saw, and the agents' `log`.
     pub fn under_service_manager(&mut self, host: &str, path: &str) -> Result<Value> {
         self.stop()?;
         let mut command = self.lab.agent().command("/usr/bin/python3", None)?;
         command.args(["-I", "-c", include_str!("service_manager.py")]);
-        command.arg(&self.binary).arg(self.config()).args([host, path]).arg(&self.directory);
+        command
+            .arg(&self.binary)
+            .arg(self.config())
+            .args([host, path])
+            .arg(&self.directory)
+            .arg(self.lab.pins());
         let finished = run(command, wait::PATIENCE * 3)?.succeeded()?;
         let text = finished.text();
         let last = text.lines().last().with_context(|| format!("nothing was said: {}", finished.stderr))?;
-        serde_json::from_str(last).with_context(|| format!("no JSON: {text}"))
+        let mut seen: Value = serde_json::from_str(last).with_context(|| format!("no JSON: {text}"))?;
+        seen["log"] = finished.stderr.into();
+        Ok(seen)
     }
 
     /// SIGSTOP.

@@ -232,6 +232,11 @@ impl Lab {
         Ok(())
     }
 
+    /// By whose address the origin was asked, a line per finished request: `address host/path`.
+    pub fn origin_clients(&self) -> Vec<String> {
+        self.origin.clients()
+    }
+
     /// The origin's record of finished requests: `host method path status bytes`.
     pub fn origin_requests(&self) -> Vec<String> {
         self.origin.requests()

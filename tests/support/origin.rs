@@ -98,6 +98,12 @@ impl Origin {
         fs::read_to_string(&self.access_log).unwrap_or_default().lines().map(str::to_owned).collect()
     }
 
+    /// Whose address each of these requests came from: `address host/path`.
+    pub(crate) fn clients(&self) -> Vec<String> {
+        let log = self.access_log.with_file_name("clients.log");
+        fs::read_to_string(log).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
     /// Certificate and key of [`OWN_SITE`], PEM.
     pub(crate) fn own_certificate(&self) -> Result<(PathBuf, PathBuf)> {
         self.pki.issue(OWN_SITE)
@@ -172,6 +178,8 @@ fn nginx(place: &Place, directory: &Path, pki: &Pki) -> Result<Daemon> {
          events {{ worker_connections 512; }}\nhttp {{\n\
          log_format lab '$host $request_method $request_uri $status $body_bytes_sent';\n\
          access_log {shown}/access.log lab;\n\
+         log_format clients '$remote_addr $host$request_uri';\n\
+         access_log {shown}/clients.log clients;\n\
          sendfile on; tcp_nodelay on; etag on; server_tokens off; keepalive_timeout 30s; charset off;\n\
          ssl_protocols TLSv1.2 TLSv1.3;\n"
     );

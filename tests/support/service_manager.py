@@ -1,8 +1,8 @@
 # A service manager as far as descriptors go: sd_notify(3) with FDSTORE=1, sd_listen_fds(3). It starts the agent, kills it,
-# connects to the monitored name while no agent is there, and starts it again with what it left.
+# connects to the monitored name while no agent is there, starts it again with what it left, and restarts it under load.
 import json, os, select, signal, socket, ssl, sys, threading, time
 
-binary, config, name, path, directory = sys.argv[1:6]
+binary, config, name, path, directory, pins = sys.argv[1:7]
 notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 notify.bind(directory + "/notify")
 stored = []
@@ -26,6 +26,15 @@ def start():
     return pid
 
 
+def keep(descriptors):
+    # What is in the store already is not stored twice.
+    for fd in descriptors:
+        if os.fstat(fd).st_ino in [os.fstat(known).st_ino for known in stored]:
+            os.close(fd)
+        else:
+            stored.append(fd)
+
+
 def told(wanted, deadline=20):
     """Takes messages until one holds `wanted`; what comes with FDSTORE=1 is stored."""
     end = time.monotonic() + deadline
@@ -36,7 +45,7 @@ def told(wanted, deadline=20):
         lines = message.decode().split()
         if "FDSTORE=1" in lines:
             assert "FDNAME=listener" in lines, lines
-            stored.extend(descriptors)
+            keep(descriptors)
         if wanted in lines:
             return lines
     raise SystemExit("waited in vain for " + wanted)
@@ -69,7 +78,37 @@ first = len(stored)
 agent = start()
 told("READY=1")
 client.join()
+
+
+def ask_until(ended, answers):
+    while not ended.is_set():
+        answers.append({})
+        request(answers[-1])
+        time.sleep(0.02)
+
+
+# As `systemctl restart` does with RestartKillSignal=SIGUSR1: one who asks all the time never notices.
+ended, answers = threading.Event(), []
+asking = threading.Thread(target=ask_until, args=[ended, answers])
+asking.start()
+time.sleep(0.5)
+before = len(answers)
+os.kill(agent, signal.SIGUSR1)
+_, handed_over = os.waitpid(agent, 0)
+left = sorted(os.listdir(pins)) if os.path.isdir(pins) else []
+agent = start()
+told("READY=1")
+time.sleep(0.5)
+ended.set()
+asking.join()
+statuses = sorted({str(one.get("status", one.get("error"))) for one in answers})
+restart = {
+    "before": before, "asked": len(answers), "statuses": statuses, "ended": handed_over, "left": left,
+    "slowest": max(one["seconds"] for one in answers),
+}
 os.kill(agent, signal.SIGTERM)
 removed = "FDNAME=listener" in told("FDSTOREREMOVE=1")
 _, ended = os.waitpid(agent, 0)
-print(json.dumps({"stored": first, "waited": waited, "answer": answer, "removed": removed, "ended": ended}))
+print(json.dumps({
+    "stored": first, "waited": waited, "answer": answer, "restart": restart, "removed": removed, "ended": ended,
+}))

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::existing::{Existing, deal_with};
 use crate::catalog::HostPattern;
-use crate::config;
+use crate::config::{self, Mode};
 use crate::proxy::worker::Shared;
 use crate::reload::Snapshot;
 use crate::resolver::Resolver;
@@ -36,13 +36,16 @@ const STEPS_TO_FORGET: u32 = 6;
 pub(super) struct Ahead {
     shared: Arc<Shared>,
     learned: RefCell<Learned>,
+    /// Whether connections from before are this host's own, which can be listed.
+    lists_existing: bool,
     /// Counts the orders given to the kernel.
     orders: watch::Sender<u64>,
 }
 
 impl Ahead {
-    pub(super) fn new(shared: Arc<Shared>, learned: Learned) -> Self {
-        Self { shared, learned: RefCell::new(learned), orders: watch::Sender::new(0) }
+    pub(super) fn new(shared: Arc<Shared>, learned: Learned, mode: Mode) -> Self {
+        let lists_existing = mode == Mode::Host;
+        Self { shared, learned: RefCell::new(learned), lists_existing, orders: watch::Sender::new(0) }
     }
 
     /// The kernel steers by other orders now.
@@ -52,7 +55,11 @@ impl Ahead {
 
     /// Runs until it is dropped.
     pub(super) async fn run(&self) {
-        tokio::join!(self.look_names_up(), self.watch_existing());
+        if self.lists_existing {
+            tokio::join!(self.look_names_up(), self.watch_existing());
+        } else {
+            self.look_names_up().await;
+        }
         std::future::pending().await
     }
 

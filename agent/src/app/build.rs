@@ -13,7 +13,7 @@ use super::last_good::LastGood;
 use super::{ACTIVITY_LOG, LOCK, live, orders};
 use crate::admin::health::{Condition, Health, Part};
 use crate::catalog::HostPattern;
-use crate::config::{Config, ExportTarget, Fail, Mode, Quic, UpstreamRoots};
+use crate::config::{Config, Dial, ExportTarget, Fail, Mode, Quic, UpstreamRoots};
 use crate::forward::{Exports, Prepared};
 use crate::http::h1::Limits;
 use crate::http::h2;
@@ -174,7 +174,8 @@ fn start_steering(snapshot: &Snapshot, mode: Mode, listeners: &Listeners) -> Res
             }
             let interfaces = config.steering.interfaces.clone();
             let pins = fail_closed.then(|| config.paths.pins.clone());
-            let options = GatewayOptions { interfaces, refuse_quic, guard, pins };
+            let dial_as_client = config.steering.dial == Dial::Client;
+            let options = GatewayOptions { interfaces, refuse_quic, guard, dial_as_client, pins };
             Steering::start_gateway(&options, listeners.pairs())
         }
         Mode::Host => Steering::start(&steering::Options {

@@ -16,9 +16,12 @@ use crate::steering::{Heart, now_ns};
 /// Between two ticks of a worker, and between two heartbeats: a tenth of what the kernel waits for.
 const EVERY: Duration = Duration::from_nanos(HEARTBEAT_LIMIT_NS / 10);
 
-/// When each worker last had its turn.
+/// When each worker last had its turn; [`ENDED`] for one that has served its last connection.
 #[derive(Clone)]
 pub(super) struct Ticks(Arc<[AtomicU64]>);
+
+/// Of a worker that ended because it was told to: nobody waits for it.
+const ENDED: u64 = u64::MAX;
 
 impl Ticks {
     /// The start counts as a tick.
@@ -37,14 +40,27 @@ impl Ticks {
         }
     }
 
+    /// The worker was told to stop and has nothing left to serve. One that fails says nothing and shows.
+    pub(super) fn ended(&self, worker: usize) {
+        if let Some(tick) = self.0.get(worker) {
+            tick.store(ENDED, Ordering::Relaxed);
+        }
+    }
+
+    /// Now, once every worker has ended.
     fn oldest(&self) -> u64 {
-        self.0.iter().map(|tick| tick.load(Ordering::Relaxed)).min().unwrap_or(0)
+        match self.0.iter().map(|tick| tick.load(Ordering::Relaxed)).min() {
+            None => 0,
+            Some(ENDED) => now_ns(),
+            Some(oldest) => oldest,
+        }
     }
 }
 
-/// The running thread. Dropping it ends the heartbeat.
+/// The running thread. Dropping it ends the heartbeat, with a last word if there is a next agent.
 pub(super) struct Heartbeat {
     stop: Arc<AtomicBool>,
+    hand_over: Arc<AtomicBool>,
     last: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
@@ -52,8 +68,9 @@ pub(super) struct Heartbeat {
 impl Heartbeat {
     pub(super) fn start(mut heart: Heart, ticks: Ticks) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
+        let hand_over = Arc::new(AtomicBool::new(false));
         let last = Arc::new(AtomicU64::new(now_ns()));
-        let (told, shown) = (stop.clone(), last.clone());
+        let (told, shown, next) = (stop.clone(), last.clone(), hand_over.clone());
         let thread = std::thread::Builder::new().name("heartbeat".into()).spawn(move || {
             let mut late = Lateness::default();
             while !told.load(Ordering::Relaxed) {
@@ -65,8 +82,18 @@ impl Heartbeat {
                 late.note(now_ns().saturating_sub(oldest));
                 std::thread::sleep(EVERY);
             }
+            if next.load(Ordering::Relaxed)
+                && let Err(error) = heart.hand_over()
+            {
+                tracing::error!("{error:#}");
+            }
         });
-        Ok(Self { stop, last, thread: Some(thread.context("starting the heartbeat's thread")?) })
+        Ok(Self { stop, hand_over, last, thread: Some(thread.context("starting the heartbeat's thread")?) })
+    }
+
+    /// The next agent takes over what is in the kernel: until it comes, and not longer than it may take, connections wait.
+    pub(super) fn hand_over_at_the_end(&self) {
+        self.hand_over.store(true, Ordering::Relaxed);
     }
 
     /// Time of the last heartbeat, on the clock of [`now_ns`].
@@ -120,6 +147,12 @@ mod tests {
             ticks.0[worker].store(time, Ordering::Relaxed);
         }
         assert_eq!(ticks.oldest(), 3);
+        ticks.ended(1);
+        assert_eq!(ticks.oldest(), 5);
+        for worker in [0, 2] {
+            ticks.ended(worker);
+        }
+        assert!(ticks.oldest() > 9 && ticks.oldest() != ENDED, "nobody is late who has nothing left to do");
         assert_eq!(Ticks::new(0).oldest(), 0);
     }
 

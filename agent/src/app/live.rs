@@ -12,7 +12,7 @@ use super::build::origin_connector;
 use super::gap::Gap;
 use super::heartbeat::Heartbeat;
 use super::last_good::LastGood;
-use super::{orders, workers::Pool};
+use super::{End, orders, workers::Pool};
 use crate::admin::apps;
 use crate::admin::control::{Answer, Command};
 use crate::admin::health::{Condition, Health, Part};
@@ -21,7 +21,7 @@ use crate::admin::status::{
     SteeringStatus,
 };
 use crate::catalog::HostPattern;
-use crate::config::{Fail, Mode};
+use crate::config::{self, Config, Fail, Mode};
 use crate::diagnostic::Style;
 use crate::forward::{ExportState, Exports};
 use crate::proxy::worker::Shared;
@@ -34,7 +34,7 @@ pub(super) struct Live<'p> {
     shared: Arc<Shared>,
     steering: RefCell<Option<Steering>>,
     mode: Mode,
-    /// Only in host mode.
+    /// Where the kernel steers.
     ahead: Option<Ahead>,
     counters: Option<Arc<KernelCounters>>,
     health: Arc<Health>,
@@ -49,6 +49,8 @@ pub(super) struct Live<'p> {
     heartbeat: Option<Heartbeat>,
     kernel: Kernel,
     exports: Exports,
+    /// Settings that take a restart are in force as they were then.
+    started_with: Arc<Config>,
 }
 
 /// What does not change about the kernel side while the agent runs.
@@ -83,9 +85,10 @@ impl<'p> Live<'p> {
         };
         Ok(Self {
             ahead: match &steering {
-                Some(steering) if mode == Mode::Host => Some(Ahead::new(shared.clone(), steering.learned()?)),
-                _ => None,
+                Some(steering) => Some(Ahead::new(shared.clone(), steering.learned()?, mode)),
+                None => None,
             },
+            started_with: shared.snapshot.load().config.clone(),
             shared,
             mode,
             steering: RefCell::new(steering),
@@ -113,8 +116,12 @@ impl<'p> Live<'p> {
     }
 
     /// What becomes of connections once this agent stops, in words.
-    pub(super) fn afterwards(&self) -> &'static str {
+    pub(super) fn afterwards(&self, end: End) -> &'static str {
         match self.mode {
+            Mode::Host if end == End::HandOver => "new connections wait for the next agent",
+            Mode::Gateway if end == End::HandOver => {
+                "new connections to monitored apps are refused until the next agent serves"
+            }
             Mode::Host | Mode::Gateway => "new connections go direct",
             Mode::Explicit => "the proxy takes no new connections",
         }
@@ -307,6 +314,37 @@ impl<'p> Live<'p> {
         }
     }
 
+    /// How a restart is to end this run: handed over, unless the next agent would take nothing over.
+    pub(super) fn end_of_restart(&self) -> End {
+        if !self.steering.borrow().as_ref().is_some_and(Steering::can_be_left) {
+            return End::Stop;
+        }
+        // Settings that are broken now make the next start fail, which is a failure like any other: `fail` holds.
+        let next = match self.sources.read_settings() {
+            Ok(Some(settings)) => config::parse(&settings).ok(),
+            Ok(None) => Some(Config::default()),
+            Err(_) => None,
+        };
+        match next {
+            Some(next) if place(&next) != place(&self.started_with) => End::Stop,
+            _ => End::HandOver,
+        }
+    }
+
+    /// The state in the kernel stays as it is, and counts as served until the next agent comes, for a while.
+    pub(super) fn hand_over(&self) {
+        if let Some(heartbeat) = &self.heartbeat {
+            heartbeat.hand_over_at_the_end();
+        }
+    }
+
+    /// Nothing is taken away.
+    pub(super) fn leave(&self) {
+        if let Some(steering) = self.steering.borrow_mut().take() {
+            steering.leave();
+        }
+    }
+
     /// New connections go direct from here on; running ones keep what they need.
     pub(super) fn wind_down(&self) {
         let Some(steering) = self.steering.borrow_mut().take() else { return };
@@ -413,6 +451,12 @@ pub(super) fn authority_condition(expires_soon: bool, outgrown: &[String]) -> Co
         return Condition::Degraded("it expires soon".into());
     }
     Condition::Ok
+}
+
+/// Where the state in the kernel is: an agent takes over only what it finds there.
+fn place(config: &Config) -> impl PartialEq + use<'_> {
+    let steering = &config.steering;
+    (steering.mode, &steering.cgroup, &steering.interfaces, &config.paths.pins)
 }
 
 /// Settings that are read once.

@@ -46,6 +46,15 @@ pub const ACTIVITY_LOG: &str = "activity.db";
 /// Commands of the control socket that may wait.
 const QUESTIONS: usize = 16;
 
+/// How a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// For good: nothing stays in the kernel.
+    Stop,
+    /// For a restart: the next agent takes over what is in the kernel, and the listening sockets.
+    HandOver,
+}
+
 /// Why the daemon did not run.
 #[derive(Debug)]
 pub enum Fault {
@@ -62,7 +71,7 @@ impl From<anyhow::Error> for Fault {
     }
 }
 
-/// Runs the daemon until SIGTERM or SIGINT.
+/// Runs the daemon until SIGTERM or SIGINT; until SIGUSR1, when it is to be started again at once.
 pub fn run(config: Option<PathBuf>, mode: Option<Mode>) -> Result<(), Fault> {
     let sources = Sources::new(config);
     let fingerprint = sources.fingerprint();
@@ -131,6 +140,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let mut hangup = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut restart = signal(SignalKind::user_defined1())?;
         let mut look = tokio::time::interval(reload::LOOK_EVERY);
         let mut tick = tokio::time::interval(TICK);
         live.settle();
@@ -147,11 +157,12 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         tokio::pin!(ahead);
         let (listening, steering) = (pool.listening(), live.how());
         tracing::info!(workers, mode = mode.name(), listening, steering, "ready");
-        loop {
+        let end = loop {
             tokio::select! {
                 () = &mut ahead => {}
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break End::Stop,
+                _ = interrupt.recv() => break End::Stop,
+                _ = restart.recv() => break live.end_of_restart(),
                 _ = hangup.recv() => drop(live.reload("SIGHUP")),
                 _ = look.tick() => live.look(),
                 _ = tick.tick() => live.tick(),
@@ -160,14 +171,23 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
                     let _ = reply.send(live.answer(&command));
                 }
             }
-        }
+        };
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
-        tracing::info!("stopping: {}", live.afterwards());
-        // Detached first: a connection made from here on never meets a listener that is about to close.
-        live.wind_down();
-        let _ = inherited::give_up();
-        pool.stop().await;
-        live.detach();
+        tracing::info!("stopping: {}", live.afterwards(end));
+        match end {
+            End::Stop => {
+                // Detached first: a connection made from here on never meets a listener that is about to close.
+                live.wind_down();
+                let _ = inherited::give_up();
+                pool.stop().await;
+                live.detach();
+            }
+            End::HandOver => {
+                live.hand_over();
+                pool.stop().await;
+                live.leave();
+            }
+        }
         scrapes.abort();
         for task in [control_task, posture_task, inventory_task, stopped_task] {
             task.abort();

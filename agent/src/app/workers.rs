@@ -51,20 +51,24 @@ pub(super) fn start(
         let learned = steering.map(Steering::learned).transpose()?;
         let peeked = steering.map(Steering::peeked).transpose()?;
         let shared = shared.clone();
+        let dial = shared.snapshot.load().config.steering.dial;
         let stopped = stopped.clone();
-        let tick = ticks.clone().tick(index);
+        let (tick, ended) = (ticks.clone().tick(index), ticks.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            let dialer = Dialer::new(own, shared.deadlines.connect);
+            let dialer = Dialer::new(own, shared.deadlines.connect, dial);
             let shares = Shares::new(most.div_ceil(SHARE));
             let (arrivals, peeked) = (arrivals.map(RefCell::new), peeked.map(RefCell::new));
             let worker = Rc::new(Worker { shared, arrivals, learned, peeked, dialer, shares, stop: stopped });
             let stop = worker.stopping();
+            let told = worker.stop.clone();
             let local = tokio::task::LocalSet::new();
             local.spawn_local(tick);
             let served = runtime.block_on(local.run_until(listener::run(worker, sockets, most, stop, drain)));
-            if let Err(error) = served {
-                tracing::error!("worker {index}: {error}");
+            match served {
+                Ok(()) if *told.borrow() => ended.ended(index),
+                Ok(()) => {}
+                Err(error) => tracing::error!("worker {index}: {error}"),
             }
         });
         threads.push(thread.context("starting a worker thread")?);

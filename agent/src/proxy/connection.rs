@@ -60,9 +60,9 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, li
             return;
         }
     };
-    let (holder, peek) = match &arrival.owner {
-        Some(flow) => (Holder::User(flow.uid), worker.shared.peek),
-        None => (Holder::of_host(client.ip()), PeekDeadlines::REMOTE),
+    let (holder, peek, ready) = match &arrival.owner {
+        Some(flow) => (Holder::User(flow.uid), worker.shared.peek, Ready::default()),
+        None => (Holder::of_host(client.ip()), PeekDeadlines::REMOTE, Ready::behind(client)),
     };
     let Some(_share) = worker.shares.take(holder) else {
         // Counted as refused. Not logged: it comes in floods.
@@ -76,7 +76,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, li
         original_dst: OriginalDst(arrival.original_dst),
         unexplained: arrival.unexplained,
         owner: arrival.owner,
-        ready: Ready::default(),
+        ready,
         peek,
         asked: None,
     };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::buffer::Input;
-use super::dial::{self, Ready};
+use super::dial;
 use super::refused::{self, Refused};
 use super::relay::UNTOUCHED_IDLE;
 use super::side::Side;
@@ -47,7 +47,7 @@ pub(super) async fn first_words(
         return None;
     };
     if !greeted && !matches!(peeked, Peeked::TimedOut { .. } | Peeked::Closed { .. }) {
-        accepted.ready = Ready::new(origin);
+        accepted.ready.keep(origin);
         return Some((accepted, peeked));
     }
     let bytes = match unmonitored(worker, &accepted, peeked).await {

@@ -3,6 +3,7 @@
 
 mod links;
 mod netlink;
+mod outside;
 mod pins;
 mod routing;
 
@@ -21,6 +22,7 @@ use super::flow::FlowMiss;
 use super::learned::Learned;
 use super::load;
 use links::Links;
+use outside::Outside;
 use pins::Pins;
 use routing::Routing;
 
@@ -31,6 +33,8 @@ pub struct GatewayOptions {
     pub interfaces: Vec<Arc<str>>,
     pub refuse_quic: bool,
     pub guard: super::Guard,
+    /// Whether origins are dialled with the clients' addresses.
+    pub dial_as_client: bool,
     /// For `fail = "closed"`: a directory on a BPF file system, where the programs stay when the agent is killed.
     pub pins: Option<PathBuf>,
 }
@@ -52,6 +56,8 @@ pub fn forwarding_faults() -> Vec<String> {
 pub(super) struct Gateway {
     // Dropped in this order: programs go before the rules that their marks rely on.
     links: Links,
+    /// Where answers come in that are for clients' addresses.
+    outside: Option<Outside>,
     pins: Option<Pins>,
     routing: Routing,
     _listeners: SockMap<MapData>,
@@ -82,6 +88,12 @@ impl Gateway {
         let pins = options.pins.as_deref().map(Pins::claim).transpose();
         let pins = pins.context("[steering] fail = \"closed\" needs [paths] pins")?;
         let routing = Routing::install(interfaces, pins.as_ref().is_some_and(Pins::has_earlier))?;
+        let mut outside =
+            options.dial_as_client.then(|| Outside::new(ebpf, interfaces, links::has_tcx())).transpose()?;
+        // Before anything is steered: an agent that dials hears the answers.
+        if let Some(outside) = &mut outside {
+            outside.look_after(ebpf, pins.as_ref());
+        }
         let mut links = Links::new(ebpf, interfaces, inside)?;
         links.look_after(ebpf, pins.as_ref());
         if !links.any() {
@@ -90,11 +102,14 @@ impl Gateway {
                 links.missing().join("; ")
             );
         }
-        Ok((Self { links, pins, routing, _listeners: map }, pairs))
+        Ok((Self { links, outside, pins, routing, _listeners: map }, pairs))
     }
 
     pub(super) fn look_after(&mut self, ebpf: &mut Ebpf) {
         self.links.look_after(ebpf, self.pins.as_ref());
+        if let Some(outside) = &mut self.outside {
+            outside.look_after(ebpf, self.pins.as_ref());
+        }
     }
 
     /// This agent serves: an earlier one's programs may go.
@@ -107,7 +122,8 @@ impl Gateway {
     }
 
     pub(super) fn missing(&self) -> Vec<String> {
-        self.links.missing()
+        let outside = self.outside.iter().flat_map(Outside::missing);
+        self.links.missing().into_iter().chain(outside).collect()
     }
 
     pub(super) fn interfaces(&self) -> Vec<&str> {
@@ -119,7 +135,8 @@ impl Gateway {
     }
 
     pub(super) fn hooks(&self) -> Vec<String> {
-        self.links.hooks()
+        let outside = self.outside.iter().flat_map(Outside::hooks);
+        self.links.hooks().into_iter().chain(outside).collect()
     }
 }
 

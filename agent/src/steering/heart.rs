@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use agent_common::abi::Heartbeat;
-use agent_common::limits::HEARTBEAT_LIMIT_NS;
+use agent_common::abi::{HANDED_OVER, Heartbeat, SERVING};
+use agent_common::limits::{HAND_OVER_NS, HEARTBEAT_LIMIT_NS};
 use anyhow::{Context, Result};
 use aya::maps::{Array, Map, MapData};
 use nix::time::{ClockId, clock_gettime};
@@ -20,9 +20,19 @@ impl Heart {
 
     /// Says that the agent served at `time_ns` of [`now_ns`].
     pub fn beat(&mut self, time_ns: u64) -> Result<()> {
+        self.write(time_ns, SERVING)
+    }
+
+    /// The last word of an agent that ends for a restart: the kernel takes it for alive for a while longer, so that
+    /// connections are steered to listening sockets which the next agent takes over.
+    pub fn hand_over(&mut self) -> Result<()> {
+        self.write(now_ns() + HAND_OVER_NS - HEARTBEAT_LIMIT_NS, HANDED_OVER)
+    }
+
+    fn write(&mut self, time_ns: u64, state: u32) -> Result<()> {
         let since = now_ns().saturating_sub(time_ns) / 1_000_000;
         let unix_ms = unix_ms().saturating_sub(since);
-        let heartbeat = Heartbeat { time_ns, unix_ms, pid: std::process::id(), reserved: 0 };
+        let heartbeat = Heartbeat { time_ns, unix_ms, pid: std::process::id(), state };
         self.map.set(0, heartbeat, 0).context("writing the heartbeat")
     }
 
@@ -38,6 +48,11 @@ pub fn now_ns() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
         u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec()).unwrap_or(0)
     })
+}
+
+/// Whether the agent that wrote a heartbeat ended in order and left everything to the next one, which has come in time.
+pub fn is_handed_over(last: &Heartbeat) -> bool {
+    last.state == HANDED_OVER && is_fresh(last.time_ns)
 }
 
 /// Whether the kernel still takes an agent for alive whose last heartbeat was at `time_ns`.

@@ -43,7 +43,7 @@ pub use counters::KernelCounters;
 pub use events::{Events, Stopped};
 pub use flow::{FlowMiss, Flows, OwnSockets};
 pub use gateway::GatewayOptions;
-pub use heart::{Heart, is_fresh, now_ns};
+pub use heart::{Heart, is_fresh, is_handed_over, now_ns};
 pub use learned::Learned;
 pub use led::LedNames;
 pub use peeked::Peeked;
@@ -200,6 +200,7 @@ impl Steering {
             refuse_quic: options.refuse_quic.into(),
             guard: guard_word(guard),
             fail: if options.pins.is_some() { FAIL_CLOSED } else { FAIL_OPEN },
+            gateway_dials_as_client: options.dial_as_client.into(),
             ..Settings::default()
         };
         // Disabled until the orders are in, as on a host.
@@ -297,6 +298,24 @@ impl Steering {
         match host.pins.take() {
             Some(pins) => pins.remove(),
             None => Ok(()),
+        }
+    }
+
+    /// Whether programs and maps would outlive this process, so that the next agent can take its place without a gap.
+    pub fn can_be_left(&self) -> bool {
+        match &self.place {
+            Place::Cgroup(host) => host.pins.as_ref().is_some_and(pins::Pins::is_kept),
+            Place::Gateway(gateway) => gateway.pin_directory().is_some(),
+        }
+    }
+
+    /// Leaves everything that can be left as it is for the next agent, as a process that is killed does.
+    pub fn leave(self) {
+        if let Place::Gateway(_) = self.place
+            && self.can_be_left()
+        {
+            // What holds its links, rules and directory would take them down. A host's are not taken down once settled.
+            std::mem::forget(self);
         }
     }
 
@@ -400,7 +419,7 @@ impl Steering {
 impl Drop for Steering {
     fn drop(&mut self) {
         let stays = match &self.place {
-            Place::Cgroup(host) => host.pins.as_ref().is_some_and(pins::Pins::is_kept),
+            Place::Cgroup(_) => self.can_be_left(),
             Place::Gateway(_) => false,
         };
         // New connections go direct before the first program is detached: none meets a half-attached set.

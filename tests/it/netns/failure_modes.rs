@@ -266,7 +266,7 @@ fn what_was_learned_survives_a_restart() {
 }
 
 /// With the listening sockets in the service manager's store, a connection made while no agent is there waits in their
-/// queue for the next one, which knows where it was going.
+/// queue for the next one, which knows where it was going. A restart (SIGUSR1) leaves everything to the next agent.
 #[test]
 fn a_connection_made_between_two_agents_is_served_by_the_second() {
     let lab = Lab::start().unwrap();
@@ -275,6 +275,15 @@ fn a_connection_made_between_two_agents_is_served_by_the_second() {
     assert!(seen["stored"].as_u64().unwrap() >= 2, "{seen}");
     assert_eq!(seen["waited"], true, "{seen}");
     assert_eq!(seen["answer"]["status"], 403, "{seen}");
+    let restart = &seen["restart"];
+    assert_eq!((&restart["statuses"], &restart["ended"]), (&serde_json::json!(["403"]), &0.into()), "{seen}");
+    assert!(
+        restart["before"].as_u64().unwrap() >= 2 && !restart["left"].as_array().unwrap().is_empty(),
+        "{seen}"
+    );
+    let log = seen["log"].as_str().unwrap();
+    assert!(log.contains("new connections wait for the next agent"), "{log}");
+    assert_eq!(log.matches("the earlier agent").count(), 1, "killed once, handed over once: {log}");
     assert_eq!((&seen["removed"], &seen["ended"]), (&true.into(), &0.into()), "{seen}");
     assert!(!lab.pins().exists());
 }

@@ -72,6 +72,23 @@ comes_back() {
     kill -KILL "$pid"
     until_ok sh -c "[ \"\$(systemctl show --property MainPID --value portcullis)\" != $pid ] && systemctl --quiet is-active portcullis" && blocks
 }
+restarts_without_a_gap() {
+    local asking
+    while [ ! -e answered ]; do
+        download again report.docx
+        echo
+    done >statuses 2>/dev/null &
+    asking=$!
+    sleep 1
+    systemctl restart portcullis && runs && blocks
+    touch answered
+    wait "$asking"
+    sort statuses | uniq -c
+    journalctl --no-pager --unit portcullis --output cat --lines 40 | grep -E 'wait for the next agent|restarts: programs and pins stay' | sort -u
+    # What the next agent took too long for may be refused (000), nothing may pass.
+    [ "$(journalctl --no-pager --unit portcullis --output cat | grep -c 'restarts: programs and pins stay')" -ge 1 ] &&
+        grep -q '^403$' statuses && ! grep -qvE '^(403|000)$' statuses
+}
 reloads() { systemctl reload portcullis; }
 nothing_in_kernel() {
     bpftool --json prog show | grep -o '"name":"pc_[^"]*"'
@@ -116,6 +133,7 @@ check 'a page passes' passes
 check 'the activity log has the download' records
 check 'doctor and status find nothing wrong' is_healthy
 check 'a reload is answered' reloads
+check 'a restart lets nothing pass' restarts_without_a_gap
 check 'killed, it is started again and goes on blocking' comes_back
 check 'an orderly stop leaves nothing in the kernel' stops
 check 'it starts again' starts

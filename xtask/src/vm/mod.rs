@@ -130,7 +130,8 @@ fn filters(wanted: &[String]) -> Vec<String> {
 
 /// Builds the netns tests and returns their program; a filter that matches none of them is a mistake.
 fn tests(filters: &[String]) -> Result<std::path::PathBuf> {
-    let build = ["test", "--locked", "--package", "portcullis-tests", "--test", "it", "--no-run"];
+    // As `test netns` builds it, so that nothing is built twice.
+    let build = ["test", "--locked", "--workspace", "--test", "it", "--no-run"];
     say(format_args!("cargo {}", build.join(" ")));
     let messages = read(host_cargo().args(build).arg("--message-format=json-render-diagnostics"))?;
     let program = messages

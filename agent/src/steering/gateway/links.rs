@@ -17,8 +17,10 @@ use aya::util::KernelVersion;
 use super::netlink::{Body, DUMP, Netlink, number};
 use super::pins::Pins;
 
-/// Both programs with their direction, what learns before what steers.
-pub(super) const PROGRAMS: [(&str, TcAttachType); 2] =
+/// Programs with their direction, in the order of attaching.
+pub(super) type Programs = [(&'static str, TcAttachType)];
+/// Those of an inside interface, what learns before what steers.
+const PROGRAMS: [(&str, TcAttachType); 2] =
     [("pc_gateway_dns", TcAttachType::Egress), ("pc_gateway_in", TcAttachType::Ingress)];
 
 const GET_LINK: u16 = 18;
@@ -46,14 +48,14 @@ pub(super) struct Links {
 #[derive(Debug)]
 struct Interface {
     name: Arc<str>,
-    attached: Option<Attached>,
+    /// With the interface's index.
+    attached: Option<(u32, Attached)>,
     /// Why it could not be attached, so that it is said once.
     trouble: Option<String>,
 }
 
 #[derive(Debug)]
-struct Attached {
-    index: u32,
+pub(super) struct Attached {
     links: Vec<Held>,
     /// Whether the queueing discipline was not there before.
     added_clsact: bool,
@@ -74,9 +76,7 @@ impl Links {
         names: &[Arc<str>],
         inside: HashMap<MapData, u32, u32>,
     ) -> Result<Self> {
-        for (name, _) in PROGRAMS {
-            program(ebpf, name)?.load().with_context(|| format!("loading {name}"))?;
-        }
+        load_programs(ebpf, &PROGRAMS)?;
         let interfaces = names
             .iter()
             .map(|name| Interface { name: name.clone(), attached: None, trouble: None })
@@ -85,7 +85,7 @@ impl Links {
             interfaces,
             inside,
             netlink: Netlink::open().context("opening a netlink socket")?,
-            tcx: KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0)),
+            tcx: has_tcx(),
         })
     }
 
@@ -100,22 +100,24 @@ impl Links {
                     continue;
                 }
             };
-            let before = interface.attached.as_ref().map(|attached| attached.index);
+            let before = interface.attached.as_ref().map(|(index, _)| *index);
             if now == before && before.is_some() {
                 continue;
             }
-            if let Some(gone) = interface.attached.take() {
+            if let Some((index, gone)) = interface.attached.take() {
                 tracing::warn!(interface = %interface.name, "the inside interface is gone");
-                gone.detach(netlink, inside);
+                gone.detach(netlink, index);
+                let _ = inside.remove(&index);
             }
             let Some(index) = now else {
                 interface.say("is not there".into());
                 continue;
             };
-            match attach(ebpf, inside, &interface.name, index, *tcx, pins) {
+            let noted = inside.insert(index, 1, 0).context("noting the interface");
+            match noted.and_then(|()| attach(ebpf, &PROGRAMS, &interface.name, index, *tcx, pins)) {
                 Ok(attached) => {
                     tracing::info!(interface = %interface.name, index, tcx, "attached");
-                    interface.attached = Some(attached);
+                    interface.attached = Some((index, attached));
                     interface.trouble = None;
                 }
                 Err(error) => interface.say(format!("{error:#}")),
@@ -153,6 +155,11 @@ impl Links {
     }
 }
 
+/// Whether this kernel has links of programs on interfaces; below 6.6 they are filters.
+pub(super) fn has_tcx() -> bool {
+    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
+}
+
 impl Interface {
     fn say(&mut self, trouble: String) {
         if self.trouble.as_ref() != Some(&trouble) {
@@ -165,15 +172,16 @@ impl Interface {
 impl Drop for Links {
     fn drop(&mut self) {
         for interface in &mut self.interfaces {
-            if let Some(attached) = interface.attached.take() {
-                attached.detach(&mut self.netlink, &mut self.inside);
+            if let Some((index, attached)) = interface.attached.take() {
+                attached.detach(&mut self.netlink, index);
+                let _ = self.inside.remove(&index);
             }
         }
     }
 }
 
 impl Attached {
-    fn detach(self, netlink: &mut Netlink, inside: &mut HashMap<MapData, u32, u32>) {
+    pub(super) fn detach(self, netlink: &mut Netlink, index: u32) {
         // An interface that is gone took its programs along.
         for held in self.links {
             match held {
@@ -181,33 +189,40 @@ impl Attached {
                 Held::Pinned(link) => drop(link.unpin()),
             }
         }
-        let _ = inside.remove(&self.index);
         if self.added_clsact
-            && let Err(error) = remove_clsact(netlink, self.index)
+            && let Err(error) = remove_clsact(netlink, index)
         {
-            tracing::debug!(index = self.index, "clsact stays: {error}");
+            tracing::debug!(index, "clsact stays: {error}");
         }
     }
 }
 
-fn attach(
+/// Has the kernel verify programs, once.
+pub(super) fn load_programs(ebpf: &mut Ebpf, programs: &Programs) -> Result<()> {
+    for (name, _) in programs {
+        program(ebpf, name)?.load().with_context(|| format!("loading {name}"))?;
+    }
+    Ok(())
+}
+
+/// Attaches programs to an interface; what an earlier agent left there is replaced.
+pub(super) fn attach(
     ebpf: &mut Ebpf,
-    inside: &mut HashMap<MapData, u32, u32>,
+    programs: &Programs,
     name: &str,
     index: u32,
     tcx: bool,
     pins: Option<&Pins>,
 ) -> Result<Attached> {
-    inside.insert(index, 1, 0).context("noting the interface")?;
-    let mut attached = Attached { index, links: Vec::new(), added_clsact: false };
+    let mut attached = Attached { links: Vec::new(), added_clsact: false };
     if !tcx {
         attached.added_clsact = qdisc_add_clsact(name).is_ok();
-        for (program, direction) in PROGRAMS {
+        for &(program, direction) in programs {
             // What a killed agent left, its queueing discipline included; nothing is the rule.
             attached.added_clsact |= qdisc_detach_program(name, direction, program).is_ok();
         }
     }
-    for (program_name, direction) in PROGRAMS {
+    for &(program_name, direction) in programs {
         let program = program(ebpf, program_name)?;
         let options = || match tcx {
             true => TcAttachOptions::TcxOrder(LinkOrder::default()),

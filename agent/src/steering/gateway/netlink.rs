@@ -141,6 +141,19 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
+/// The value of the first attribute of a kind, as it stands behind a message's structure. Ends at what is cut.
+pub(super) fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    loop {
+        let length = usize::from(u16::from_ne_bytes([*attributes.first()?, *attributes.get(1)?]));
+        let kind = u16::from_ne_bytes([*attributes.get(2)?, *attributes.get(3)?]);
+        let value = attributes.get(ATTRIBUTE..length)?;
+        if kind == wanted {
+            return Some(value);
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..)?;
+    }
+}
+
 /// The number of 32 bits at an offset.
 pub(super) fn number(bytes: &[u8], at: usize) -> Option<u32> {
     let octets: [u8; 4] = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
@@ -177,6 +190,18 @@ mod tests {
         }
         // A length of zero or less than a header is none.
         assert_eq!(Messages(&[0; 32]).count(), 0);
+    }
+
+    #[test]
+    fn attributes_are_found_and_a_cut_or_empty_one_ends_the_search() {
+        let body = Body::new(&[]).text(3, "br0").attribute(21, &[80]).number(10, 9);
+        assert_eq!(attribute(&body.0, 10), Some(&9u32.to_ne_bytes()[..]));
+        assert_eq!(attribute(&body.0, 21), Some(&[80][..]));
+        assert_eq!(attribute(&body.0, 4), None);
+        for end in 0..body.0.len() {
+            assert_eq!(attribute(&body.0[..end], 10), None, "{end}");
+        }
+        assert_eq!(attribute(&[0; 8], 0), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use agent_common::abi::{GATEWAY_MARK_MASK, GATEWAY_MARK_REFUSE, GATEWAY_MARK_STEER};
-use agent_common::limits::INSIDE_INTERFACES;
+use agent_common::limits::{INSIDE_INTERFACES, OUTSIDE_INTERFACES};
 use anyhow::{Context, Result};
 
 use super::netlink::{Body, CREATE, EXCLUSIVE, Netlink};
@@ -43,7 +43,7 @@ const SCOPE_HOST: u8 = 254;
 
 const FAMILIES: [u8; 2] = [libc::AF_INET as u8, libc::AF_INET6 as u8];
 /// Rules of a crashed agent that are looked for: as many as one can have made, and the one that is not there.
-const LEFTOVERS: u32 = 2 * INSIDE_INTERFACES + 1;
+const LEFTOVERS: usize = 2 * INSIDE_INTERFACES as usize + OUTSIDE_INTERFACES + 1;
 
 /// The rules and routes in force. Dropping it removes them, unless they still serve an earlier agent's programs.
 #[derive(Debug)]
@@ -81,6 +81,26 @@ impl Routing {
     /// From here on nobody else relies on them.
     pub(super) fn settle(&mut self) {
         self.shared = false;
+    }
+}
+
+/// Has marked packets that come in on an interface delivered here, in both families.
+pub(super) fn add_steered(netlink: &mut Netlink, interface: &str) -> io::Result<()> {
+    for family in FAMILIES {
+        match existing(netlink.ask(NEW_RULE, CREATE | EXCLUSIVE, &steer(family, interface), |_| ())) {
+            Err(error) if family == libc::AF_INET6 as u8 && has_no_ipv6(&error) => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// Takes that back.
+pub(super) fn remove_steered(netlink: &mut Netlink, interface: &str) {
+    for family in FAMILIES {
+        if let Err(error) = removed(netlink.ask(DELETE_RULE, 0, &steer(family, interface), |_| ())) {
+            tracing::warn!(interface, "a routing rule could not be removed: {error}");
+        }
     }
 }
 
