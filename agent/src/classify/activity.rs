@@ -102,11 +102,18 @@ fn carries_files(request: &RequestHead) -> bool {
 
 /// Whether a person gets to see a page or a document: successful navigations to something a browser shows.
 fn shows_document(exchange: &Exchange<'_>, requester: Requester, mime: Option<&str>) -> bool {
-    if requester != Requester::Navigation || !(200..300).contains(&exchange.response.status()) {
+    if !matches!(requester, Requester::Navigation | Requester::Intercepted)
+        || !(200..300).contains(&exchange.response.status())
+    {
         return false;
     }
-    let framed =
-        exchange.request.fields().get("sec-fetch-dest").is_some_and(|dest| dest.trim_ascii() != b"document");
+    // Behind a service worker the destination is lost.
+    let framed = requester == Requester::Navigation
+        && exchange
+            .request
+            .fields()
+            .get("sec-fetch-dest")
+            .is_some_and(|dest| dest.trim_ascii() != b"document");
     mime.is_some_and(|mime| match media_type::traits(mime).content {
         Content::Page => !framed,
         Content::Pdf | Content::Text | Content::Image | Content::Media => true,

@@ -3,6 +3,8 @@
 mod activities;
 mod apps;
 mod browser;
+mod browser_pages;
+mod browser_saves;
 mod content;
 mod doctor;
 mod durability;
