@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::Timestamp;
 
 use super::ahead::Ahead;
+use super::authority::Custody;
 use super::build::origin_connector;
 use super::gap::Gap;
 use super::heartbeat::Heartbeat;
@@ -41,6 +43,8 @@ pub(super) struct Live<'p> {
     sources: Sources,
     watch: RefCell<Watch>,
     last_reload: RefCell<Option<ReloadStatus>>,
+    /// Of the authority itself, whoever holds its key.
+    authority_condition: RefCell<Condition>,
     minted: Cell<u64>,
     since: Timestamp,
     pool: &'p Pool,
@@ -49,6 +53,7 @@ pub(super) struct Live<'p> {
     heartbeat: Option<Heartbeat>,
     kernel: Kernel,
     exports: Exports,
+    custody: Rc<Custody>,
     /// Settings that take a restart are in force as they were then.
     started_with: Arc<Config>,
 }
@@ -68,7 +73,7 @@ impl<'p> Live<'p> {
         health: Arc<Health>,
         sources: Sources,
         seen: Fingerprint,
-        (gap, last_good, exports): (Option<Gap>, LastGood, Exports),
+        (gap, last_good, exports, custody): (Option<Gap>, LastGood, Exports, Custody),
         pool: &'p Pool,
     ) -> Result<Self> {
         let counters = steering.as_ref().map(Steering::counters).transpose()?.map(Arc::new);
@@ -97,6 +102,7 @@ impl<'p> Live<'p> {
             sources,
             watch: RefCell::new(Watch::new(seen)),
             last_reload: RefCell::new(None),
+            authority_condition: RefCell::new(Condition::Ok),
             minted: Cell::new(0),
             since: Timestamp::now(),
             pool,
@@ -104,6 +110,7 @@ impl<'p> Live<'p> {
             heartbeat,
             kernel,
             exports,
+            custody: Rc::new(custody),
         })
     }
 
@@ -201,7 +208,7 @@ impl<'p> Live<'p> {
         warn_of_restart(&before, &snapshot);
         if before.config.tls.upstream_roots != snapshot.config.tls.upstream_roots {
             let authority = self.shared.clients.authority();
-            let connector = origin_connector(&snapshot.config.tls.upstream_roots, authority)
+            let connector = origin_connector(&snapshot.config.tls.upstream_roots, &authority)
                 .map_err(|error| format!("{error:#}"))?;
             self.shared.origins.store(Arc::new(connector));
         }
@@ -240,8 +247,49 @@ impl<'p> Live<'p> {
         let patterns: Vec<HostPattern> =
             snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
         let authority = self.shared.clients.authority();
-        let condition = authority_condition(authority.expires_soon(), &authority.outgrown(&patterns));
+        *self.authority_condition.borrow_mut() =
+            authority_condition(authority.expires_soon(), &authority.outgrown(&patterns));
+        self.report_authority();
+    }
+
+    fn report_authority(&self) {
+        let condition = match self.custody.silence() {
+            Some(why) => Condition::Failed(why),
+            None => self.authority_condition.borrow().clone(),
+        };
         self.health.set(Part::CertificateAuthority, condition);
+    }
+
+    /// The authority, and who holds its key.
+    pub(super) fn custody(&self) -> Rc<Custody> {
+        self.custody.clone()
+    }
+
+    /// Takes over an authority that was put in the place of the one in use. Its root is no anchor for origins from here on,
+    /// wherever it was trusted meanwhile.
+    fn look_after_authority(&self) {
+        let Some(replaced) = self.custody.replaced() else { return };
+        let snapshot = self.shared.snapshot.load_full();
+        let taken = replaced.map_err(anyhow::Error::from).and_then(|authority| {
+            let origins = origin_connector(&snapshot.config.tls.upstream_roots, &authority)?;
+            Ok((authority, origins))
+        });
+        match taken {
+            Ok((authority, origins)) => {
+                let before = self.shared.clients.authority();
+                let same = before.certificates().root == authority.certificates().root;
+                self.shared.origins.store(Arc::new(origins));
+                self.shared.clients.replace_authority(Arc::new(authority));
+                self.minted.set(0);
+                self.check_authority();
+                if same {
+                    tracing::info!("the certificate authority that is to follow is known");
+                } else {
+                    tracing::info!("another certificate authority is in use: clients must trust it");
+                }
+            }
+            Err(error) => tracing::error!("the new certificate authority is not taken up: {error:#}"),
+        }
     }
 
     /// Once a second: takes over numbers, looks after the parts.
@@ -254,6 +302,8 @@ impl<'p> Live<'p> {
         }
         let device = self.shared.device.load();
         metrics.set_device_compliant(device.compliant);
+        self.look_after_authority();
+        self.report_authority();
         self.last_good.look(&self.shared.snapshot.load().policies);
         self.health.set(Part::Heartbeat, self.heartbeat_condition());
         self.health.set(Part::DevicePosture, Condition::Ok);
@@ -446,7 +496,7 @@ pub(super) fn authority_condition(expires_soon: bool, outgrown: &[String]) -> Co
     }
     if expires_soon {
         tracing::warn!(
-            "the certificate authority expires soon: `portcullis ca init --force` makes a new one"
+            "the certificate authority expires soon: `portcullis ca rotate` makes one to follow it"
         );
         return Condition::Degraded("it expires soon".into());
     }
@@ -470,6 +520,7 @@ fn warn_of_restart(before: &Snapshot, after: &Snapshot) {
                 || (&a.interfaces, a.dial) != (&b.interfaces, b.dial)
         }),
         ("[metrics] listen", old.metrics != new.metrics),
+        ("[tls] signer", old.tls.signer != new.tls.signer),
         ("[[export]]", old.exports != new.exports),
         ("[paths]", old.paths != new.paths),
     ];

@@ -1,6 +1,7 @@
 //! The composition root: builds every part in order, runs the workers and the admin side, takes all of it down again.
 
 mod ahead;
+mod authority;
 mod available;
 mod build;
 mod existing;
@@ -71,8 +72,9 @@ impl From<anyhow::Error> for Fault {
     }
 }
 
-/// Runs the daemon until SIGTERM or SIGINT; until SIGUSR1, when it is to be started again at once.
-pub fn run(config: Option<PathBuf>, mode: Option<Mode>) -> Result<(), Fault> {
+/// Runs the daemon until SIGTERM or SIGINT; until SIGUSR1, when it is to be started again at once. `signer` is the socket
+/// of one that runs already.
+pub fn run(config: Option<PathBuf>, mode: Option<Mode>, signer: Option<PathBuf>) -> Result<(), Fault> {
     let sources = Sources::new(config);
     let fingerprint = sources.fingerprint();
     let texts = sources.read().map_err(Fault::Configuration)?;
@@ -83,14 +85,26 @@ pub fn run(config: Option<PathBuf>, mode: Option<Mode>) -> Result<(), Fault> {
         kernel::check()?;
     }
     tls::install_provider();
-    let built = build::build(snapshot, mode).map_err(Fault::Failed)?;
+    let built = build::build(snapshot, mode, signer, &sources).map_err(Fault::Failed)?;
     serve(built, sources, fingerprint).map_err(Fault::Failed)
 }
 
 /// The admin side runs on the calling thread, apart from the workers, so that a scrape cannot slow traffic.
 fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Result<()> {
-    let Built { shared, steering, listeners, health, host, workers, mode, gap, exports, last_good, _lock } =
-        built;
+    let Built {
+        shared,
+        custody,
+        steering,
+        listeners,
+        health,
+        host,
+        workers,
+        mode,
+        gap,
+        exports,
+        last_good,
+        _lock,
+    } = built;
     // Only those of a host: while anybody has a gateway's, the kernel takes it for served; a proxy's are bound anew.
     let kept = listeners.sockets().filter(|_| mode == Mode::Host);
     let keep: Vec<_> = kept.map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
@@ -110,7 +124,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
             health.clone(),
             sources,
             fingerprint,
-            (gap, last_good, exports),
+            (gap, last_good, exports, custody),
             &pool,
         )?;
         let shown = http::Shown {
@@ -135,6 +149,12 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
             if let Some(events) = events {
                 stopped::watch(watching, events).await;
             }
+        });
+
+        let holder = shared.clone();
+        let asking = live.custody();
+        let signer_task = tokio::task::spawn_local(async move {
+            authority::watch(|| holder.clients.authority(), &asking).await;
         });
 
         let mut hangup = signal(SignalKind::hangup())?;
@@ -189,7 +209,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
             }
         }
         scrapes.abort();
-        for task in [control_task, posture_task, inventory_task, stopped_task] {
+        for task in [control_task, posture_task, inventory_task, stopped_task, signer_task] {
             task.abort();
         }
         if shared.recorder.log.flush(LAST_RECORDS).is_err() {

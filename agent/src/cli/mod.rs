@@ -16,6 +16,7 @@ mod output;
 pub mod policy;
 mod reload;
 mod run;
+mod signer;
 pub mod status;
 mod terminal;
 
@@ -76,6 +77,7 @@ enum Command {
     Detect(detect::DetectArgs),
     /// The host's own certificate authority
     Ca(ca::Ca),
+    Signer(signer::SignerArgs),
     Install(install::InstallArgs),
     Uninstall(install::UninstallArgs),
     /// Remove what an agent that did not stop in order left in the kernel
@@ -130,6 +132,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Some(settings) => explain::run(&explain, &settings.paths.state.join(ACTIVITY_LOG)),
             None => Ok(ExitCode::from(USAGE)),
         },
+        Command::Signer(arguments) => signer::run(&arguments),
         Command::Policy(args) => policy::run(&args, config),
         Command::Reload => Ok(match settings(config) {
             Some(settings) => reload::run(&settings.paths.run.join(CONTROL_SOCKET)),

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::{
     Check, Config, Device, Dial, Durability, Existing, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS,
-    Mode, Posture, Quic, Steering, Tls, UpstreamRoots, export,
+    Mode, Posture, Quic, SignerPlace, Steering, Tls, UpstreamRoots, export,
 };
 use crate::catalog::HostPattern;
 use crate::diagnostic::SourceFile;
@@ -34,7 +34,7 @@ const STEERING_KEYS: &[&str] = &[
     "resolve",
     "clients",
 ];
-const TLS_KEYS: &[&str] = &["upstream_roots", "bypass", "ech_public_names"];
+const TLS_KEYS: &[&str] = &["upstream_roots", "bypass", "ech_public_names", "signer"];
 const DEVICE_KEYS: &[&str] = &["posture", "checks", "file", "command", "every", "deadline", "tags"];
 const IDENTITY_KEYS: &[&str] = &["groups", "inventory"];
 const CONTENT_KEYS: &[&str] = &["scan"];
@@ -54,6 +54,8 @@ const EXISTING: [(&str, Existing); 3] =
 const POSTURES: [(&str, Posture); 3] =
     [("checks", Posture::Checks), ("file", Posture::File), ("command", Posture::Command)];
 
+const SIGNERS: [(&str, SignerPlace); 2] =
+    [("process", SignerPlace::Process), ("in-process", SignerPlace::InProcess)];
 const DURABILITIES: [(&str, Durability); 2] =
     [("normal", Durability::Normal), ("strict", Durability::Strict)];
 
@@ -123,6 +125,7 @@ fn tls(table: &Table<'_>, tls: &mut Tls) {
     table.set("upstream_roots", &mut tls.upstream_roots, roots);
     table.set("bypass", &mut tls.bypass, |v| Some(distinct(v, host_pattern)));
     table.set("ech_public_names", &mut tls.ech_public_names, |v| Some(distinct(v, host_name)));
+    table.set("signer", &mut tls.signer, |v| v.choice(&SIGNERS));
 }
 
 fn roots(value: &Value<'_>) -> Option<UpstreamRoots> {

@@ -163,6 +163,17 @@ pub struct Tls {
     /// Names that stand outside an encrypted ClientHello and say only who the provider is: lower case, without
     /// duplicates.
     pub ech_public_names: Vec<String>,
+    pub signer: SignerPlace,
+}
+
+/// Where the issuing key is, unless `run --signer` names a signer that runs already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SignerPlace {
+    /// In a process that the agent starts.
+    #[default]
+    Process,
+    /// In the agent, which parses what comes from the network.
+    InProcess,
 }
 
 /// The public names of providers that are known to publish ECH configurations.
@@ -174,6 +185,7 @@ impl Default for Tls {
             upstream_roots: UpstreamRoots::default(),
             bypass: Vec::new(),
             ech_public_names: ECH_PUBLIC_NAMES.map(str::to_owned).to_vec(),
+            signer: SignerPlace::default(),
         }
     }
 }

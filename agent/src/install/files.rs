@@ -29,7 +29,7 @@ const fn configuration(path: &'static str, content: &'static str) -> File {
 }
 
 /// Everything but the program, manual pages and completion scripts.
-pub const FILES: [File; 11] = [
+pub const FILES: [File; 13] = [
     plain(
         "/usr/share/portcullis/schemas/activity.schema.json",
         include_str!("../../../packaging/schemas/activity.schema.json"),
@@ -57,6 +57,14 @@ pub const FILES: [File; 11] = [
     plain(
         "/usr/lib/systemd/system/portcullis.service",
         include_str!("../../../packaging/portcullis.service"),
+    ),
+    plain(
+        "/usr/lib/systemd/system/portcullis-signer.service",
+        include_str!("../../../packaging/portcullis-signer.service"),
+    ),
+    plain(
+        "/usr/lib/systemd/system/portcullis-signer.socket",
+        include_str!("../../../packaging/portcullis-signer.socket"),
     ),
     plain(
         "/usr/lib/sysusers.d/portcullis.conf",

@@ -24,7 +24,7 @@ use crate::record::guard::ConnectionGuard;
 use crate::record::metrics::{Direction, Path, Side as TlsSide};
 use crate::record::transfer::Transfer;
 use crate::session::Session;
-use crate::tls::{self, ClientHello, HANDSHAKE_DEADLINE, Prefixed, UpstreamFailure};
+use crate::tls::{self, ClientHello, HANDSHAKE_DEADLINE, LeafError, Prefixed};
 
 /// The protocols that are inspected, as ALPN has them (RFC 7301 section 6, RFC 9113 section 3.2).
 const HTTP_1_1: &[u8] = b"http/1.1";
@@ -70,14 +70,14 @@ pub(super) async fn tls(
     let chosen: Vec<Vec<u8>> = origin.negotiated().alpn.clone().into_iter().collect();
     let dialler = TlsDialler { alpn: &chosen, ..dialler };
     let offered: Vec<&[u8]> = chosen.iter().map(Vec::as_slice).collect();
-    let config = match worker.shared.clients.config(owner, name, &offered) {
+    let config = match worker.shared.clients.obtain(owner, name, &offered).await {
         Ok(config) => config,
         Err(error) => {
             metrics.tls_handshake(TlsSide::Client, error.name());
             tracing::warn!(name, "refused: {error}");
-            refused::in_session(&worker.shared, guard.app(), &session, Failure::LeafNotPermitted, None);
-            let _ =
-                say_and_close(accepted.stream, &tls::mirrored_alert(&UpstreamFailure::UnusableName)).await;
+            let failure = no_leaf(&error);
+            refused::in_session(&worker.shared, guard.app(), &session, failure, None);
+            let _ = say_and_close(accepted.stream, &tls::alert_without_leaf(&error)).await;
             return;
         }
     };
@@ -104,6 +104,14 @@ pub(super) async fn tls(
     };
     log_end(&ended, name);
     record_end(&worker.shared, guard, &session, &ended);
+}
+
+/// Which failure it is that a name got no certificate.
+fn no_leaf(error: &LeafError) -> Failure {
+    match error {
+        LeafError::Name(_) | LeafError::NotPermitted | LeafError::Expired => Failure::LeafNotPermitted,
+        LeafError::Issue(_) | LeafError::Signer(_) => Failure::LeafNotSigned,
+    }
 }
 
 /// What the origin is offered of what the client offered: the protocols that can be inspected, in the client's order.

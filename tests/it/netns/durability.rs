@@ -57,6 +57,23 @@ fn stored(agent: &Agent<'_>) -> (HashSet<String>, u64) {
     (ids.map(str::to_owned).collect(), missing)
 }
 
+/// Why the log cannot be written, as status has it.
+fn trouble(agent: &Agent<'_>) -> Value {
+    let status = agent.command(&["status", "--json"]).unwrap();
+    let status: Value = serde_json::from_str(&status.text()).unwrap();
+    status["activity_log"]["trouble"].clone()
+}
+
+/// Every block is on record, or missing by number.
+#[track_caller]
+fn check_accounted(agent: &Agent<'_>, blocks: u64) {
+    wait::until("every block to be accounted for", wait::PATIENCE, || {
+        let (ids, missing) = stored(agent);
+        Ok((ids.len() as u64 + missing == blocks).then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error}: {blocks} blocks, {:?}", stored(agent)));
+}
+
 /// Downloads until told to stop, and gives how many were wholly received.
 fn download(lab: &Lab, stop: &AtomicBool) -> usize {
     let mut received = 0;
@@ -130,12 +147,6 @@ fn a_full_disk_stops_no_block_and_loses_nothing_silently() {
     let agent = Agent::start(&lab, &Settings::default()).unwrap();
     let blocked = Curl::get(url(MONITORED, DOCX));
     check_blocked(&blocked.send(&lab).unwrap(), DOCX);
-    let trouble = |agent: &Agent<'_>| -> Value {
-        let status = agent.command(&["status", "--json"]).unwrap();
-        let status: Value = serde_json::from_str(&status.text()).unwrap();
-        status["activity_log"]["trouble"].clone()
-    };
-
     let filler = disk.0.join("filler");
     let room = std::process::Command::new("dd")
         .args(["if=/dev/zero", &format!("of={}", path(&filler)), "bs=4k"])
@@ -155,15 +166,33 @@ fn a_full_disk_stops_no_block_and_loses_nothing_silently() {
     }
     std::fs::remove_file(&filler).unwrap();
     wait::until("the log to go on", wait::PATIENCE, || Ok(trouble(&agent).is_null().then_some(()))).unwrap();
-    let all_accounted = |agent: &Agent<'_>, blocks: u64| {
-        wait::until("every block to be accounted for", wait::PATIENCE, || {
-            let (ids, missing) = stored(agent);
-            Ok((ids.len() as u64 + missing == blocks).then_some(()))
-        })
-        .unwrap_or_else(|error| panic!("{error}: {blocks} blocks, {:?}", stored(agent)));
-    };
-    all_accounted(&agent, blocks);
+    check_accounted(&agent, blocks);
     let lost = |agent: &Agent<'_>| agent.metric("portcullis_activity_log_lost_total", &[]).unwrap() as u64;
     assert_eq!(lost(&agent), stored(&agent).1, "what the metrics count as lost the gaps announce");
+    drop(agent);
+}
+
+/// A disk that became read-only keeps no agent from starting: blocks block, and their records wait for the disk.
+#[test]
+fn an_agent_starts_on_a_read_only_disk_and_blocks() {
+    let lab = Lab::start().unwrap();
+    let disk = SmallDisk::mount(&lab, "32m");
+    let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let blocked = Curl::get(url(MONITORED, DOCX));
+    check_blocked(&blocked.send(&lab).unwrap(), DOCX);
+    check_accounted(&agent, 1);
+    agent.stop().unwrap();
+
+    run("mount", &["-o", "remount,ro", path(&disk.0)]);
+    agent.start_again().unwrap();
+    for _ in 0..5 {
+        check_blocked(&blocked.send(&lab).unwrap(), DOCX);
+    }
+    assert!(trouble(&agent).is_string(), "{}", trouble(&agent));
+    // There, because the agent has mounts of its own.
+    let pid = agent.pid().to_string();
+    run("nsenter", &["--mount", "--target", &pid, "mount", "-o", "remount,rw", path(&disk.0)]);
+    wait::until("the log to go on", wait::PATIENCE, || Ok(trouble(&agent).is_null().then_some(()))).unwrap();
+    check_accounted(&agent, 6);
     drop(agent);
 }

@@ -25,6 +25,7 @@ mod odd_hellos;
 mod policies;
 mod quic_browser;
 mod records;
+mod signer;
 mod steering;
 mod trust;
 

@@ -152,7 +152,8 @@ fn authority(directory: &Path) -> Answer<Option<Authority>> {
     Answer::Found(Some(Authority {
         subject: certificates.root_facts.subject.clone(),
         not_before: time(certificates.root_facts.not_before),
-        not_after: time(certificates.not_after()),
+        // One that is to follow has been seen to.
+        not_after: time(certificates.next.as_deref().unwrap_or(&certificates).not_after()),
         trusted: match tls::system_holds(&certificates) {
             Ok(held) => Answer::Found(held),
             Err(error) => Answer::Unknown(error.to_string()),
