@@ -5,6 +5,7 @@
 
 pub mod diagnostic;
 pub mod document;
+pub mod printable;
 
 pub mod addr;
 pub mod session;

@@ -93,15 +93,15 @@ pub(crate) const LAB: [&str; 13] = [
     "util-linux",
 ];
 
-/// What receives exported records and reads metrics; the virtual machine does without.
-const RECEIVERS: [&str; 3] = ["prometheus", "rsyslog", "rsyslog-openssl"];
+/// What receives exported records, reads metrics and checks outputs; the virtual machine does without.
+const RECEIVERS: [&str; 4] = ["prometheus", "python3-jsonschema", "rsyslog", "rsyslog-openssl"];
 
 /// The programs that the lab is made of.
 pub(crate) fn lab() -> Result<()> {
     apt::ensure(
         &[&LAB[..], &RECEIVERS].concat(),
         "run real servers and clients",
-        "Remedy: install nginx, nghttp2 (nghttpd, h2load), dnsmasq, iproute2, curl, python3 with h2, openssl, procps, \
+        "Remedy: install nginx, nghttp2 (nghttpd, h2load), dnsmasq, iproute2, curl, python3 with h2 and jsonschema, openssl, procps, \
          prometheus, rsyslog and bpftool by hand.",
     )
 }

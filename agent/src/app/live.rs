@@ -1,9 +1,11 @@
 //! The running agent as its admin side sees it: reload, look after the parts, answer the control socket.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -16,18 +18,19 @@ use super::heartbeat::Heartbeat;
 use super::last_good::LastGood;
 use super::{End, orders, workers::Pool};
 use crate::admin::apps;
+use crate::admin::console::{self, Sessions};
 use crate::admin::control::{Answer, Command};
 use crate::admin::health::{Condition, Health, Part};
 use crate::admin::status::{
-    AuthorityStatus, Constraints, DeviceStatus, ExportStatus, GapStatus, PolicyStatus, ReloadStatus, Status,
-    SteeringStatus,
+    AuthorityStatus, ConsoleStatus, Constraints, DeviceStatus, ExportStatus, GapStatus, PolicyStatus,
+    ReloadStatus, Status, SteeringStatus,
 };
 use crate::catalog::HostPattern;
 use crate::config::{self, Config, Fail, Mode};
 use crate::diagnostic::Style;
 use crate::forward::{ExportState, Exports};
 use crate::proxy::worker::Shared;
-use crate::record::metrics::Metrics;
+use crate::record::metrics::{Format, Metrics};
 use crate::record::query::{QueryError, Reader};
 use crate::reload::{self, Fingerprint, Snapshot, Sources, Watch};
 use crate::steering::{self, KernelCounters, Steering};
@@ -54,8 +57,34 @@ pub(super) struct Live<'p> {
     kernel: Kernel,
     exports: Exports,
     custody: Rc<Custody>,
+    /// Absent where the settings want none.
+    console: Option<Console>,
     /// Settings that take a restart are in force as they were then.
     started_with: Arc<Config>,
+}
+
+/// Where the console listens, or why it does not.
+pub(super) struct Console {
+    pub(super) listen: Result<SocketAddr, (SocketAddr, String)>,
+    pub(super) sessions: Arc<Sessions>,
+}
+
+impl Console {
+    fn status(&self) -> ConsoleStatus {
+        match &self.listen {
+            Ok(listen) => ConsoleStatus { listen: listen.to_string(), trouble: None },
+            Err((listen, why)) => ConsoleStatus { listen: listen.to_string(), trouble: Some(why.clone()) },
+        }
+    }
+
+    /// The address of a session that begins now.
+    fn answer(&self) -> Answer {
+        match (&self.listen, self.sessions.ticket(Instant::now())) {
+            (Err((listen, why)), _) => Answer::Error(format!("the console cannot listen at {listen}: {why}")),
+            (Ok(_), None) => Answer::Error("the system gives no random numbers".into()),
+            (Ok(listen), Some(ticket)) => Answer::Ok(console::address(*listen, &ticket).into()),
+        }
+    }
 }
 
 /// What does not change about the kernel side while the agent runs.
@@ -73,7 +102,7 @@ impl<'p> Live<'p> {
         health: Arc<Health>,
         sources: Sources,
         seen: Fingerprint,
-        (gap, last_good, exports, custody): (Option<Gap>, LastGood, Exports, Custody),
+        (gap, last_good, exports, custody, console): (Option<Gap>, LastGood, Exports, Custody, Option<Console>),
         pool: &'p Pool,
     ) -> Result<Self> {
         let counters = steering.as_ref().map(Steering::counters).transpose()?.map(Arc::new);
@@ -111,6 +140,7 @@ impl<'p> Live<'p> {
             kernel,
             exports,
             custody: Rc::new(custody),
+            console,
         })
     }
 
@@ -338,10 +368,19 @@ impl<'p> Live<'p> {
                 let snapshot = self.shared.snapshot.load();
                 as_answer(self.read_log().and_then(|log| apps::rows(&snapshot, Some(&log))))
             }
+            Command::Metrics => {
+                let metrics = &self.shared.recorder.metrics;
+                (self.before_scrape())(metrics);
+                Answer::Ok(metrics.encode(Format::Prometheus).into())
+            }
             Command::Discovered => {
                 let snapshot = self.shared.snapshot.load();
                 as_answer(self.read_log().and_then(|log| apps::discovered(&snapshot, &log)))
             }
+            Command::Console => match &self.console {
+                None => Answer::Error("there is no console: [console] listen is off".into()),
+                Some(console) => console.answer(),
+            },
             Command::Policies => {
                 let policies = &self.shared.snapshot.load().policies;
                 Answer::Ok(policies.document().into())
@@ -447,6 +486,7 @@ impl<'p> Live<'p> {
             },
             certificate_authority: self.authority_status(&snapshot),
             activity_log: self.shared.recorder.log.state().into(),
+            console: self.console.as_ref().map(Console::status),
             exports: self.exports.states().into_iter().map(export_status).collect(),
             health: self.health.report(),
         }
@@ -521,6 +561,7 @@ fn warn_of_restart(before: &Snapshot, after: &Snapshot) {
         }),
         ("[metrics] listen", old.metrics != new.metrics),
         ("[tls] signer", old.tls.signer != new.tls.signer),
+        ("[console] listen", old.console != new.console),
         ("[[export]]", old.exports != new.exports),
         ("[paths]", old.paths != new.paths),
     ];

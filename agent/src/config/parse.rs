@@ -88,7 +88,7 @@ pub(super) fn recover(source: &SourceFile) -> Read<Config> {
         activity.set("max_size", &mut config.activity.max_size, |v| log_size(v).map(Some));
         activity.set("durability", &mut config.activity.durability, |v| v.choice(&DURABILITIES));
         root.table("metrics", LISTEN_KEYS).set("listen", &mut config.metrics.listen, listen);
-        root.table("console", LISTEN_KEYS).set("listen", &mut config.console.listen, listen);
+        root.table("console", LISTEN_KEYS).set("listen", &mut config.console.listen, loopback);
         config.exports = export::exports(root, roots);
         let paths = root.table("paths", PATHS_KEYS);
         paths.set("state", &mut config.paths.state, path);
@@ -284,14 +284,29 @@ fn path(value: &Value<'_>) -> Option<PathBuf> {
 }
 
 fn listen(value: &Value<'_>) -> Option<SocketAddr> {
-    value.parse(|text| {
-        text.parse().map_err(|_| {
-            let fault = Fault::new("not an address with a port");
-            match text.strip_prefix("localhost:") {
-                Some(port) => fault.help(format!("did you mean `127.0.0.1:{port}`?")),
-                None => fault.help("write an address and a port, as in `127.0.0.1:9464` or `[::1]:9464`"),
-            }
-        })
+    value.parse(address)
+}
+
+/// An address of loopback; `off`, or nothing, for none.
+fn loopback(value: &Value<'_>) -> Option<Option<SocketAddr>> {
+    value.parse(|text| match text {
+        "" | "off" => Ok(None),
+        text => match address(text)? {
+            address if address.ip().is_loopback() => Ok(Some(address)),
+            _ => Err(Fault::new("the console speaks no TLS and listens on loopback alone").help(
+                "write `127.0.0.1:9465`, and reach it from elsewhere through `ssh -L 9465:127.0.0.1:9465`",
+            )),
+        },
+    })
+}
+
+fn address(text: &str) -> Result<SocketAddr, Fault> {
+    text.parse().map_err(|_| {
+        let fault = Fault::new("not an address with a port");
+        match text.strip_prefix("localhost:") {
+            Some(port) => fault.help(format!("did you mean `127.0.0.1:{port}`?")),
+            None => fault.help("write an address and a port, as in `127.0.0.1:9464` or `[::1]:9464`"),
+        }
     })
 }
 

@@ -344,12 +344,13 @@ impl Default for Metrics {
 /// `[console]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Console {
-    pub listen: SocketAddr,
+    /// A loopback address: pages and the cookie that opens them travel in clear text. `None`: there is no console.
+    pub listen: Option<SocketAddr>,
 }
 
 impl Default for Console {
     fn default() -> Self {
-        Self { listen: local(9465) }
+        Self { listen: Some(local(9465)) }
     }
 }
 

@@ -53,7 +53,7 @@ fn an_empty_file_is_the_defaults_of_the_contract() {
     assert_eq!((config.device.posture, config.device.every), (Posture::Checks, Duration::from_secs(60)));
     assert_eq!(config.activity.retention, Duration::from_secs(90 * 24 * 3600));
     assert_eq!(config.metrics.listen.to_string(), "127.0.0.1:9464");
-    assert_eq!(config.console.listen.to_string(), "127.0.0.1:9465");
+    assert_eq!(config.console.listen.unwrap().to_string(), "127.0.0.1:9465");
     assert_eq!(config.paths.state.to_str(), Some("/var/lib/portcullis"));
     assert_eq!(config.paths.run.to_str(), Some("/run/portcullis"));
     assert_eq!(config.paths.pins.to_str(), Some("/sys/fs/bpf/portcullis"));
@@ -159,8 +159,15 @@ run = "/tmp/r"
     );
     assert_eq!(siem.roots, UpstreamRoots::File("/etc/siem.pem".into()));
     assert_eq!((lines.form, lines.target.to_string()), (Form::Activity, "file:///var/log/a.jsonl".into()));
-    assert_eq!((config.metrics.listen.port(), config.console.listen.port()), (1, 2));
+    assert_eq!((config.metrics.listen.port(), config.console.listen.unwrap().port()), (1, 2));
     assert_eq!((config.paths.state.to_str(), config.paths.run.to_str()), (Some("/tmp/s"), Some("/tmp/r")));
+}
+
+#[test]
+fn there_need_not_be_a_console() {
+    for off in ["", "off"] {
+        assert_eq!(good(&format!("[console]\nlisten = \"{off}\"\n")).console.listen, None, "{off:?}");
+    }
 }
 
 #[test]
@@ -208,6 +215,20 @@ fn every_complaint_has_its_place_and_remedy() {
     bad(
         "[steering]\nlisten = \"localhost:80\"",
         &["2:10: `steering.listen`: not an address with a port (did you mean `127.0.0.1:80`?)"],
+    );
+    bad(
+        "[console]\nlisten = \"0.0.0.0:9465\"",
+        &[
+            "2:10: `console.listen`: the console speaks no TLS and listens on loopback alone (write `127.0.0.1:9465`, and \
+         reach it from elsewhere through `ssh -L 9465:127.0.0.1:9465`)",
+        ],
+    );
+    bad(
+        "[console]\nlisten = \"of\"",
+        &[
+            "2:10: `console.listen`: not an address with a port (write an address and a port, as in `127.0.0.1:9464` or \
+         `[::1]:9464`)",
+        ],
     );
     bad(
         "[steering]\ncgroup = \"cgroup\"",

@@ -75,10 +75,10 @@ fn check_accounted(agent: &Agent<'_>, blocks: u64) {
 }
 
 /// Downloads until told to stop, and gives how many were wholly received.
-fn download(lab: &Lab, stop: &AtomicBool) -> usize {
+fn download(lab: &Lab, stop: &AtomicBool, request: &Curl<'_>) -> usize {
     let mut received = 0;
     while !stop.load(Ordering::Relaxed) {
-        let reply = Curl::get(url(MEMO, PDF)).send(lab);
+        let reply = request.send(lab);
         received += usize::from(reply.is_ok_and(|reply| reply.status == 200 && reply.body == PDF.body(MEMO)));
     }
     received
@@ -90,13 +90,15 @@ fn log_and_clients_agree_after_kills_at_random_moments() {
     let kills = std::env::var(KILLS_VARIABLE).map_or(KILLS, |kills| kills.parse().unwrap());
     let lab = Lab::start().unwrap();
     let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let request = Curl::get(url(MEMO, PDF));
     let mut received = 0;
     let mut states = HashSet::new();
     for kill in 0..kills {
         let stop = AtomicBool::new(false);
         received += std::thread::scope(|scope| {
             let ending = Stop(&stop);
-            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| download(&lab, &stop))).collect();
+            let clients: Vec<_> =
+                (0..CLIENTS).map(|_| scope.spawn(|| download(&lab, &stop, &request))).collect();
             // No two rounds alike, and no clock needed to make them so.
             std::thread::sleep(Duration::from_millis(700 + (kill as u64 * 7919) % 611));
             agent.kill().unwrap();
@@ -118,17 +120,21 @@ fn log_and_clients_agree_after_kills_at_random_moments() {
     assert!(states.contains("complete"), "{states:?}");
 }
 
-/// With `durability = "strict"` not one whole download is without its record, whenever the agent dies.
-#[test]
-fn strict_durability_loses_no_download_to_a_kill() {
-    let lab = Lab::start().unwrap();
-    let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
+fn be_strict(agent: &Agent<'_>) {
     agent.edit_config(|text| format!("{text}[activity]\ndurability = \"strict\"\n")).unwrap();
     agent.command(&["reload"]).unwrap().succeeded().unwrap();
+}
+
+/// With `durability = "strict"` not one whole download is without its record, whenever the agent dies.
+#[track_caller]
+fn check_strict(request: &Curl<'_>) {
+    let lab = Lab::start().unwrap();
+    let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
+    be_strict(&agent);
     let stop = AtomicBool::new(false);
     let received = std::thread::scope(|scope| {
         let ending = Stop(&stop);
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| download(&lab, &stop))).collect();
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| download(&lab, &stop, request))).collect();
         std::thread::sleep(Duration::from_millis(1500));
         agent.kill().unwrap();
         drop(ending);
@@ -137,6 +143,45 @@ fn strict_durability_loses_no_download_to_a_kill() {
     agent.start_again().unwrap();
     let records = agent.activities(&["--type", "download"]).unwrap().len();
     assert!(received > 10 && records >= received, "{received} received, {records} on record");
+}
+
+#[test]
+fn strict_durability_loses_no_download_to_a_kill() {
+    check_strict(&Curl::get(url(MEMO, PDF)));
+}
+
+#[test]
+fn strict_durability_loses_no_download_to_a_kill_over_http2() {
+    check_strict(&Curl::get(url(MEMO, PDF)).http2());
+}
+
+/// What cannot be put on record is not handed over, where that was asked for: not a byte of it, over either protocol.
+#[test]
+fn a_strict_download_is_refused_while_the_disk_is_full() {
+    let lab = Lab::start().unwrap();
+    let disk = SmallDisk::mount(&lab, "12m");
+    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    be_strict(&agent);
+    let filler = disk.0.join("filler");
+    let fill = format!("if=/dev/zero of={} bs=4k", path(&filler));
+    let filled = std::process::Command::new("dd").args(fill.split(' ')).output().unwrap();
+    assert!(!filled.status.success(), "the disk is not full");
+    for request in [Curl::get(url(MEMO, PDF)), Curl::get(url(MEMO, PDF)).http2()] {
+        // The file may have had room for some more.
+        wait::until("a refusal", wait::PATIENCE, || Ok((request.send(&lab)?.status == 503).then_some(())))
+            .unwrap();
+        let reply = request.send(&lab).unwrap();
+        assert_eq!(reply.status, 503, "{}", reply.text());
+        let start = &PDF.body(MEMO)[..64];
+        assert!(!reply.body.windows(64).any(|window| window == start), "bytes of the file passed");
+    }
+    std::fs::remove_file(&filler).unwrap();
+    let request = Curl::get(url(MEMO, PDF)).http2();
+    wait::until("downloads to go on", wait::PATIENCE, || {
+        Ok((request.send(&lab)?.status == 200).then_some(()))
+    })
+    .unwrap();
+    drop(agent);
 }
 
 /// A full disk: blocks still block, losses are counted exactly, and the log goes on by itself.
@@ -194,5 +239,44 @@ fn an_agent_starts_on_a_read_only_disk_and_blocks() {
     run("nsenter", &["--mount", "--target", &pid, "mount", "-o", "remount,rw", path(&disk.0)]);
     wait::until("the log to go on", wait::PATIENCE, || Ok(trouble(&agent).is_null().then_some(()))).unwrap();
     check_accounted(&agent, 6);
+    drop(agent);
+}
+
+/// What was held in reserve is used when others have filled the disk, and held again when there is room.
+#[test]
+fn a_full_disk_leaves_room_for_what_happens_next() {
+    let lab = Lab::start().unwrap();
+    let disk = SmallDisk::mount(&lab, "96m");
+    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let reserve = disk.0.join("activity.db-reserve");
+    let held = || Ok(reserve.metadata().is_ok_and(|file| file.len() >= 16 << 20).then_some(()));
+    wait::until("the reserve", wait::PATIENCE, held).unwrap();
+    let filler = disk.0.join("filler");
+    let fill = format!("if=/dev/zero of={} bs=4k", path(&filler));
+    let filled = std::process::Command::new("dd").args(fill.split(' ')).output().unwrap();
+    assert!(!filled.status.success(), "the disk is not full");
+    let blocked = Curl::get(url(MONITORED, DOCX));
+    let mut blocks = 0;
+    wait::until("the reserve to be given up", wait::PATIENCE, || {
+        check_blocked(&blocked.send(&lab)?, DOCX);
+        blocks += 1;
+        Ok((!reserve.exists()).then_some(()))
+    })
+    .unwrap();
+    check_blocked(&blocked.send(&lab).unwrap(), DOCX);
+    blocks += 1;
+    wait::until("every block to be on record", wait::PATIENCE, || {
+        let (ids, missing) = stored(&agent);
+        Ok(((ids.len() as u64, missing) == (blocks, 0)).then_some(()))
+    })
+    .unwrap();
+    let status = agent.command(&["status", "--json"]).unwrap().text();
+    assert!(status.contains("held in reserve is being used up"), "{status}");
+    std::fs::remove_file(&filler).unwrap();
+    wait::until("the reserve again", wait::PATIENCE, held).unwrap();
+    wait::until("all to be well", wait::PATIENCE, || {
+        Ok((agent.command(&["status"])?.code == Some(0)).then_some(()))
+    })
+    .unwrap();
     drop(agent);
 }

@@ -48,10 +48,14 @@ pub(super) fn facts(config: &Config) -> Facts {
         socket_destroy: probe::has_socket_destroy(),
         ipv6: TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok(),
         locked_memory: locked_memory(),
-        ports: vec![
-            port("metrics.listen", config.metrics.listen),
-            port("steering.listen", config.steering.listen),
-        ],
+        ports: [
+            Some(port("metrics.listen", config.metrics.listen)),
+            Some(port("steering.listen", config.steering.listen)),
+            config.console.listen.map(|listen| port("console.listen", listen)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         state: directory(&config.paths.state),
         run: directory(&config.paths.run),
         authority: authority(&config.paths.state.join("ca")),
