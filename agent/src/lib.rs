@@ -16,6 +16,7 @@ pub mod config;
 pub mod detect;
 pub mod http;
 pub mod policy;
+pub mod zip;
 
 pub mod activity;
 pub mod doctor;

@@ -12,7 +12,7 @@ pub(crate) struct Arguments {
     /// Also what the demo and the netns tests run
     #[arg(long)]
     lab: bool,
-    /// Also Chromium, for the demo's browser lines
+    /// Also Chromium and Firefox, for the demo's browser lines and the tests in browsers
     #[arg(long)]
     browser: bool,
     /// Also qemu and what makes an initramfs, for vm-test
@@ -106,12 +106,12 @@ pub(crate) fn lab() -> Result<()> {
     )
 }
 
-/// Chromium and the tool that puts a CA into its trust store.
+/// Chromium, Firefox and the tool that puts a CA into their profiles.
 pub(crate) fn browser() -> Result<()> {
     apt::ensure(
-        &["chromium", "libnss3-tools"],
-        "show the product in a browser",
-        "Remedy: install Chromium and certutil (NSS tools) by hand.",
+        &["chromium", "firefox-esr", "libnss3-tools"],
+        "show the product in browsers",
+        "Remedy: install Chromium, Firefox ESR and certutil (NSS tools) by hand.",
     )
 }
 

@@ -102,7 +102,13 @@ impl<'p> Live<'p> {
         health: Arc<Health>,
         sources: Sources,
         seen: Fingerprint,
-        (gap, last_good, exports, custody, console): (Option<Gap>, LastGood, Exports, Custody, Option<Console>),
+        (gap, last_good, exports, custody, console): (
+            Option<Gap>,
+            LastGood,
+            Exports,
+            Custody,
+            Option<Console>,
+        ),
         pool: &'p Pool,
     ) -> Result<Self> {
         let counters = steering.as_ref().map(Steering::counters).transpose()?.map(Arc::new);

@@ -190,6 +190,7 @@ const COLUMNS: &[Column] = &[
     ("extension", "/file/extension"),
     ("size", "/file/size"),
     ("mime", "/file/mime"),
+    ("file-type", "/file/type"),
     ("action", "/decision/action"),
     ("enforced", "/decision/enforced"),
     ("policy", "/decision/policy"),

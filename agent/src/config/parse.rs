@@ -17,7 +17,8 @@ use crate::document::{Fault, Read, Table, Value, parse_duration, parse_size, rea
 use crate::policy::Networks;
 
 const FILE_KEYS: &[&str] = &[
-    "steering", "tls", "device", "identity", "networks", "activity", "metrics", "console", "paths", "export",
+    "steering", "tls", "device", "identity", "networks", "content", "activity", "metrics", "console",
+    "paths", "export",
 ];
 const STEERING_KEYS: &[&str] = &[
     "mode",
@@ -36,6 +37,7 @@ const STEERING_KEYS: &[&str] = &[
 const TLS_KEYS: &[&str] = &["upstream_roots", "bypass", "ech_public_names", "signer"];
 const DEVICE_KEYS: &[&str] = &["posture", "checks", "file", "command", "every", "deadline", "tags"];
 const IDENTITY_KEYS: &[&str] = &["groups", "inventory"];
+const CONTENT_KEYS: &[&str] = &["scan"];
 const ACTIVITY_KEYS: &[&str] = &["retention", "max_size", "durability"];
 const LISTEN_KEYS: &[&str] = &["listen"];
 const PATHS_KEYS: &[&str] = &["state", "run", "pins"];
@@ -57,6 +59,9 @@ const SIGNERS: [(&str, SignerPlace); 2] =
 const DURABILITIES: [(&str, Durability); 2] =
     [("normal", Durability::Normal), ("strict", Durability::Strict)];
 
+/// Less would not hold the head of a form; more of one body would keep its connection waiting for it, and others from being
+/// looked at.
+const SCAN: (u64, u64) = (16 << 10, 16 << 20);
 /// Smaller than this, an activity log would hold minutes.
 const MIN_LOG_SIZE: u64 = 1 << 20;
 /// Records are kept for at least a second, in tests, and at most a century.
@@ -77,6 +82,7 @@ pub(super) fn recover(source: &SourceFile) -> Read<Config> {
         device(&root.table("device", DEVICE_KEYS), &mut config.device);
         identity(&root.table("identity", IDENTITY_KEYS), &mut config.identity);
         config.networks = networks(root);
+        root.table("content", CONTENT_KEYS).set("scan", &mut config.content.scan, scan);
         let activity = root.table("activity", ACTIVITY_KEYS);
         activity.set("retention", &mut config.activity.retention, |v| duration(v, RETENTION));
         activity.set("max_size", &mut config.activity.max_size, |v| log_size(v).map(Some));
@@ -309,6 +315,14 @@ fn duration(value: &Value<'_>, (least, most): (Duration, Duration)) -> Option<Du
         time if time < least => Err(Fault::new(format!("must be at least {least:?}"))),
         time if time > most => Err(Fault::new(format!("must be at most {} days", most.as_secs() / 86_400))),
         time => Ok(time),
+    })
+}
+
+fn scan(value: &Value<'_>) -> Option<usize> {
+    value.parse(|text| match parse_size(text)? {
+        size if size < SCAN.0 => Err(Fault::new("must be at least 16 KiB")),
+        size if size > SCAN.1 => Err(Fault::new("must be at most 16 MiB")),
+        size => Ok(usize::try_from(size).unwrap_or(usize::MAX)),
     })
 }
 

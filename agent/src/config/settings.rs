@@ -25,6 +25,7 @@ pub struct Config {
     pub identity: Identity,
     /// Named locations.
     pub networks: Networks,
+    pub content: Content,
     pub activity: Activity,
     pub metrics: Metrics,
     pub console: Console,
@@ -284,6 +285,19 @@ pub struct Identity {
     pub groups: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     /// Devices and users by the address of a client on another host; absolute.
     pub inventory: Option<PathBuf>,
+}
+
+/// `[content]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// Octets of a body, as transferred, that are held and looked at where a rule asks for content.
+    pub scan: usize,
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self { scan: 1 << 20 }
+    }
 }
 
 /// `[activity]`

@@ -47,13 +47,13 @@ pub(super) async fn tls(
     let owner = accepted.session_owner();
     let dialler =
         TlsDialler { worker, owner, name, alpn: &alpn, to: accepted.original_dst, ready: &accepted.ready };
-    let origin = match dialler.dial_once().await {
+    let origin = match Box::pin(dialler.dial_once()).await {
         Ok(origin) => origin,
         Err(fault) => {
             let failure = fault.failure();
             log_failure(failure, accepted.client.0, Some(accepted.original_dst));
             let addresses = (accepted.client, accepted.original_dst);
-            refused::record(&worker.shared, early.refused(failure, app, addresses, name)).await;
+            Box::pin(refused::record(&worker.shared, early.refused(failure, app, addresses, name))).await;
             match fault {
                 Fault::Connect(_) => abort(accepted.stream),
                 // The client is told the same, and never sees a certificate for an origin that has no good one.
@@ -82,7 +82,7 @@ pub(super) async fn tls(
         }
     };
     let stream = Prefixed::new(accepted.stream, bytes);
-    let client = match tls::accept(stream, config, HANDSHAKE_DEADLINE).await {
+    let client = match Box::pin(tls::accept(stream, config, HANDSHAKE_DEADLINE)).await {
         Ok(client) => client,
         Err(failure) => {
             metrics.tls_handshake(TlsSide::Client, failure.name());
@@ -98,9 +98,9 @@ pub(super) async fn tls(
     let shared = &worker.shared;
     let ended = if offered == [HTTP_2] {
         let stopping = worker.stopping();
-        h2::serve(client, origin, &exchanges, &shared.h2_limits, &shared.deadlines, stopping).await
+        Box::pin(h2::serve(client, origin, &exchanges, &shared.h2_limits, &shared.deadlines, stopping)).await
     } else {
-        h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await
+        Box::pin(h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines)).await
     };
     log_end(&ended, name);
     record_end(&worker.shared, guard, &session, &ended);

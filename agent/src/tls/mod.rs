@@ -40,7 +40,7 @@ pub use signer::{
     Child as SignerChild, Client as SignerClient, ServeFault, SignFault, Signer as SignerService, confine,
     serve as serve_signer,
 };
-pub use stream::{ClientStream, OriginStream};
+pub use stream::{ClientStream, OriginStream, PassError, Stream};
 
 /// Longest handshake, on either side.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);

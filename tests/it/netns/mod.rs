@@ -3,11 +3,14 @@
 mod activities;
 mod apps;
 mod browser;
+mod browser_pages;
+mod browser_saves;
 mod console;
 mod content;
 mod doctor;
 mod durability;
 mod enforcement;
+mod equality;
 mod existing;
 mod explicit;
 mod exports;

@@ -65,6 +65,7 @@ fn activity() -> impl Strategy<Value = Activity> {
                     extension: None,
                     size: None,
                     mime: None,
+                    file_type: None,
                 });
                 activity
             },
