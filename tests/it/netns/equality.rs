@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use lab::agent::{Agent, Settings};
-use lab::process::run;
-use lab::{Lab, OWN_SITE};
+
+use lab::{Lab, OWN_SITE, run};
 
 /// Makes up the exchanges, as origin and as client.
 const EXCHANGES: &str = include_str!("../../support/exchanges.py");
