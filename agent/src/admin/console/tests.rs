@@ -121,7 +121,8 @@ async fn every_answer_forbids_what_is_not_its_own() {
         {
             assert!(head.contains(field), "{path}: no {field} in {head}");
         }
-        // What the policy would stop is not there to begin with.
+        // What the policy would stop is not there to begin with; the name of a file only says it.
+        let body = body.replace("&lt;b onclick=alert(1)&gt;", "");
         for word in [" style=", " onclick=", "javascript:", "<style"] {
             assert!(!body.contains(word), "{path}: {word}");
         }

