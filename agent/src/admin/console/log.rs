@@ -102,6 +102,9 @@ mod tests {
         let (entries, _) =
             patient.ask(|reader| Ok(reader.page_before(&Filter::default(), None)?)).await.unwrap();
         assert_eq!(entries.len(), 1);
+        // All have ended: the test's runtime waits for their threads and would no longer tell them to.
+        let all = tokio::time::timeout(patient.deadline, patient.free.acquire_many(AT_A_TIME as u32)).await;
+        assert!(all.is_ok_and(|free| free.is_ok()));
     }
 
     #[tokio::test]
