@@ -87,7 +87,12 @@ class Chromium:
         self.tab = self._ask("Target.createTarget", {"url": "about:blank"})["targetId"]
         self.session = self._ask("Target.attachToTarget", {"targetId": self.tab, "flatten": True})["sessionId"]
         for target in old:
-            self._ask("Target.closeTarget", {"targetId": target})
+            try:
+                self._ask("Target.closeTarget", {"targetId": target})
+            except Failed as why:
+                # A window that was opened for a download closes by itself.
+                if "No target" not in str(why):
+                    raise
         for domain in "Page", "Network":
             self._ask(f"{domain}.enable", session=self.session)
 
