@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use portcullis::classify::{Exchange, classify};
+use portcullis::policy::Subject;
 use portcullis::policy::decision::Action;
 use portcullis_benches::http::{self, HOST};
 use portcullis_benches::policies::{self, Others};
@@ -51,6 +52,16 @@ fn decide(criterion: &mut Criterion) {
                 set.evaluate(black_box(session), device, &class, Some(482_133))
             });
         });
+        // What the exchanges of a connection behind its first cost.
+        let (session, device) = population.get(7).expect("a session");
+        let standing = set.standing(session);
+        group.bench_function(
+            format!("{count} policies of an organisation, a connection's further exchanges"),
+            |b| {
+                let subject = || Subject::new(&class, Some(482_133));
+                b.iter(|| set.decide_standing(&standing, black_box(session), device, subject()));
+            },
+        );
     }
     group.finish();
 }

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use super::condition::{Condition, Match};
 use super::decision::{Action, Decision, Reason};
+use super::index::About;
 use super::rule::{Judgement, Rule, Subject};
 use super::{Policy, PolicySet, State};
 use crate::classify::Classification;
 use crate::session::{Device, Session};
+
+/// So many policies are asked one after another sooner than the index.
+const FEW: usize = 8;
 
 /// Everything a decision may look at.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +32,7 @@ pub(super) trait Observer {
 }
 
 /// Sees nothing, and ends with the first condition that does not match.
-struct Unobserved;
+pub(super) struct Unobserved;
 
 impl Observer for Unobserved {
     const EXHAUSTIVE: bool = false;
@@ -88,10 +92,14 @@ impl PolicySet {
     /// The index knows which policies apply; of those only rules have to be asked, and of these none that could not make
     /// the decision stricter.
     fn decide_facts(&self, facts: &Facts<'_>) -> Decision {
+        if self.policies.len() <= FEW {
+            return self.observe(facts, &mut Unobserved);
+        }
         let found = self.index.find(facts.session, facts.device);
         let policy = |place: usize| found.position(place).and_then(|position| self.policies.get(position));
         let judge = |place: usize| policy(place)?.control.as_ref()?.judge(&facts.subject, |_, _| {});
         let class = facts.subject.class;
+        let about = About::of(class);
 
         let plain = if class.download { found.block_downloads() } else { None };
         let plain = plain.or_else(|| found.monitor_only());
@@ -101,7 +109,7 @@ impl PolicySet {
             action > judgement.action || (action == judgement.action && place < known)
         };
         for ceiling in [Action::Block, Action::Monitor, Action::Allow] {
-            for place in found.custom(ceiling, class) {
+            for place in found.custom(ceiling, about) {
                 if strictest.is_some_and(|known| !beats(ceiling, place, known)) {
                     break;
                 }
@@ -125,7 +133,7 @@ impl PolicySet {
             tally.excluded = Some((policy, by));
         }
         for place in found
-            .reporting(class)
+            .reporting(class, about)
             .filter(|place| judge(*place).is_some_and(|found| found.action > Action::Allow))
         {
             tally.report_only.extend(policy(place).map(|policy| policy.name.clone()));
@@ -144,7 +152,7 @@ impl PolicySet {
 }
 
 /// One policy: all conditions, then the control.
-fn judge<'p, O: Observer>(policy: &'p Policy, facts: &Facts<'_>, observer: &mut O) -> Verdict<'p> {
+pub(super) fn judge<'p, O: Observer>(policy: &'p Policy, facts: &Facts<'_>, observer: &mut O) -> Verdict<'p> {
     observer.policy(policy);
     let mut included = true;
     let mut excluded = None;
@@ -189,14 +197,19 @@ fn ask<'p>(policy: &'p Policy, condition: Condition, facts: &Facts<'_>) -> Match
 
 /// Puts the verdicts of all policies together.
 #[derive(Default)]
-struct Tally<'p> {
+pub(super) struct Tally<'p> {
     strictest: Option<Applied<'p>>,
     excluded: Option<(&'p Policy, &'p Arc<str>)>,
     report_only: Vec<Arc<str>>,
 }
 
 impl<'p> Tally<'p> {
-    fn add(&mut self, policy: &'p Policy, verdict: Verdict<'p>) {
+    /// Whether an enabled policy applies.
+    pub(super) fn applies(&self) -> bool {
+        self.strictest.is_some()
+    }
+
+    pub(super) fn add(&mut self, policy: &'p Policy, verdict: Verdict<'p>) {
         if !policy.in_force() {
             return;
         }
@@ -217,7 +230,7 @@ impl<'p> Tally<'p> {
         }
     }
 
-    fn decide(self, set: &PolicySet) -> Decision {
+    pub(super) fn decide(self, set: &PolicySet) -> Decision {
         let mut decision = Decision {
             action: Action::Allow,
             policy: None,

@@ -16,6 +16,7 @@ pub mod import;
 mod index;
 mod parse;
 mod rule;
+mod standing;
 mod true_type;
 pub mod write;
 
@@ -35,6 +36,7 @@ pub use explain::{ConditionExplained, Explanation, PolicyExplained, RuleExplaine
 use index::Index;
 pub(crate) use parse::References;
 pub use rule::{Control, FileFilter, Rule, RuleActivity, Subject};
+pub use standing::{MAX_STANDING, Standing};
 pub use true_type::TypeRule;
 
 use crate::catalog::{App, Catalog};

@@ -19,7 +19,7 @@ use crate::http::h1::{Framing, request_body, response_body};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::policy::decision::{Action, Decision};
 use crate::policy::failure_mode::Failure;
-use crate::policy::{Bodies, Subject};
+use crate::policy::{Bodies, PolicySet, Standing, Subject};
 use crate::record::guard::ConnectionGuard;
 use crate::record::transfer::Transfer;
 use crate::record::usage::InUse;
@@ -37,6 +37,8 @@ pub(super) struct Judge<'a> {
     /// The name of the file in it.
     uploaded: RefCell<Option<String>>,
     in_use: InUse<'a>,
+    /// What of the policies concerns the session, since they were last asked.
+    standing: RefCell<Option<Standing>>,
     /// Of the response that was let pass last, until it is asked for.
     transfer: RefCell<Option<Transfer<'a>>>,
 }
@@ -50,6 +52,7 @@ impl<'a> Judge<'a> {
             sent: Cell::default(),
             uploaded: RefCell::default(),
             in_use: shared.recorder.in_use(session),
+            standing: RefCell::default(),
             transfer: RefCell::default(),
         }
     }
@@ -60,6 +63,9 @@ impl<'a> Judge<'a> {
         self.sent.set(None);
         self.uploaded.take();
         if host_of(request) == *self.session.server_name {
+            if let Some(notice) = self.notice(request) {
+                return Some(notice);
+            }
             let judged_now = self.bodies().at_request() && self.holds_request(request) == 0;
             return if judged_now { self.before_sent_on(request, None) } else { None };
         }
@@ -70,6 +76,16 @@ impl<'a> Judge<'a> {
         );
         self.refused(Failure::Misdirected, Some(request));
         Some(Self::misdirected())
+    }
+
+    /// The page that says that the app is monitored, before the user's first page of it.
+    fn notice(&self, request: &RequestHead) -> Option<Answer> {
+        let snapshot = self.shared.snapshot.load();
+        let notice = &snapshot.config.notice;
+        if !notice.show || !snapshot.policies.selects(&self.session.app) {
+            return None;
+        }
+        self.shared.notices.answer(notice, &self.session_of(request), request, Timestamp::now())
     }
 
     /// Counts and records what is refused within the session.
@@ -146,7 +162,7 @@ impl<'a> Judge<'a> {
         let content = self.sent.get();
         let known = size.or_else(|| declared_size(request));
         let subject = Subject::new(&class, known).with_content(content.as_ref()).at_request();
-        let decision = snapshot.policies.decide(&session, &device, subject);
+        let decision = self.decide(&snapshot.policies, &session, &device, subject);
         if decision.action() != Action::Block {
             return None;
         }
@@ -206,7 +222,7 @@ impl<'a> Judge<'a> {
         let sent = self.sent.get();
         let content = received.map(|received| received.and(sent.as_ref())).or(sent);
         let subject = Subject::new(&class, size).with_content(content.as_ref());
-        let decision = snapshot.policies.decide(&session, &device, subject);
+        let decision = self.decide(&snapshot.policies, &session, &device, subject);
 
         let blocked = decision.action() == Action::Block;
         let found = content.is_some_and(|content| !content.counts.is_empty());
@@ -217,6 +233,22 @@ impl<'a> Judge<'a> {
         let outcome =
             Outcome { enforced: blocked, micros: micros(begun), file_size: None, content: content.as_ref() };
         self.record(&session, &device, (&class, size), &decision, outcome, (request, Some(response)))
+    }
+
+    /// A session stays as it is while its connection lasts, so what concerns it is looked for once.
+    fn decide(
+        &self,
+        policies: &PolicySet,
+        session: &Session,
+        device: &Device,
+        subject: Subject<'_>,
+    ) -> Decision {
+        let mut standing = self.standing.borrow_mut();
+        if !standing.as_ref().is_some_and(|standing| standing.is_of(policies, session)) {
+            *standing = None;
+        }
+        let standing = standing.get_or_insert_with(|| policies.standing(session));
+        policies.decide_standing(standing, session, device, subject)
     }
 
     /// Records what was decided; the answer when it blocks.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::bits::{Bits, Places, WORDS, words};
+use super::controls::Controls;
 use super::locations::{Locations, Named};
-use super::{AppPolicies, Controls, Devices, Index, Map, Sides, Users};
+use super::{AppPolicies, Devices, Index, Map, Sides, Users};
+use crate::policy::Policy;
 use crate::policy::condition::{AppRule, DeviceRule, LocationRule, Scope, UserRule};
-use crate::policy::decision::Action;
-use crate::policy::{Control, Policy, Rule, RuleActivity, State};
 use crate::session::ClientKind;
 
 /// Which list of a condition.
@@ -90,13 +90,6 @@ impl Index {
                 }
             },
         );
-        let activities = RuleActivity::CHOICES.map(|(_, activity)| {
-            let about = |rule: &Rule| rule.activities.is_empty() || rule.activities.contains(&activity);
-            set(
-                &policies,
-                |policy| matches!(&policy.control, Some(Control::Custom(rules)) if rules.iter().any(about)),
-            )
-        });
         Self {
             apps,
             other_apps,
@@ -106,9 +99,8 @@ impl Index {
             devices: devices(&policies),
             any_location,
             locations,
-            enabled: controls(&policies, State::Enabled),
-            report_only: controls(&policies, State::ReportOnly),
-            activities,
+            controls: Controls::new(&policies, words(count)),
+            every: Bits::new((0..).take(count), words(count)).live(),
             in_force,
         }
     }
@@ -137,7 +129,7 @@ fn apps(policies: &[&Policy]) -> (Map<Arc<str>, AppPolicies>, AppPolicies) {
         let exclude = Places::new(sides.exclude, policies.len());
         let mut out = [0; WORDS];
         exclude.add_to(&mut out, include.live());
-        let selected = out.iter().enumerate().any(|(number, out)| include.word(number) & !out != 0);
+        let selected = include.words().iter().zip(out).any(|(include, out)| include & !out != 0);
         AppPolicies { include, exclude, selected }
     };
     let apps = by_id.into_iter().map(|(id, sides)| (id, build(sides))).collect();
@@ -208,24 +200,4 @@ fn locations(policies: &[&Policy]) -> (Sides, Locations) {
     );
     let named: Vec<Named<'_>> = named.into_iter().collect();
     (any.build(policies.len()), Locations::new(named, policies.len()))
-}
-
-fn controls(policies: &[&Policy], state: State) -> Controls {
-    let those = |wanted: &dyn Fn(&Control) -> bool| {
-        set(policies, |policy| policy.state == state && policy.control.as_ref().is_some_and(wanted))
-    };
-    let custom = |control: &Control| matches!(control, Control::Custom(_));
-    let ceilings = [Action::Allow, Action::Monitor, Action::Block];
-    Controls {
-        all: those(&|_| true),
-        block_downloads: those(&|control| matches!(control, Control::BlockDownloads)),
-        monitor_only: those(&|control| matches!(control, Control::MonitorOnly)),
-        custom: those(&custom),
-        ceilings: ceilings.map(|ceiling| those(&|control| custom(control) && control.ceiling() == ceiling)),
-    }
-}
-
-fn set(policies: &[&Policy], wanted: impl Fn(&Policy) -> bool) -> Bits {
-    let found = policies.iter().zip(0..).filter(|(policy, _)| wanted(policy));
-    Bits::new(found.map(|(_, place)| place), words(policies.len()))
 }

@@ -1,11 +1,12 @@
 //! Finds the policies that matter for a session without asking each: sets of policies by what they include and exclude.
 //!
 //! The place of a policy is its number among those in force, so the order of places is the order of the files. Nothing is
-//! allocated while a decision is made. Each condition leaves fewer words of the sets to look at in the next; at worst its
-//! time grows by a few bits for each policy.
+//! allocated while a decision is made. Each condition leaves fewer words of the sets to look at in the next, so the users
+//! come first, who have few policies each; at worst its time grows by a few bits for each policy.
 
 mod bits;
 mod build;
+mod controls;
 mod locations;
 
 use std::collections::HashMap;
@@ -14,10 +15,11 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::decision::Action;
-use super::rule::RuleActivity;
 use crate::classify::Classification;
 use crate::session::{ClientKind, Device, Session, User};
 use bits::{Bits, Live, Places, WORDS, Work, places};
+pub(super) use controls::About;
+use controls::{Controls, Set};
 use locations::Locations;
 
 /// Names are those that the host's administrators gave, so nobody chooses keys to collide.
@@ -37,10 +39,9 @@ pub(super) struct Index {
     devices: Devices,
     any_location: Sides,
     locations: Locations,
-    enabled: Controls,
-    report_only: Controls,
-    /// Policies whose control is custom and has a rule about it, by activity.
-    activities: [Bits; RuleActivity::CHOICES.len()],
+    controls: Controls,
+    /// Words in which a policy stands.
+    every: Live,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -64,17 +65,6 @@ struct Devices {
     any: Sides,
     compliant: Sides,
     tags: Map<Arc<str>, Sides>,
-}
-
-/// Policies of one state by their control.
-#[derive(Debug, Clone, Default)]
-struct Controls {
-    all: Bits,
-    block_downloads: Bits,
-    monitor_only: Bits,
-    custom: Bits,
-    /// Of the custom ones, those that can ask for no more than to allow, to monitor, to block.
-    ceilings: [Bits; 3],
 }
 
 /// Policies that include something, and policies that exclude it.
@@ -125,20 +115,40 @@ impl Index {
         self.policies_of(app).selected
     }
 
+    /// Where the policy of a place stands in the whole set.
+    pub(super) fn position(&self, place: usize) -> Option<usize> {
+        self.in_force.get(place).copied()
+    }
+
+    /// The policies that include a session on a device.
     pub(super) fn find(&self, session: &Session, device: &Device) -> Found<'_> {
+        let mut found = self.begin(session);
+        if !found.live.is_empty() {
+            found.narrow(&mut [0; WORDS], self.devices.of(device));
+        }
+        found
+    }
+
+    /// Places of the policies that include a session on some device, in the order of the files.
+    pub(super) fn standing(&self, session: &Session) -> impl Iterator<Item = usize> {
+        let found = self.begin(session);
+        places(found.live, move |number| word(&found.included, number))
+    }
+
+    /// What all conditions leave but the devices'.
+    fn begin(&self, session: &Session) -> Found<'_> {
+        let mut found =
+            Found { index: self, live: Live::default(), included: [0; WORDS], excluded: [0; WORDS] };
+        found.start(self.users.of(&session.user));
         let app = self.policies_of(&session.app.id);
-        let live = app.include.live();
-        let mut found = Found { index: self, live, included: [0; WORDS], excluded: [0; WORDS] };
-        app.include.add_to(&mut found.included, live);
-        app.exclude.add_to(&mut found.excluded, live);
+        found.live.intersect(&mut found.included, app.include.words());
+        app.exclude.add_to(&mut found.excluded, found.live);
         let mut work = [0; WORDS];
         let client = match session.kind {
             ClientKind::Browser => &self.browser,
             ClientKind::Native => &self.native,
         };
         found.narrow(&mut work, std::iter::once(client));
-        found.narrow(&mut work, self.devices.of(device));
-        found.narrow(&mut work, self.users.of(&session.user));
         if !found.live.is_empty() {
             let here = self.locations.at(session.location.0.to_canonical());
             found.narrow(&mut work, std::iter::once(&self.any_location).chain(here));
@@ -148,15 +158,27 @@ impl Index {
 }
 
 impl<'i> Found<'i> {
+    /// What a first condition leaves.
+    fn start<'s>(&mut self, sides: impl Iterator<Item = &'s Sides>) {
+        let every = self.index.every;
+        for Sides { include, exclude } in sides {
+            let live = include.live(every);
+            include.add_to(&mut self.included, live);
+            self.live.or(live);
+            exclude.add_to(&mut self.excluded, every);
+        }
+    }
+
     fn narrow<'s>(&mut self, work: &mut Work, sides: impl Iterator<Item = &'s Sides>) {
-        self.live.clear(work);
-        let mut all = false;
+        let (mut all, mut cleared) = (false, false);
         for Sides { include, exclude } in sides {
             exclude.add_to(&mut self.excluded, self.live);
-            match include {
-                Places::All => all = true,
-                some if !all => some.add_to(work, self.live),
-                _ => {}
+            all |= matches!(include, Places::All);
+            if !all {
+                if !std::mem::replace(&mut cleared, true) {
+                    self.live.fill(work, 0);
+                }
+                include.add_to(work, self.live);
             }
         }
         if !all {
@@ -165,64 +187,63 @@ impl<'i> Found<'i> {
     }
 
     /// Places of the policies of a set that apply, in the order of the files.
-    fn applying(&self, set: &'i Bits) -> impl Iterator<Item = usize> {
-        places(set, self.live, |number| word(&self.included, number) & !word(&self.excluded, number))
+    fn applying(&self, set: Set) -> impl Iterator<Item = usize> {
+        let controls = &self.index.controls;
+        places(self.live.and(controls.live(set)), move |number| {
+            self.applies(number) & controls.word(number, set)
+        })
+    }
+
+    fn applies(&self, number: usize) -> u64 {
+        word(&self.included, number) & !word(&self.excluded, number)
     }
 
     /// The first enabled policy that applies.
     pub(super) fn first(&self) -> Option<usize> {
-        self.applying(&self.index.enabled.all).next()
+        self.applying(Set::Enabled).next()
     }
 
     /// The first that blocks downloads.
     pub(super) fn block_downloads(&self) -> Option<usize> {
-        self.applying(&self.index.enabled.block_downloads).next()
+        self.applying(Set::BlockDownloads).next()
     }
 
     pub(super) fn monitor_only(&self) -> Option<usize> {
-        self.applying(&self.index.enabled.monitor_only).next()
+        self.applying(Set::MonitorOnly).next()
     }
 
     /// Custom ones of which the strictest rule, of whatever activity, asks for `ceiling`, and some rule is about what
     /// this is.
-    pub(super) fn custom(&self, ceiling: Action, class: &Classification) -> impl Iterator<Item = usize> {
-        let set = self.index.enabled.ceilings.get(ceiling as usize).unwrap_or(&self.index.enabled.custom);
-        let about = self.about(class);
-        places(set, self.live, move |number| {
-            word(&self.included, number) & !word(&self.excluded, number) & about(number)
+    pub(super) fn custom(&self, ceiling: Action, about: About) -> impl Iterator<Item = usize> {
+        let controls = &self.index.controls;
+        let set = Set::ceiling(ceiling);
+        places(self.live.and(controls.live(set)), move |number| {
+            self.applies(number) & controls.word(number, set) & controls.about(number, about)
         })
-    }
-
-    /// Words of the set of custom policies with a rule about what this is.
-    fn about(&self, class: &Classification) -> impl Fn(usize) -> u64 + use<'i> {
-        let covering = RuleActivity::CHOICES.map(|(_, activity)| activity.covers(class));
-        let activities = &self.index.activities;
-        move |number| {
-            let covering = activities.iter().zip(covering).filter(|(_, covers)| *covers);
-            covering.fold(0, |word, (set, _)| word | set.word(number))
-        }
     }
 
     /// Of the enabled policies that would apply but for an exclusion, the first.
     pub(super) fn first_excluded(&self) -> Option<usize> {
         let both = |number| word(&self.included, number) & word(&self.excluded, number);
-        places(&self.index.enabled.all, self.live, both).next()
+        let controls = &self.index.controls;
+        places(self.live, |number| both(number) & controls.word(number, Set::Enabled)).next()
     }
 
     /// Report-only policies that apply and may have something to say of what this is.
-    pub(super) fn reporting(&self, class: &Classification) -> impl Iterator<Item = usize> {
-        let Controls { all, block_downloads, custom, .. } = &self.index.report_only;
-        let (about, download) = (self.about(class), class.download);
-        places(all, self.live, move |number| {
-            let silent = if download { 0 } else { block_downloads.word(number) };
-            let silent = silent | custom.word(number) & !about(number);
-            word(&self.included, number) & !word(&self.excluded, number) & !silent
+    pub(super) fn reporting(&self, class: &Classification, about: About) -> impl Iterator<Item = usize> {
+        let (controls, download) = (&self.index.controls, class.download);
+        let live = self.live.and(controls.live(Set::ReportOnly));
+        places(live, move |number| {
+            let word = |set| controls.word(number, set);
+            let silent = if download { 0 } else { word(Set::ReportBlockDownloads) };
+            let silent = silent | word(Set::ReportCustom) & !controls.about(number, about);
+            self.applies(number) & word(Set::ReportOnly) & !silent
         })
     }
 
     /// Where the policy of a place stands in the whole set.
     pub(super) fn position(&self, place: usize) -> Option<usize> {
-        self.index.in_force.get(place).copied()
+        self.index.position(place)
     }
 }
 

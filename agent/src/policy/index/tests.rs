@@ -9,7 +9,7 @@ use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
 use crate::catalog::{App, Catalog};
 use crate::classify::{ActivityType, Classification, Kind};
 use crate::diagnostic::SourceFile;
-use crate::policy::{Networks, PolicySet};
+use crate::policy::{Networks, PolicySet, Subject};
 use crate::session::{ClientKind, Device, Process, Session, User};
 
 const USERS: [&str; 6] = ["all", "user:ada", "user:bob", "uid:1000", "group:staff", "group:ops"];
@@ -126,7 +126,16 @@ proptest! {
         let set = set.unwrap_or_else(|faults| panic!("{text}\n{faults:#?}"));
         for (session, device, class) in &asked {
             let explained = set.explain(session, device, class, None).decision;
-            prop_assert_eq!(set.evaluate(session, device, class, None), explained, "{}\n{:?}", text, session);
+            prop_assert_eq!(&set.evaluate(session, device, class, None), &explained, "{}\n{:?}", text, session);
+            // What a connection keeps of it says the same, on whatever device.
+            let standing = set.standing(session);
+            for (_, device, class) in &asked {
+                let subject = Subject::new(class, None);
+                let explained = set.explain(session, device, class, None).decision;
+                prop_assert_eq!(
+                    set.decide_standing(&standing, session, device, subject), explained, "{}\n{:?}", text, session
+                );
+            }
             let included = set.policies().iter().any(|policy| {
                 policy.in_force() && policy.apps.judge(|rule| rule.matches(&session.app.id)).matched()
             });
