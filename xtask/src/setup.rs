@@ -96,12 +96,15 @@ pub(crate) const LAB: [&str; 13] = [
 /// What receives exported records, reads metrics and checks outputs; the virtual machine does without.
 const RECEIVERS: [&str; 4] = ["prometheus", "python3-jsonschema", "rsyslog", "rsyslog-openssl"];
 
+/// A client that the virtual machine does without as well.
+const CLIENTS: [&str; 1] = ["wget"];
+
 /// The programs that the lab is made of.
 pub(crate) fn lab() -> Result<()> {
     apt::ensure(
-        &[&LAB[..], &RECEIVERS].concat(),
+        &[&LAB[..], &RECEIVERS, &CLIENTS].concat(),
         "run real servers and clients",
-        "Remedy: install nginx, nghttp2 (nghttpd, h2load), dnsmasq, iproute2, curl, python3 with h2 and jsonschema, openssl, procps, \
+        "Remedy: install nginx, nghttp2 (nghttpd, h2load), dnsmasq, iproute2, curl, wget, python3 with h2 and jsonschema, openssl, procps, \
          prometheus, rsyslog and bpftool by hand.",
     )
 }

@@ -123,6 +123,23 @@ fn gzip(plain: &str) -> Vec<u8> {
     child.wait_with_output().unwrap().stdout
 }
 
+/// A document as word processors write it, the text cut into runs. From standard library of Python, which streams its ZIP.
+fn document(text: &str) -> Vec<u8> {
+    const WRITE: &str = r#"
+import sys, zipfile
+start, end = sys.argv[1][:7], sys.argv[1][7:]
+run = "<w:r><w:rPr><w:b/><w:sz w:val=\"24\"/></w:rPr><w:t xml:space=\"preserve\">%s</w:t></w:r>"
+class Stream:
+    write, flush = sys.stdout.buffer.write, sys.stdout.buffer.flush
+with zipfile.ZipFile(Stream(), "w", zipfile.ZIP_DEFLATED) as document:
+    document.writestr("[Content_Types].xml", "<Types/>")
+    document.writestr("word/document.xml", "<w:body><w:p>" + run % start + run % end + "</w:p></w:body>")
+"#;
+    let output = std::process::Command::new("python3").args(["-c", WRITE, text]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
 /// Every wrapping of one text, named by the path it is sent to.
 fn wrappings(text: &str) -> Vec<Value> {
     let form = |part_type: &str, text: &str| {
@@ -161,6 +178,13 @@ fn wrappings(text: &str) -> Vec<Value> {
         ),
         with(request("PUT", "/drive/split", "text/plain", format!("paid with {text}")), "step", json!(3)),
         with(request("PUT", "/drive/long", "text/plain", long), "step", json!(5000)),
+        request("PUT", "/drive/a.docx", "application/octet-stream", document(text)),
+        request(
+            "PUT",
+            "/drive/graph",
+            "application/json",
+            json!({"name": "a.docx", "contentBytes": base64(&document(text))}).to_string(),
+        ),
         json!({"method": "PUT", "path": "/drive/gzip", "body": base64(&gzip(&format!("paid with {text}"))),
                "headers": {"Content-Type": "text/plain", "Content-Encoding": "gzip"}}),
     ]
@@ -190,6 +214,7 @@ fn uploads_with_card_numbers_end_before_the_origin() {
     assert_eq!(std::fs::read_to_string(stored(&lab, "plain")).unwrap(), format!("paid with {NEAR}"));
     assert_eq!(std::fs::read_to_string(stored(&lab, "octets")).unwrap(), format!("paid with {NEAR}"));
     assert_eq!(std::fs::read(stored(&lab, "gzip")).unwrap(), gzip(&format!("paid with {NEAR}")));
+    assert!(std::fs::read(stored(&lab, "a.docx")).unwrap().starts_with(b"PK\x03\x04"));
     let long = std::fs::read_to_string(stored(&lab, "long")).unwrap();
     assert!(long.ends_with(&"dolor sit ".repeat(9000)) && long.len() > 190_000);
 
