@@ -15,6 +15,7 @@ pub mod classify;
 pub mod config;
 pub mod detect;
 pub mod http;
+pub mod notice;
 pub mod policy;
 pub mod zip;
 
@@ -54,6 +55,8 @@ pub mod record;
 pub mod reload;
 #[cfg(feature = "daemon")]
 pub mod resolver;
+#[cfg(feature = "daemon")]
+mod state_file;
 #[cfg(feature = "daemon")]
 pub mod steering;
 #[cfg(feature = "daemon")]

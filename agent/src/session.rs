@@ -1,6 +1,9 @@
 //! Who talks to what, from which process and device: the facts a decision may look at. Plain data, no look-ups.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
 use crate::catalog::App;
@@ -78,4 +81,26 @@ pub struct Session {
     pub original_dst: OriginalDst,
     /// Host name of the app as SNI or Host said it: lower case, no trailing dot.
     pub server_name: Arc<str>,
+}
+
+/// Whom something is remembered of from one connection to the next: a user of this host, or another host behind a gateway
+/// or at the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Whom {
+    User(u32),
+    Host(IpAddr),
+}
+
+impl Whom {
+    /// By the uid where it is known, else by the client's address.
+    pub fn new(uid: Option<u32>, client: ClientAddr) -> Self {
+        uid.map_or_else(|| Self::Host(client.0.ip().to_canonical()), Self::User)
+    }
+}
+
+impl Session {
+    pub fn whom(&self) -> Whom {
+        Whom::new(self.user.uid, self.client)
+    }
 }

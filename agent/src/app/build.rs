@@ -26,6 +26,7 @@ use crate::posture;
 use crate::posture::inventory::Inventories;
 use crate::proxy::deadline::Deadlines;
 use crate::proxy::led::Led;
+use crate::proxy::notices::Notices;
 use crate::proxy::worker::Shared;
 use crate::record::Recorder;
 use crate::record::activity_log::{self, ActivityLog, Opened};
@@ -122,6 +123,7 @@ pub(super) fn build(
         h2_limits: h2::Limits::default(),
         deadlines: Deadlines::default(),
         peek: tls::PeekDeadlines::default(),
+        notices: Notices::open(&config.paths.state),
         led: Led::new(steering.as_ref().map(Steering::led_names).transpose()?),
     });
     live::load_metrics(&shared);

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::admin::health::Condition;
 use crate::admin::status::RollbackStatus;
 use crate::policy::PolicySet;
+use crate::state_file::replace;
 
 /// So many starts in a row that died with the same set are its fault.
 const DEATHS: usize = 3;
@@ -88,7 +89,7 @@ impl LastGood {
         };
         watch.keep(|| {
             fs::create_dir_all(&watch.directory)?;
-            write(&starts, &serde_json::to_string(&noted)?)
+            replace(&starts, &serde_json::to_string(&noted)?)
         });
         (watch, good)
     }
@@ -114,7 +115,7 @@ impl LastGood {
         *self.rolled_back.borrow_mut() = None;
         self.keep(|| {
             let starts = Starts { set: policies.id(), times: vec![Timestamp::now()] };
-            write(&self.directory.join(STARTS), &serde_json::to_string(&starts)?)
+            replace(&self.directory.join(STARTS), &serde_json::to_string(&starts)?)
         });
     }
 
@@ -123,7 +124,7 @@ impl LastGood {
         let due = !self.proven.get() && self.since.get().elapsed() >= PROVEN_AFTER;
         if due && policies.id() == self.set.get() {
             self.proven.set(true);
-            self.keep(|| write(&self.directory.join(GOOD), &policies.document()));
+            self.keep(|| replace(&self.directory.join(GOOD), &policies.document()));
             self.strike_out();
         }
     }
@@ -181,13 +182,6 @@ fn good(directory: &Path, refused: Uuid) -> Option<PolicySet> {
             None
         }
     }
-}
-
-/// In one step, so that a kill in between leaves the file as it was.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let draft = path.with_extension("new");
-    fs::write(&draft, text)?;
-    fs::rename(&draft, path)
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@
 //! handed it out. What shows it is the redirect before: for a while the target counts as the app's, for whom was led there.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::catalog::HostPattern;
 use crate::http::head::ResponseHead;
+use crate::session::Whom;
 
 /// Redirects remembered at a time. A further one pushes out what ends first.
 pub const MAX_LEADS: usize = 4096;
@@ -40,13 +40,6 @@ pub fn target(response: &ResponseHead, own: &str) -> Option<String> {
     }
 }
 
-/// Whom a redirect led: a user of this host, or another host behind a gateway or at the proxy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Led {
-    User(u32),
-    Host(IpAddr),
-}
-
 /// The app that a client was led from, and until when that counts.
 #[derive(Debug, Clone)]
 struct Lead {
@@ -57,13 +50,13 @@ struct Lead {
 /// Who was led where.
 #[derive(Debug, Default)]
 pub struct Leads {
-    held: HashMap<(Led, Box<str>), Lead>,
+    held: HashMap<(Whom, Box<str>), Lead>,
 }
 
 impl Leads {
     /// Remembers that `app` led `who` to `host` at `now`. A later app of the same client at the same host takes over.
     /// Returns a host that was pushed out, if nobody is led to it any more.
-    pub fn note(&mut self, who: Led, host: &str, app: &Arc<str>, now: Instant) -> Option<Box<str>> {
+    pub fn note(&mut self, who: Whom, host: &str, app: &Arc<str>, now: Instant) -> Option<Box<str>> {
         let key = (who, Box::from(host));
         let full = self.held.len() >= MAX_LEADS && !self.held.contains_key(&key);
         let first = self.held.iter().filter(|_| full).min_by_key(|(_, lead)| lead.until);
@@ -77,7 +70,7 @@ impl Leads {
     }
 
     /// The id of the app that led `who` to `host`.
-    pub fn find(&self, who: Led, host: &str, now: Instant) -> Option<&Arc<str>> {
+    pub fn find(&self, who: Whom, host: &str, now: Instant) -> Option<&Arc<str>> {
         let lead = self.held.get(&(who, Box::from(host)))?;
         (now < lead.until).then_some(&lead.app)
     }
@@ -132,22 +125,22 @@ mod tests {
     fn a_lead_is_one_clients_for_a_while() {
         let (app, start) = (Arc::from("corp"), Instant::now());
         let mut leads = Leads::default();
-        assert_eq!(leads.note(Led::User(7), "b.test", &app, start), None);
+        assert_eq!(leads.note(Whom::User(7), "b.test", &app, start), None);
         let at = |who, host, after| leads.find(who, host, start + after).map(|app| &**app);
-        assert_eq!(at(Led::User(7), "b.test", Duration::ZERO), Some("corp"));
-        assert_eq!(at(Led::User(7), "b.test", LEAD_LIFE - Duration::from_millis(1)), Some("corp"));
-        assert_eq!(at(Led::User(7), "b.test", LEAD_LIFE), None);
-        assert_eq!(at(Led::User(8), "b.test", Duration::ZERO), None);
-        assert_eq!(at(Led::User(7), "c.test", Duration::ZERO), None);
+        assert_eq!(at(Whom::User(7), "b.test", Duration::ZERO), Some("corp"));
+        assert_eq!(at(Whom::User(7), "b.test", LEAD_LIFE - Duration::from_millis(1)), Some("corp"));
+        assert_eq!(at(Whom::User(7), "b.test", LEAD_LIFE), None);
+        assert_eq!(at(Whom::User(8), "b.test", Duration::ZERO), None);
+        assert_eq!(at(Whom::User(7), "c.test", Duration::ZERO), None);
     }
 
     #[test]
     fn hosts_are_told_when_nobody_is_led_there_any_more() {
         let (app, start) = (Arc::from("corp"), Instant::now());
         let mut leads = Leads::default();
-        leads.note(Led::User(7), "a.test", &app, start);
-        leads.note(Led::User(8), "a.test", &app, start + Duration::from_secs(1));
-        leads.note(Led::User(7), "b.test", &app, start);
+        leads.note(Whom::User(7), "a.test", &app, start);
+        leads.note(Whom::User(8), "a.test", &app, start + Duration::from_secs(1));
+        leads.note(Whom::User(7), "b.test", &app, start);
         assert_eq!(leads.forget(start + LEAD_LIFE), [Box::from("b.test")]);
         assert_eq!(leads.forget(start + LEAD_LIFE + Duration::from_secs(1)), [Box::from("a.test")]);
         assert!(leads.is_empty());
@@ -159,12 +152,12 @@ mod tests {
         let mut leads = Leads::default();
         for number in 0..MAX_LEADS + 10 {
             let at = start + Duration::from_millis(number as u64);
-            let out = leads.note(Led::User(7), &format!("h{number}.test"), &app, at);
+            let out = leads.note(Whom::User(7), &format!("h{number}.test"), &app, at);
             let expected = number.checked_sub(MAX_LEADS).map(|first| format!("h{first}.test"));
             assert_eq!(out.as_deref(), expected.as_deref());
         }
         assert_eq!(leads.held.len(), MAX_LEADS);
-        let find = |number: usize| leads.find(Led::User(7), &format!("h{number}.test"), start);
+        let find = |number: usize| leads.find(Whom::User(7), &format!("h{number}.test"), start);
         assert!(
             find(0).is_none() && find(9).is_none() && find(10).is_some() && find(MAX_LEADS + 9).is_some()
         );

@@ -17,8 +17,8 @@ use crate::document::{Fault, Read, Table, Value, parse_duration, parse_size, rea
 use crate::policy::Networks;
 
 const FILE_KEYS: &[&str] = &[
-    "steering", "tls", "device", "identity", "networks", "content", "activity", "metrics", "console",
-    "paths", "export",
+    "steering", "tls", "device", "identity", "networks", "content", "notice", "activity", "metrics",
+    "console", "paths", "export",
 ];
 const STEERING_KEYS: &[&str] = &[
     "mode",
@@ -38,6 +38,7 @@ const TLS_KEYS: &[&str] = &["upstream_roots", "bypass", "ech_public_names", "sig
 const DEVICE_KEYS: &[&str] = &["posture", "checks", "file", "command", "every", "deadline", "tags"];
 const IDENTITY_KEYS: &[&str] = &["groups", "inventory"];
 const CONTENT_KEYS: &[&str] = &["scan"];
+const NOTICE_KEYS: &[&str] = &["show", "text"];
 const ACTIVITY_KEYS: &[&str] = &["retention", "max_size", "durability"];
 const LISTEN_KEYS: &[&str] = &["listen"];
 const PATHS_KEYS: &[&str] = &["state", "run", "pins"];
@@ -62,6 +63,8 @@ const DURABILITIES: [(&str, Durability); 2] =
 /// Less would not hold the head of a form; more of one body would keep its connection waiting for it, and others from being
 /// looked at.
 const SCAN: (u64, u64) = (16 << 10, 16 << 20);
+/// A page that nobody reads tells nothing.
+const MAX_NOTICE: usize = 4096;
 /// Smaller than this, an activity log would hold minutes.
 const MIN_LOG_SIZE: u64 = 1 << 20;
 /// Records are kept for at least a second, in tests, and at most a century.
@@ -83,6 +86,9 @@ pub(super) fn recover(source: &SourceFile) -> Read<Config> {
         identity(&root.table("identity", IDENTITY_KEYS), &mut config.identity);
         config.networks = networks(root);
         root.table("content", CONTENT_KEYS).set("scan", &mut config.content.scan, scan);
+        let notice = root.table("notice", NOTICE_KEYS);
+        notice.set("show", &mut config.notice.show, Value::boolean);
+        notice.set("text", &mut config.notice.text, |v| notice_text(v).map(Some));
         let activity = root.table("activity", ACTIVITY_KEYS);
         activity.set("retention", &mut config.activity.retention, |v| duration(v, RETENTION));
         activity.set("max_size", &mut config.activity.max_size, |v| log_size(v).map(Some));
@@ -323,6 +329,16 @@ fn scan(value: &Value<'_>) -> Option<usize> {
         size if size < SCAN.0 => Err(Fault::new("must be at least 16 KiB")),
         size if size > SCAN.1 => Err(Fault::new("must be at most 16 MiB")),
         size => Ok(usize::try_from(size).unwrap_or(usize::MAX)),
+    })
+}
+
+fn notice_text(value: &Value<'_>) -> Option<Arc<str>> {
+    value.parse(|text| match text {
+        _ if text.trim().is_empty() => {
+            Err(Fault::new("the text is empty").help("leave the key out for the standard text"))
+        }
+        _ if text.len() > MAX_NOTICE => Err(Fault::new(format!("must be at most {MAX_NOTICE} octets long"))),
+        _ => Ok(text.into()),
     })
 }
 

@@ -26,6 +26,7 @@ pub struct Config {
     /// Named locations.
     pub networks: Networks,
     pub content: Content,
+    pub notice: Notice,
     pub activity: Activity,
     pub metrics: Metrics,
     pub console: Console,
@@ -298,6 +299,15 @@ impl Default for Content {
     fn default() -> Self {
         Self { scan: 1 << 20 }
     }
+}
+
+/// `[notice]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notice {
+    /// A page says that an app is monitored before the first page of the app.
+    pub show: bool,
+    /// What stands on it, `{app}` for the app's name. `None`: the standard text.
+    pub text: Option<Arc<str>>,
 }
 
 /// `[activity]`

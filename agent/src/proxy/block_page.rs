@@ -58,8 +58,8 @@ pub fn json(kind: ActivityType, text: &str, filename: Option<&str>, activity: Uu
     format!("{object}\n")
 }
 
-/// For element content only: attributes of the page are constants.
-fn escape(text: &str) -> String {
+/// For element content, and for values of attributes in double quotes.
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::block_page;
+use super::{block_page, notice_page};
 use crate::classify::Classification;
 use crate::http::h1::{Emit, Framing, Refusal, write_response};
 use crate::http::head::{RequestHead, ResponseHead};
@@ -74,6 +74,18 @@ impl Answer {
     pub fn failure(status: u16, why: &str) -> Self {
         let body = format!("{status}: {why}\n").into_bytes();
         Self { head: own_head(status, "text/plain; charset=utf-8"), body }
+    }
+
+    /// The notice that an app is monitored, in place of the page that was asked for, to which it leads on.
+    pub(super) fn notice(text: Option<&str>, app: &str, then: &str) -> Self {
+        let body = notice_page::html(text, app, then).into_bytes();
+        Self { head: own_head(200, "text/html; charset=utf-8"), body }
+    }
+
+    /// Leads a browser on to `path` of the same host.
+    pub(super) fn see_other(path: &str) -> Self {
+        let head = own_head(303, "text/plain; charset=utf-8").with("Location", path);
+        Self { head, body: Vec::new() }
     }
 
     pub fn status(&self) -> u16 {

@@ -8,7 +8,7 @@ use crate::catalog::App;
 use crate::classify::redirect::{self, Leads};
 use crate::http::head::ResponseHead;
 use crate::reload::Snapshot;
-use crate::session::Session;
+use crate::session::{Session, Whom};
 use crate::steering::LedNames;
 
 /// Of all workers: a redirect and the connection it leads to may be different threads'. Locked for redirects to storage
@@ -31,11 +31,7 @@ impl Led {
         if !storage || !snapshot.policies.selects(&session.app) {
             return;
         }
-        let who = match session.user.uid {
-            Some(uid) => redirect::Led::User(uid),
-            None => redirect::Led::Host(session.client.0.ip().to_canonical()),
-        };
-        let left = locked(&self.leads).note(who, &host, &session.app.id, Instant::now());
+        let left = locked(&self.leads).note(session.whom(), &host, &session.app.id, Instant::now());
         if let Some(names) = &self.names
             && let Err(error) = locked(names).lead(&host, &session.app.id)
         {
@@ -56,11 +52,7 @@ impl Led {
         }
         let uid = accepted.owner.as_ref().map(|flow| flow.uid);
         let uid = uid.or_else(|| accepted.asked.as_ref()?.owner.map(|socket| socket.uid));
-        let who = match uid {
-            Some(uid) => redirect::Led::User(uid),
-            None => redirect::Led::Host(accepted.client.0.ip().to_canonical()),
-        };
-        let id = locked(&self.leads).find(who, name, Instant::now()).cloned()?;
+        let id = locked(&self.leads).find(Whom::new(uid, accepted.client), name, Instant::now()).cloned()?;
         snapshot.catalog.app(&id).filter(|app| snapshot.policies.selects(app)).cloned()
     }
 

@@ -17,6 +17,8 @@ mod inspect;
 mod judge;
 mod late;
 pub mod led;
+mod notice_page;
+pub mod notices;
 mod origin;
 mod plain;
 mod pump;

@@ -12,6 +12,7 @@ use super::deadline::Deadlines;
 use super::dial::{Dialer, Ready};
 use super::explicit::AskedFor;
 use super::led::Led;
+use super::notices::Notices;
 use super::share::Shares;
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::http::h1::Limits;
@@ -40,6 +41,7 @@ pub struct Shared {
     pub deadlines: Deadlines,
     pub peek: PeekDeadlines,
     pub led: Led,
+    pub notices: Notices,
 }
 
 impl Shared {

@@ -3,6 +3,7 @@
 mod activities;
 mod apps;
 mod browser;
+mod browser_notice;
 mod browser_pages;
 mod browser_saves;
 mod console;
@@ -23,6 +24,7 @@ mod kinds_of_connect;
 mod lifecycle;
 mod looking;
 mod monitoring;
+mod odd_downloads;
 mod odd_hellos;
 mod policies;
 mod quic_browser;
