@@ -166,7 +166,8 @@ fn show(
     if !outgrown.is_empty() {
         writeln!(
             out,
-            "In the catalog since, not covered, connections are refused until `portcullis ca init --force`:"
+            "In the catalog since, not covered, connections are refused until `portcullis ca rotate` and \
+             `portcullis ca rotate --finish`:"
         )?;
         for pattern in outgrown {
             writeln!(out, "  {pattern}")?;

@@ -104,7 +104,8 @@ pub enum LeafError {
     #[error("no certificate for this name: {0}")]
     Name(#[from] NameFault),
     #[error(
-        "the authority was made before this name was in the catalog; `portcullis ca init --force` makes a new one"
+        "the authority was made before this name was in the catalog; `portcullis ca rotate` makes one for it, \
+         `portcullis ca rotate --finish` puts it in its place"
     )]
     NotPermitted,
     #[error("the authority has expired; `portcullis ca init --force` makes a new one")]
