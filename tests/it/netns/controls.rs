@@ -47,6 +47,34 @@ fn a_suite_covers_its_apps_and_what_they_get_later() {
     check_blocked(&Curl::get(url(UNMONITORED, DOCX)).send(&lab).unwrap(), DOCX);
 }
 
+/// A11: also one that the authority was not made for. It is refused, and said so, until a rotation vouches for it; the
+/// names from before keep their authority meanwhile.
+#[test]
+fn a_domain_that_the_authority_does_not_cover_takes_a_rotation() {
+    let lab = Lab::start().unwrap();
+    let agent = Agent::start(&lab, &only(BLOCK_UNMANAGED)).unwrap();
+    let before = issuer(&lab, MONITORED).unwrap();
+    let grown = APPS.replace("\"*.corp.test\"", &format!("\"*.corp.test\", \"{UNMONITORED}\""));
+    agent.write_app("lab.toml", &grown).unwrap();
+    wait::until("the new domain to be refused", wait::PATIENCE, || {
+        Ok(Curl::get(url(UNMONITORED, DOCX)).send(&lab).is_err().then_some(()))
+    })
+    .unwrap();
+    let status = agent.command(&["status"]).unwrap();
+    assert!(status.code == Some(1) && status.text().contains(UNMONITORED), "{}", status.text());
+
+    agent.command(&["ca", "rotate"]).unwrap().succeeded().unwrap();
+    let roots = lab.directory().join("roots.pem");
+    agent.command(&["ca", "export", "--out", roots.to_str().unwrap()]).unwrap().succeeded().unwrap();
+    lab.trust_also(&roots).unwrap();
+    wait::until("the new domain to be covered", wait::PATIENCE, || {
+        Ok(Curl::get(url(UNMONITORED, DOCX)).send(&lab).is_ok_and(|reply| reply.status == 403).then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error:#}: {}", agent.log()));
+    assert_eq!(issuer(&lab, MONITORED).unwrap(), before);
+    assert_eq!(agent.command(&["status"]).unwrap().code, Some(0));
+}
+
 /// A16: the rules decide, the strictest of those that match; what none matches passes and is recorded.
 #[test]
 fn rules_of_a_custom_control_decide() {
