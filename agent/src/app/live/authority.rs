@@ -67,7 +67,7 @@ pub(in crate::app) fn authority_condition(expires_soon: bool, outgrown: &[String
         let names = outgrown.join(", ");
         tracing::warn!(
             "the catalog has outgrown the certificate authority: connections to {names} are refused until \
-             `portcullis ca init --force` makes a new one and clients trust it"
+             `portcullis ca rotate` makes another one beside it, which vouches for them"
         );
         return Condition::Degraded(format!("the catalog has outgrown its name constraints: {names}"));
     }
