@@ -59,7 +59,7 @@ impl<'a> Judge<'a> {
         self.guard.app().request(request.version());
         self.sent.set(None);
         self.uploaded.take();
-        if host_of(request) == *self.session.server_name {
+        if names_host(request, &self.session.server_name) {
             let judged_now = self.bodies().at_request() && self.holds_request(request) == 0;
             return if judged_now { self.before_sent_on(request, None) } else { None };
         }
@@ -307,6 +307,12 @@ fn is_stream(response: &ResponseHead) -> bool {
             .iter()
             .any(|kind| begins(value, kind))
     })
+}
+
+/// Whether a request is for this host, which is in lower case and without a trailing dot.
+fn names_host(head: &RequestHead, name: &str) -> bool {
+    let host = head.host().unwrap_or_default();
+    host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case(name)
 }
 
 /// Host of a request as the catalog knows names: lower case, no trailing dot; empty when there is none.
