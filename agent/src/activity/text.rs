@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::is_token;
 
 /// Bounds in bytes. The sum keeps a record below some ten KiB.
 pub const MAX_PATH: usize = 1024;
@@ -87,22 +88,18 @@ fn unless_token(segment: &str) -> &str {
 pub(super) fn essence(value: &[u8]) -> Option<Arc<str>> {
     let essence = std::str::from_utf8(first_part(value)).ok()?;
     let (kind, subtype) = essence.split_once('/')?;
-    (is_token(kind) && is_token(subtype)).then(|| bounded(&essence.to_ascii_lowercase(), MAX_NAME).into())
+    (is_token(kind.as_bytes()) && is_token(subtype.as_bytes()))
+        .then(|| bounded(&essence.to_ascii_lowercase(), MAX_NAME).into())
 }
 
 /// `Attachment; filename=x` -> `attachment`. `None` for what does not begin with a token (RFC 6266 section 4.1).
 pub(super) fn disposition_type(value: &[u8]) -> Option<Arc<str>> {
     let kind = std::str::from_utf8(first_part(value)).ok()?;
-    is_token(kind).then(|| bounded(&kind.to_ascii_lowercase(), MAX_NAME).into())
+    is_token(kind.as_bytes()).then(|| bounded(&kind.to_ascii_lowercase(), MAX_NAME).into())
 }
 
 fn first_part(value: &[u8]) -> &[u8] {
     value.split(|b| *b == b';').next().unwrap_or_default().trim_ascii()
-}
-
-/// RFC 9110 section 5.6.2.
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 /// `Report.DOCX` -> `docx`. `None` without a dot, for a leading or trailing one, and for what no extension looks like.

@@ -1,7 +1,7 @@
 //! Content-Type as browsers read it, repeated and joined fields included.
 
-use crate::http::content_disposition::is_token;
 use crate::http::head::Fields;
+use crate::http::is_token;
 
 /// Longest essence taken for a media type: RFC 6838 section 4.2 allows 127 for each half.
 const MAX_ESSENCE: usize = 255;
@@ -67,6 +67,9 @@ pub(super) fn essence(value: &[u8]) -> Option<String> {
     let text = value.get(..end)?.trim_ascii();
     let slash = text.iter().position(|&b| b == b'/')?;
     let (family, subtype) = (text.get(..slash)?, text.get(slash + 1..)?);
-    (text.len() <= MAX_ESSENCE && is_token(family) && is_token(subtype))
-        .then(|| text.iter().map(|b| char::from(b.to_ascii_lowercase())).collect())
+    if text.len() > MAX_ESSENCE || !is_token(family) || !is_token(subtype) {
+        return None;
+    }
+    // Tokens are ASCII.
+    std::str::from_utf8(text).ok().map(str::to_ascii_lowercase)
 }

@@ -3,6 +3,9 @@
 //! A client that remembers an HTTP/3 alternative tries it first for as long as `ma` says, and waits for it to fail. The
 //! field is the only one of a response that is changed on its way.
 
+use std::borrow::Cow;
+
+use super::h1::syntax::is_token_char;
 use super::head::Fields;
 
 /// The field's name.
@@ -29,15 +32,19 @@ pub enum Change {
 
 /// Takes every alternative out of the fields that is not for TCP.
 pub fn without_quic(fields: &mut Fields) -> Change {
-    if fields.get(NAME).is_none() {
-        return Change::Untouched;
-    }
-    let joined = fields.get_all(NAME).collect::<Vec<_>>().join(&b","[..]);
-    let kept = match read(&joined) {
-        Some(Value::Clear) => return Change::Untouched,
-        Some(Value::Alternatives { kept, all: true }) if !kept.is_empty() => return Change::Untouched,
-        Some(Value::Alternatives { kept, .. }) => kept.join(&b", "[..]),
-        None => Vec::new(),
+    let kept = {
+        let mut lines = fields.get_all(NAME);
+        let Some(first) = lines.next() else { return Change::Untouched };
+        let joined = match lines.next() {
+            None => Cow::Borrowed(first),
+            Some(_) => Cow::Owned(fields.get_all(NAME).collect::<Vec<_>>().join(&b","[..])),
+        };
+        match read(&joined) {
+            Some(Value::Clear) => return Change::Untouched,
+            Some(Value::Alternatives { kept, all: true }) if !kept.is_empty() => return Change::Untouched,
+            Some(Value::Alternatives { kept, .. }) => kept.join(&b", "[..]),
+            None => Vec::new(),
+        }
     };
     if kept.is_empty() {
         fields.remove(NAME);
@@ -100,7 +107,11 @@ fn read(value: &[u8]) -> Option<Value<'_>> {
 /// One alternative with its parameters: whether it stays, and what stands behind it, from the comma on.
 fn alternative(text: &[u8]) -> Option<(bool, &[u8])> {
     let (protocol, rest) = token(text)?;
-    let stays = decoded(protocol).is_some_and(|id| KEPT.contains(&id.as_slice()));
+    let stays = if protocol.contains(&b'%') {
+        decoded(protocol).is_some_and(|id| KEPT.contains(&id.as_slice()))
+    } else {
+        KEPT.contains(&protocol)
+    };
     let mut rest = quoted(rest.strip_prefix(b"=")?)?.trim_ascii_start();
     while let Some(parameter) = rest.strip_prefix(b";") {
         let (_, value) = token(parameter.trim_ascii_start())?;
@@ -116,8 +127,7 @@ fn alternative(text: &[u8]) -> Option<(bool, &[u8])> {
 
 /// A token and what is behind it.
 fn token(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let is_token_char = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    let end = text.iter().position(|byte| !is_token_char(byte)).unwrap_or(text.len());
+    let end = text.iter().position(|byte| !is_token_char(*byte)).unwrap_or(text.len());
     if end == 0 { None } else { text.split_at_checked(end) }
 }
 

@@ -19,8 +19,78 @@ impl Span {
 struct Line {
     name: Span,
     value: Span,
+    tag: Tag,
     /// Its sender marked it as a secret that no HPACK table may hold. Not part of what makes two lines equal.
     never_indexed: bool,
+    /// Its parser found the name to be a token, and the value to be free of controls.
+    checked: bool,
+}
+
+impl Line {
+    fn new(name: Span, value: Span, bytes: &[u8]) -> Self {
+        let tag = Tag::of(name.of(bytes));
+        Self { name, value, tag, never_indexed: false, checked: false }
+    }
+}
+
+/// What is the same of equal names in either case, and differs for most others: nearly every look-up is for a field
+/// that is not there, and needs no comparing of text to find that out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tag(u8);
+
+impl Tag {
+    pub(super) const fn of(name: &[u8]) -> Self {
+        let (Some(first), Some(last)) = (name.first(), name.last()) else { return Self(0) };
+        // The bit that letters differ by in case is set in both, whatever they are.
+        let ends = (*first | 0x20) ^ (*last | 0x20).rotate_left(3);
+        Self(ends.wrapping_add((name.len() as u8).wrapping_mul(37)))
+    }
+}
+
+/// Tags, a bit each.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tags([u64; 4]);
+
+impl Tags {
+    pub(super) const fn of(names: &[&str]) -> Self {
+        let (mut tags, mut at) = (Self([0; 4]), 0);
+        while at < names.len() {
+            tags.add(Tag::of(names[at].as_bytes()));
+            at += 1;
+        }
+        tags
+    }
+
+    const fn add(&mut self, tag: Tag) {
+        // Four words of 64 bits: any octet has its place.
+        self.0[(tag.0 >> 6) as usize] |= 1 << (tag.0 & 63);
+    }
+
+    pub(super) const fn contain(&self, tag: Tag) -> bool {
+        self.0[(tag.0 >> 6) as usize] >> (tag.0 & 63) & 1 == 1
+    }
+}
+
+/// A field line on its way out.
+pub(super) struct Leaving<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) value: &'a [u8],
+    pub(super) tag: Tag,
+    pub(super) never_indexed: bool,
+    /// Its parser found the name to be a token, and the value to be free of controls.
+    pub(super) checked: bool,
+    /// From the name to two octets behind the value, as they lie in memory.
+    line: &'a [u8],
+}
+
+impl<'a> Leaving<'a> {
+    /// `name: value` and CRLF, where a line that was checked lies in memory just like that.
+    pub(super) fn as_line_of_http1(&self) -> Option<&'a [u8]> {
+        let length = self.name.len() + self.value.len() + 4;
+        let between = self.line.get(self.name.len()..self.name.len() + 2)?;
+        (self.checked && self.line.len() == length && between == b": " && self.line.ends_with(b"\r\n"))
+            .then_some(self.line)
+    }
 }
 
 /// The field lines, in the order received. All text lies in one buffer, so building and dropping a head is cheap.
@@ -31,6 +101,8 @@ struct Line {
 pub struct Fields {
     bytes: Vec<u8>,
     lines: Vec<Line>,
+    /// Of all lines, and of some that are gone.
+    tags: Tags,
 }
 
 impl Fields {
@@ -38,31 +110,47 @@ impl Fields {
         Self::default()
     }
 
-    /// Takes `bytes` as the backing buffer; lines are then named by [`Fields::push_spans`] without copying.
+    /// Takes `bytes` as the backing buffer; lines are then named by their spans, without copying.
     pub(super) fn over(bytes: Vec<u8>, lines: usize) -> Self {
-        Self { bytes, lines: Vec::with_capacity(lines) }
+        Self { bytes, lines: Vec::with_capacity(lines), tags: Tags::default() }
     }
 
-    pub(super) fn push_spans(&mut self, name: Span, value: Span) {
-        self.lines.push(Line { name, value, never_indexed: false });
+    fn add(&mut self, line: Line) {
+        self.tags.add(line.tag);
+        self.lines.push(line);
     }
 
-    /// A line of HTTP/2, with the mark its sender gave it (RFC 7541 section 7.1.3).
+    /// A line of HTTP/1.1 whose name is a token, and whose value holds no control.
+    pub(super) fn push_checked_spans(&mut self, name: Span, value: Span) {
+        self.add(Line { checked: true, ..Line::new(name, value, &self.bytes) });
+    }
+
+    /// The same of HTTP/2, with the mark its sender gave it (RFC 7541 section 7.1.3).
     pub(super) fn push_marked_spans(&mut self, name: Span, value: Span, never_indexed: bool) {
-        self.lines.push(Line { name, value, never_indexed });
+        self.add(Line { never_indexed, checked: true, ..Line::new(name, value, &self.bytes) });
     }
 
-    /// Every line with its mark.
-    pub(super) fn iter_marked(&self) -> impl Iterator<Item = (&[u8], &[u8], bool)> {
-        self.lines
-            .iter()
-            .map(|line| (line.name.of(&self.bytes), line.value.of(&self.bytes), line.never_indexed))
+    /// Every line as a serialiser takes it.
+    pub(super) fn leaving(&self) -> impl Iterator<Item = Leaving<'_>> {
+        self.lines.iter().map(|line| Leaving {
+            name: line.name.of(&self.bytes),
+            value: line.value.of(&self.bytes),
+            tag: line.tag,
+            never_indexed: line.never_indexed,
+            checked: line.checked,
+            line: self.bytes.get(line.name.start..line.value.end.saturating_add(2)).unwrap_or_default(),
+        })
+    }
+
+    /// Octets of all lines, about.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Appends a field line. Bytes are taken as they are.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let line = Line { name: self.store(name), value: self.store(value), never_indexed: false };
-        self.lines.push(line);
+        let (name, value) = (self.store(name), self.store(value));
+        self.add(Line::new(name, value, &self.bytes));
     }
 
     fn store(&mut self, text: &[u8]) -> Span {
@@ -83,7 +171,14 @@ impl Fields {
 
     /// Every value with this name, in order.
     pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+        let tag = Tag::of(name.as_bytes());
+        let lines = if self.tags.contain(tag) { self.lines.as_slice() } else { &[] };
+        lines
+            .iter()
+            .filter(move |line| {
+                line.tag == tag && line.name.of(&self.bytes).eq_ignore_ascii_case(name.as_bytes())
+            })
+            .map(|line| line.value.of(&self.bytes))
     }
 
     /// Number of lines with this name.
@@ -117,7 +212,9 @@ impl Fields {
     pub fn set(&mut self, name: &str, value: &[u8]) {
         let at = self.iter().position(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
         self.remove(name);
-        let line = Line { name: self.store(name.as_bytes()), value: self.store(value), never_indexed: false };
+        let (name, value) = (self.store(name.as_bytes()), self.store(value));
+        let line = Line::new(name, value, &self.bytes);
+        self.tags.add(line.tag);
         // Lines before the first match all have other names, so its place did not move.
         self.lines.insert(at.unwrap_or(self.lines.len()), line);
     }
@@ -174,4 +271,36 @@ pub(super) fn trim(mut text: &[u8]) -> &[u8] {
         text = rest;
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_either_case_and_not_by_their_tag_alone() {
+        let twins = [("abc", "a-c"), ("date", "duke"), ("x-1", "x-2")];
+        for (one, other) in twins {
+            assert_eq!(Tag::of(one.as_bytes()) == Tag::of(other.as_bytes()), one != "x-1");
+            let mut fields: Fields = [(one.to_ascii_uppercase(), "1")].into_iter().collect();
+            assert_eq!(fields.get(one), Some(&b"1"[..]));
+            assert_eq!(fields.get(other), None, "{other}");
+            fields.set(other, b"2");
+            assert_eq!((fields.get(one), fields.get(other)), (Some(&b"1"[..]), Some(&b"2"[..])));
+            assert_eq!((fields.remove(one), fields.get(one)), (1, None));
+            assert_eq!(fields.count(other), 1);
+        }
+    }
+
+    #[test]
+    fn equal_names_have_equal_tags() {
+        for byte in 0..=u8::MAX {
+            for name in [vec![byte], vec![byte, b'-', b'Z'], vec![b'q', byte]] {
+                assert_eq!(Tag::of(&name), Tag::of(&name.to_ascii_lowercase()));
+                assert_eq!(Tag::of(&name), Tag::of(&name.to_ascii_uppercase()));
+            }
+        }
+        assert_eq!(Tag::of(b""), Tag::of(b""));
+        assert!(!Tags::of(&["te", "connection"]).contain(Tag::of(b"server")));
+    }
 }

@@ -7,3 +7,5 @@ pub mod h1;
 pub mod h2;
 pub mod head;
 pub mod proxy_request;
+
+pub(crate) use h1::syntax::is_token;

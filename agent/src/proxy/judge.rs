@@ -62,7 +62,7 @@ impl<'a> Judge<'a> {
         self.guard.app().request(request.version());
         self.sent.set(None);
         self.uploaded.take();
-        if host_of(request) == *self.session.server_name {
+        if names_host(request, &self.session.server_name) {
             if let Some(notice) = self.notice(request) {
                 return Some(notice);
             }
@@ -339,6 +339,12 @@ fn is_stream(response: &ResponseHead) -> bool {
             .iter()
             .any(|kind| begins(value, kind))
     })
+}
+
+/// Whether a request is for this host, which is in lower case and without a trailing dot.
+fn names_host(head: &RequestHead, name: &str) -> bool {
+    let host = head.host().unwrap_or_default();
+    host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case(name)
 }
 
 /// Host of a request as the catalog knows names: lower case, no trailing dot; empty when there is none.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -177,8 +177,9 @@ impl Store {
         let mut written = Written { stored: 0, known: 0, refused: 0 };
         let mut after = *totals;
         let transaction = self.connection.transaction()?;
+        let mut into = transaction.prepare_cached(INSERT)?;
         for activity in batch.entries.iter().map(|entry| &entry.activity) {
-            match insert(&transaction, activity, &mut self.json) {
+            match insert(&mut into, activity, &mut self.json) {
                 Ok(added) => {
                     written.stored += 1;
                     if added {
@@ -191,6 +192,7 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
+        drop(into);
         for end in &batch.ends {
             close_transfer(&transaction, end)?;
         }
@@ -317,19 +319,18 @@ impl Store {
     }
 }
 
-/// Gives whether the record is new.
-fn insert(to: &Transaction<'_>, activity: &Activity, json: &mut Vec<u8>) -> rusqlite::Result<bool> {
+/// The id is the record: the same one handed in twice is one activity.
+const INSERT: &str = "INSERT INTO activities
+     (id, time, type, action, app, suite, user, uid, device, client_ip, policy, file, record, transfer, sent)
+ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+ ON CONFLICT (id) DO NOTHING";
+
+/// Gives whether the record is new. `into` is [`INSERT`].
+fn insert(into: &mut Statement<'_>, activity: &Activity, json: &mut Vec<u8>) -> rusqlite::Result<bool> {
     json.clear();
     serde_json::to_writer(&mut *json, activity)
         .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
-    // The id is the record: the same one handed in twice is one activity.
-    to.prepare_cached(
-        "INSERT INTO activities
-             (id, time, type, action, app, suite, user, uid, device, client_ip, policy, file, record, transfer, sent)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-         ON CONFLICT (id) DO NOTHING",
-    )?
-    .execute(params![
+    into.execute(params![
         activity.id.as_bytes(),
         activity.time.as_microsecond(),
         activity.kind.name(),

@@ -163,6 +163,14 @@ impl Client {
         }
     }
 
+    /// Another user of the same connection.
+    pub(crate) fn another(&self) -> Result<Self> {
+        match self {
+            Self::H1 { .. } => bail!("a connection of HTTP/1.1 serves one request at a time"),
+            Self::H2 { sender, request } => Ok(Self::H2 { sender: sender.clone(), request: request.clone() }),
+        }
+    }
+
     /// Gives back what only requests need.
     pub(crate) fn settle(&mut self) {
         if let Self::H1 { buffer, .. } = self {

@@ -51,8 +51,13 @@ struct Arguments {
 enum Work {
     /// One request on one connection
     Once,
-    /// Each of CONNECTIONS sends the next request when it has the response, for SECONDS
-    Closed { connections: usize, seconds: f64 },
+    /// Each of CONNECTIONS sends the next request when it has the response, for SECONDS; over HTTP/2 on each of STREAMS
+    Closed {
+        connections: usize,
+        seconds: f64,
+        #[arg(default_value_t = 1)]
+        streams: usize,
+    },
     /// COUNT connections one after another, AT_ONCE at a time, each with one request
     Fresh { count: usize, at_once: usize },
     /// COUNT connections that made one request; says READY, and holds them until standard input ends
@@ -84,12 +89,15 @@ async fn run(target: Rc<Target>, work: Work) -> Result<Tally> {
             tally.exchange(&mut client).await?;
             Ok(tally)
         }
-        Work::Closed { connections, seconds } => {
+        Work::Closed { connections, seconds, streams } => {
             let mut tasks = Vec::new();
             for _ in 0..connections {
                 // Opened, and warm, before the clock runs.
                 let mut client = Client::open(&target).await.context("connecting")?;
                 client.get().await?;
+                for _ in 1..streams {
+                    tasks.push(client.another()?);
+                }
                 tasks.push(client);
             }
             let until = Instant::now() + Duration::from_secs_f64(seconds);

@@ -8,7 +8,8 @@ use std::ops::ControlFlow;
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::encoding::{self, Padding};
-use super::{Effect, Reading, is_token, trim_lws};
+use super::{Effect, Reading, trim_lws};
+use crate::http::is_token;
 
 /// Reads all field values of one response.
 pub(super) fn read(values: &[&[u8]]) -> Reading {

@@ -14,6 +14,7 @@ mod gecko_words;
 #[cfg(test)]
 mod tests;
 
+use super::is_token;
 pub use display_name::{MAX_DISPLAY_NAME, display_name, display_text};
 pub use encoding::{Padding, base64_decode, percent_decode};
 
@@ -212,11 +213,6 @@ fn trim_lws(value: &[u8]) -> &[u8] {
     let start = value.iter().position(|b| !blank(b)).unwrap_or(value.len());
     let end = value.iter().rposition(|b| !blank(b)).map_or(start, |last| last + 1);
     value.get(start..end).unwrap_or_default()
-}
-
-/// A token of RFC 9110 section 5.6.2.
-pub(crate) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
 }
 
 /// Entry for the fuzzer: lines of `data` are the field values. Panics when a promise of this module is broken.

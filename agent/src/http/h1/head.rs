@@ -174,7 +174,7 @@ fn fields(head: &[u8], parsed: &[httparse::Header<'_>], lines: usize) -> Result<
         if line.name.eq_ignore_ascii_case("transfer-encoding") && !is_plainly_set(head, value) {
             return Err(Refusal::TransferCoding);
         }
-        fields.push_spans(name, value);
+        fields.push_checked_spans(name, value);
     }
     Ok(fields)
 }

@@ -1,8 +1,11 @@
 //! Heads as HTTP/1.1 bytes, written anew from the model: one canonical spelling of everything that frames a message.
 
+use std::io::Write as _;
+
 use super::framing::{Framing, declared};
 use super::refusal::Refusal;
 use super::syntax::{is_authority, is_field_text, is_target, is_token};
+use crate::http::fields::{Leaving, Tags};
 use crate::http::head::{Fields, RequestHead, ResponseHead, Version, absolute};
 
 /// How a head is passed on.
@@ -38,20 +41,11 @@ const HOP_BY_HOP: [&str; 9] = [
     "http2-settings",
 ];
 
-/// A bit for the length of each of them: most names need no comparing to be told apart.
-const HOP_BY_HOP_LENGTHS: u32 = {
-    let (mut lengths, mut at) = (0, 0);
-    while at < HOP_BY_HOP.len() {
-        lengths |= 1 << HOP_BY_HOP[at].len();
-        at += 1;
-    }
-    lengths
-};
+/// Most names are none of them by this alone.
+const HOP_BY_HOP_TAGS: Tags = Tags::of(&HOP_BY_HOP);
 
-fn is_as_long_as_hop_by_hop(name: &[u8]) -> bool {
-    u32::try_from(name.len()).ok().and_then(|length| HOP_BY_HOP_LENGTHS.checked_shr(length)).unwrap_or(0) & 1
-        == 1
-}
+/// What a head grows by on its way: lines that are made here.
+const ADDED: usize = 96;
 
 /// Appends the head of a request to an origin. The target goes out in origin form. On refusal `out` is as before.
 pub fn write_request(head: &RequestHead, emit: Emit, out: &mut Vec<u8>) -> Result<(), Refusal> {
@@ -161,10 +155,11 @@ fn rest(
     }
     let persistent = emit.persistent && framing != Framing::Close;
     let (mut framed, mut connected) = (false, false);
-    for (name, value) in fields.iter() {
-        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        if !is_as_long_as_hop_by_hop(name) {
-            line(name, value, out)?;
+    out.reserve(fields.size() + ADDED);
+    for field in fields.leaving() {
+        let is = |other: &str| field.name.eq_ignore_ascii_case(other.as_bytes());
+        if !HOP_BY_HOP_TAGS.contain(field.tag) {
+            send_on(&field, out)?;
         } else if is("content-length") || is("transfer-encoding") {
             if !std::mem::replace(&mut framed, true) {
                 framing_line(framing, out);
@@ -174,7 +169,7 @@ fn rest(
                 connection_line(version, persistent, emit.upgrade, out);
             }
         } else if !HOP_BY_HOP.into_iter().any(is) || (emit.upgrade && is("upgrade")) {
-            line(name, value, out)?;
+            send_on(&field, out)?;
         }
     }
     if !framed {
@@ -192,7 +187,8 @@ fn framing_line(framing: Framing, out: &mut Vec<u8>) {
         Framing::None | Framing::Close => {}
         Framing::Length(length) => {
             out.extend_from_slice(b"Content-Length: ");
-            out.extend_from_slice(length.to_string().as_bytes());
+            // Writing to memory does not fail.
+            let _ = write!(out, "{length}");
             out.extend_from_slice(b"\r\n");
         }
         Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -212,6 +208,17 @@ fn connection_line(version: Version, persistent: bool, upgrade: bool, out: &mut 
 /// Appends all field lines, without the empty line.
 pub(super) fn write_fields(fields: &Fields, out: &mut Vec<u8>) -> Result<(), Refusal> {
     fields.iter().try_for_each(|(name, value)| line(name, value, out))
+}
+
+/// A line that the parser checked and that lies in memory as [`line`] would write it is copied in one piece.
+fn send_on(field: &Leaving<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    match field.as_line_of_http1() {
+        Some(line) => {
+            out.extend_from_slice(line);
+            Ok(())
+        }
+        None => line(field.name, field.value, out),
+    }
 }
 
 /// The one place where a field line becomes bytes: neither part can end the line early.

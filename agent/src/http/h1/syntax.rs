@@ -8,7 +8,7 @@ use crate::http::head::split_port;
 const MAX_HOST: usize = 254;
 
 /// One or more token characters: field names and methods.
-pub(in crate::http) fn is_token(text: &[u8]) -> bool {
+pub(crate) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| TOKEN_CHARS[usize::from(*byte)])
 }
 

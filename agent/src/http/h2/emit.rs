@@ -4,7 +4,7 @@ use super::frame::write;
 use super::hpack::{Encoder, Indexing};
 use super::message::{Scheme, is_connection_field};
 use super::refusal::Refusal;
-use crate::http::fields::trim;
+use crate::http::fields::{Leaving, trim};
 use crate::http::h1::syntax::{is_authority, is_field_text, is_target, is_token};
 use crate::http::head::{Fields, RequestHead, ResponseHead};
 
@@ -103,11 +103,11 @@ pub(super) fn write_trailers(
 
 /// Whatever the lines come from, they must be such as the next hop reads in one way only.
 fn check(fields: &Fields) -> Result<(), Refusal> {
-    for (name, value) in fields.iter() {
-        if !is_token(name) {
+    for Leaving { name, value, checked, .. } in fields.leaving() {
+        if !checked && !is_token(name) {
             return Err(Refusal::FieldName);
         }
-        if !is_field_text(value) || trim(value).len() != value.len() {
+        if (!checked && !is_field_text(value)) || trim(value).len() != value.len() {
             return Err(Refusal::FieldValue);
         }
     }
@@ -115,7 +115,10 @@ fn check(fields: &Fields) -> Result<(), Refusal> {
 }
 
 fn lines(fields: &Fields, encoder: &mut Encoder, out: &mut Vec<u8>) {
-    for (name, value, never_indexed) in fields.iter_marked() {
+    for Leaving { name, value, never_indexed, .. } in fields.leaving() {
+        if !never_indexed && encoder.repeated(name, value, out) {
+            continue;
+        }
         // Heads of our own have names as HTTP/1.1 writes them.
         let mut lower = [0; 24];
         let short = lower.get_mut(..name.len()).map(|lower| {

@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     /// Only these systems (the first is what ratios are taken to); all when left out
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Only these works: bulk, small, api, fresh, first-seen, idle
+    /// Only these works: bulk, small, streams, api, fresh, first-seen, idle
     #[arg(long, value_delimiter = ',')]
     work: Vec<String>,
     /// Also over HTTP/2
@@ -138,13 +138,14 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
 }
 
 /// Work, protocol, path, and the load generator's words for it.
-fn works() -> [(&'static str, &'static str, &'static str, Vec<&'static str>); 8] {
+fn works() -> [(&'static str, &'static str, &'static str, Vec<&'static str>); 9] {
     let fresh = vec!["fresh", CONNECTIONS_WORD, "4"];
     [
         ("bulk", "h1", "/1g", vec!["once"]),
         ("bulk", "h2", "/1g", vec!["once"]),
         ("small", "h1", "/m365", vec!["closed", "16", SECONDS]),
         ("small", "h2", "/m365", vec!["closed", "16", SECONDS]),
+        ("streams", "h2", "/m365", vec!["closed", "4", SECONDS, "8"]),
         ("api", "h1", "/m365/api", vec!["closed", "16", SECONDS]),
         ("api", "h2", "/m365/api", vec!["closed", "16", SECONDS]),
         ("fresh", "h1", "/1k", fresh.clone()),
@@ -189,7 +190,7 @@ fn measure(
     let number = |name: &str| done.get(name).and_then(Value::as_f64).unwrap_or_default();
     let (value, unit) = match work {
         "bulk" => (cpu / (number("bytes") / f64::from(1 << 30)), "CPU-s/GiB"),
-        "small" | "api" => (cpu / number("exchanges") * 1e6, "CPU-us/request"),
+        "small" | "streams" | "api" => (cpu / number("exchanges") * 1e6, "CPU-us/request"),
         _ => (cpu / number("exchanges") * 1e3, "CPU-ms/connection"),
     };
     Ok(Sample { system: system.name.clone(), work, protocol, value, unit, p50_us: number("p50_us") })

@@ -1,6 +1,7 @@
 //! Heads as they go out: canonical framing, hop-by-hop fields, and values that cannot break out.
 
 use super::*;
+use crate::http::h1::syntax::{is_field_text, is_token};
 use crate::http::head::Version;
 
 #[track_caller]
@@ -50,6 +51,29 @@ fn requests_are_written_in_canonical_form() {
     check_request("GET http://a?y HTTP/1.1|Host: a", NONE, "GET /?y HTTP/1.1|Host: a");
     check_request("GET http://a HTTP/1.0", NONE, "GET / HTTP/1.0|Host: a|Connection: keep-alive");
     check_request("OPTIONS http://a HTTP/1.1|Host: a", NONE, "OPTIONS * HTTP/1.1|Host: a");
+}
+
+#[test]
+fn a_line_is_written_alike_however_it_was_spaced() {
+    check_response(
+        "HTTP/1.1 200 OK|A:|B: |C:c|D: d|E:\te\t|F: f |G: g  g|h:  |content-length: 0",
+        "GET",
+        length(0),
+        "HTTP/1.1 200 OK|A: |B: |C: c|D: d|E: e|F: f|G: g  g|h: |Content-Length: 0",
+    );
+}
+
+#[test]
+fn what_the_parser_takes_for_a_line_cannot_end_one() {
+    for byte in 0..=u8::MAX {
+        for (before, after) in [("a", "b: v"), ("", ": v"), ("n: a", "b"), ("n: ", ""), ("n: a", "")] {
+            let bytes = [b"HTTP/1.1 200 OK\r\n", before.as_bytes(), &[byte], after.as_bytes(), b"\r\n\r\n"];
+            if let Parsed::Complete(head, _) = parse_response_head(&bytes.concat(), &Limits::default()) {
+                let sound = |(name, value): (&[u8], &[u8])| is_token(name) && is_field_text(value);
+                assert!(head.fields().iter().all(sound), "{byte:#04x} between {before:?} and {after:?}");
+            }
+        }
+    }
 }
 
 #[test]

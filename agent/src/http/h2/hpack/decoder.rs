@@ -120,13 +120,24 @@ impl Decoder {
 
     fn indexed<'a>(&self, input: &'a [u8], list: &mut FieldList) -> Result<&'a [u8], HpackError> {
         let (index, rest) = integer::decode(input, 7)?;
-        let (name, value) = self.entry(index as usize)?;
         let start = list.text.len();
-        list.size += name.len() + value.len() + ENTRY_OVERHEAD;
+        let dynamic = (index as usize).checked_sub(static_table::LEN + 1);
+        // Name and value of a dynamic entry lie one behind the other.
+        let (text, more, name_len) = match dynamic {
+            Some(place) => {
+                let (text, name_len) = self.table.text(place).ok_or(HpackError::Index)?;
+                (text, &[][..], name_len)
+            }
+            None => {
+                let (name, value) = static_table::entry(index as usize).ok_or(HpackError::Index)?;
+                (name, value, name.len())
+            }
+        };
+        list.size += text.len() + more.len() + ENTRY_OVERHEAD;
         if self.has_room(list) {
-            list.text.extend_from_slice(name);
-            list.text.extend_from_slice(value);
-            list.push(start, name.len(), false);
+            list.text.extend_from_slice(text);
+            list.text.extend_from_slice(more);
+            list.push(start, name_len, false);
         }
         Ok(rest)
     }

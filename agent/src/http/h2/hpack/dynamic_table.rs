@@ -24,6 +24,10 @@ pub(super) struct DynamicTable {
     entries: VecDeque<Entry>,
     size: usize,
     max_size: usize,
+    /// Entries that there have been. Counting from the first of them all, an entry keeps its number.
+    inserted: u64,
+    /// Number of the entry behind the one that was asked for last: messages of a connection say the same in the same order.
+    expected: u64,
 }
 
 impl DynamicTable {
@@ -58,6 +62,13 @@ impl DynamicTable {
         self.text_of(self.entries.get(place)?)
     }
 
+    /// The same as one text, and how much of it is the name.
+    pub(super) fn text(&self, place: usize) -> Option<(&[u8], usize)> {
+        let entry = self.entries.get(place)?;
+        let text = self.text.get(entry.start..)?.get(..entry.name_len + entry.value_len)?;
+        Some((text, entry.name_len))
+    }
+
     fn text_of(&self, entry: &Entry) -> Option<(&[u8], &[u8])> {
         self.text
             .get(entry.start..)?
@@ -90,6 +101,20 @@ impl DynamicTable {
         let entry = Entry { start, name_len: name.len(), value_len: value.len(), hash, name_hash };
         self.entries.push_front(entry);
         self.size += size;
+        self.inserted += 1;
+        self.expected = self.inserted;
+    }
+
+    /// The place of this field, if it is the one that follows what was found or added last.
+    pub(super) fn find_expected(&mut self, name: &[u8], value: &[u8]) -> Option<usize> {
+        let place = usize::try_from(self.inserted.checked_sub(self.expected)?.checked_sub(1)?).ok()?;
+        let entry = self.entries.get(place)?;
+        if entry.name_len != name.len() || entry.value_len != value.len() {
+            return None;
+        }
+        let same = self.text_of(entry) == Some((name, value));
+        self.expected += u64::from(same);
+        same.then_some(place)
     }
 
     /// Moves the text that is still named to the front; it lies in the order of insertion.
@@ -102,7 +127,7 @@ impl DynamicTable {
     }
 
     /// The place of an entry with this name, and whether it has the value too; the exact one if there is any.
-    pub(super) fn find(&self, name: &[u8], value: &[u8]) -> Option<(usize, bool)> {
+    pub(super) fn find(&mut self, name: &[u8], value: &[u8]) -> Option<(usize, bool)> {
         if self.entries.is_empty() {
             return None;
         }
@@ -111,6 +136,7 @@ impl DynamicTable {
         let mut named = None;
         for (place, entry) in self.entries.iter().enumerate() {
             if entry.hash == whole && self.text_of(entry) == Some((name, value)) {
+                self.expected = self.inserted - place as u64;
                 return Some((place, true));
             }
             if named.is_none()
@@ -181,11 +207,36 @@ mod tests {
         for (name, value) in [("a", "1"), ("b", "2"), ("a", "3"), ("", "a1")] {
             table.insert(name.as_bytes(), value.as_bytes());
         }
-        let find = |name: &str, value: &str| table.find(name.as_bytes(), value.as_bytes());
+        let mut find = |name: &str, value: &str| table.find(name.as_bytes(), value.as_bytes());
         assert_eq!(find("a", "1"), Some((3, true)));
         assert_eq!(find("a", "3"), Some((1, true)));
         assert_eq!(find("a", "2"), Some((1, false)));
         assert_eq!(find("", "a1"), Some((0, true)));
         assert_eq!(find("a1", ""), None);
+    }
+
+    #[test]
+    fn what_comes_in_the_order_of_its_first_time_is_found_without_a_search() {
+        let mut table = DynamicTable::new(4096);
+        let fields = [("a", "1"), ("b", "2"), ("c", ""), ("d", "4")];
+        for (name, value) in fields {
+            assert_eq!(table.find_expected(name.as_bytes(), value.as_bytes()), None);
+            table.insert(name.as_bytes(), value.as_bytes());
+        }
+        for _ in 0..2 {
+            assert_eq!(table.find(b"a", b"1"), Some((3, true)));
+            assert_eq!(table.find_expected(b"b", b"2"), Some(2));
+            assert_eq!(table.find_expected(b"x", b"y"), None, "one between them moves nothing");
+            assert_eq!(table.find_expected(b"c", b"4"), None);
+            assert_eq!(table.find_expected(b"c", b""), Some(1));
+            assert_eq!(table.find_expected(b"d", b"4"), Some(0));
+            assert_eq!(table.find_expected(b"a", b"1"), None, "behind the newest there is nothing");
+        }
+        table.find(b"c", b"");
+        table.resize(2 * (ENTRY_OVERHEAD + 2));
+        assert_eq!(table.find_expected(b"d", b"4"), Some(0), "what is left keeps its number");
+        table.find(b"c", b"");
+        table.resize(0);
+        assert_eq!(table.find_expected(b"d", b"4"), None);
     }
 }

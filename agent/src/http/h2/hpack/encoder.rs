@@ -98,6 +98,17 @@ impl Encoder {
         }
     }
 
+    /// Appends a field line that the table has at the place where the one before it suggests, which takes no search.
+    /// `false` when it is not there, and nothing was appended. Whatever is in the table was to be remembered, so only the
+    /// sender's own mark can forbid it.
+    pub fn repeated(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) -> bool {
+        let place = self.table.find_expected(name, value);
+        if let Some(place) = place {
+            integer::encode(static_table::LEN + 1 + place, 7, 0x80, out);
+        }
+        place.is_some()
+    }
+
     /// Appends a field line. The name goes out in lower case.
     pub fn field(&mut self, name: &[u8], value: &[u8], indexing: Indexing, out: &mut Vec<u8>) {
         if name.iter().any(u8::is_ascii_uppercase) {

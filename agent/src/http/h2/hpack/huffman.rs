@@ -1,5 +1,7 @@
 //! The Huffman code of strings (RFC 7541 section 5.2 and appendix B), with tables that the compiler makes.
 
+use std::slice::IterMut;
+
 use super::HpackError;
 use super::huffman_lengths::LENGTHS;
 
@@ -85,27 +87,37 @@ static FAST: [(u8, u8); 1 << FAST_BITS] = {
 
 /// Appends the text that `input` encodes. At most 8/5 of its length comes out.
 pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
-    out.reserve(input.len() * 8 / 5 + 1);
+    let before = out.len();
+    // Room for all there can be: a symbol then takes no look at the capacity.
+    out.resize(before + input.len() * 8 / 5 + 1, 0);
+    let mut room = out.get_mut(before..).unwrap_or_default().iter_mut();
+    let decoded = decode_into(input, &mut room);
+    let unused = room.len();
+    out.truncate(out.len() - unused);
+    decoded
+}
+
+fn decode_into(input: &[u8], room: &mut IterMut<'_, u8>) -> Result<(), HpackError> {
     let mut bytes = input.iter();
     // The bits not yet decoded, right-aligned; behind the end ones are assumed, as the padding has them.
     let (mut window, mut bits) = (0_u64, 0_u32);
     loop {
         while bits <= 32 {
-            let Some(byte) = bytes.next() else { return last(window, bits, out) };
+            let Some(byte) = bytes.next() else { return last(window, bits, room) };
             window = window << 8 | u64::from(*byte);
             bits += 8;
         }
         // More bits than the longest code has: no end can come in between.
         while bits >= LONGEST as u32 {
             let (symbol, length) = symbol(window, bits).ok_or(HpackError::Huffman)?;
-            out.push(symbol);
+            *room.next().ok_or(HpackError::Huffman)? = symbol;
             bits -= length;
         }
     }
 }
 
 /// The end of a string: what is left after the last symbol is fewer than eight bits, all ones.
-fn last(mut window: u64, mut bits: u32, out: &mut Vec<u8>) -> Result<(), HpackError> {
+fn last(mut window: u64, mut bits: u32, room: &mut IterMut<'_, u8>) -> Result<(), HpackError> {
     // At most 32 bits are left here, so there is room for as many ones behind them.
     const PAD: u32 = 32;
     window = window << PAD | ((1 << PAD) - 1);
@@ -116,7 +128,7 @@ fn last(mut window: u64, mut bits: u32, out: &mut Vec<u8>) -> Result<(), HpackEr
         }
         match symbol(window, bits + PAD) {
             Some((symbol, length)) if length <= bits => {
-                out.push(symbol);
+                *room.next().ok_or(HpackError::Huffman)? = symbol;
                 bits -= length;
             }
             _ => return Err(HpackError::Huffman),
@@ -125,11 +137,17 @@ fn last(mut window: u64, mut bits: u32, out: &mut Vec<u8>) -> Result<(), HpackEr
 }
 
 /// The symbol at the top of the `bits` low bits of `window`, of which there are at least [`LONGEST`]. `None` for EOS.
+#[inline]
 fn symbol(window: u64, bits: u32) -> Option<(u8, u32)> {
     let top = (window >> (bits - FAST_BITS)) as usize & ((1 << FAST_BITS) - 1);
-    if let Some((symbol, length)) = FAST.get(top).copied().filter(|(_, length)| *length > 0) {
-        return Some((symbol, u32::from(length)));
+    match FAST.get(top) {
+        Some((symbol, length)) if *length > 0 => Some((*symbol, u32::from(*length))),
+        _ => rare_symbol(window, bits),
     }
+}
+
+#[cold]
+fn rare_symbol(window: u64, bits: u32) -> Option<(u8, u32)> {
     (FAST_BITS + 1..=LONGEST as u32)
         .find_map(|length| {
             let code = (window >> (bits - length)) as u32 & ((1 << length) - 1);
