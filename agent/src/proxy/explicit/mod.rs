@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use self::destination::Asker;
 pub use self::socket_owner::SocketOwner;
-pub(super) use self::socket_owner::process_with;
+pub(super) use self::socket_owner::{process_with, recent_process_with};
 use super::connection::{self, is_bypassed};
 use super::dial::{self, Ready};
 use super::enforce::Answer;
