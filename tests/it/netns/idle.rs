@@ -45,7 +45,7 @@ fn an_idle_connection_holds_no_buffer() {
 
 #[test]
 fn an_idle_tunnel_holds_no_buffer() {
-    let steering = "mode = \"explicit\"\nlisten = \"127.0.0.1:3128\"\nports = [443, 80]".to_owned();
+    let steering = "mode = \"explicit\"\nlisten = \"127.0.0.1:3128\"\nports = [443, 80]\n".to_owned();
     let lab = Lab::start().unwrap();
     let agent = Agent::start(&lab, &Settings { steering: Some(steering), ..Settings::default() }).unwrap();
     let through = ["--proxy", "http://127.0.0.1:3128", "--suppress-connect-headers"];
