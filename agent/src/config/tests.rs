@@ -95,6 +95,9 @@ groups = { breakglass = ["alice", "bob"], empty = [] }
 corp = ["10.0.0.0/8", "fd00::/8", "192.0.2.7"]
 [content]
 scan = "4MiB"
+[notice]
+show = true
+text = "{app} is logged."
 [activity]
 retention = "2w"
 max_size = "2GiB"
@@ -149,6 +152,7 @@ run = "/tmp/r"
     let nets: Vec<String> = config.networks["corp"].iter().map(ToString::to_string).collect();
     assert_eq!(nets, ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"]);
     assert_eq!(config.content.scan, 4 << 20);
+    assert_eq!((config.notice.show, config.notice.text.as_deref()), (true, Some("{app} is logged.")));
     assert_eq!(config.activity.retention, Duration::from_secs(14 * 86_400));
     assert_eq!(config.tls.signer, SignerPlace::InProcess);
     assert_eq!((config.activity.max_size, config.activity.durability), (Some(2 << 30), Durability::Strict));
@@ -283,6 +287,14 @@ fn every_complaint_has_its_place_and_remedy() {
     );
     bad("[activity]\nretention = \"0s\"", &["2:13: `activity.retention`: must be at least 1s"]);
     bad("[content]\nscan = \"1kB\"", &["2:8: `content.scan`: must be at least 16 KiB"]);
+    bad(
+        "[notice]\ntext = \" \"",
+        &["2:8: `notice.text`: the text is empty (leave the key out for the standard text)"],
+    );
+    bad(
+        &format!("[notice]\ntext = \"{}\"", "a".repeat(4097)),
+        &["2:8: `notice.text`: must be at most 4096 octets long"],
+    );
     bad("[content]\nscan = \"17MiB\"", &["2:8: `content.scan`: must be at most 16 MiB"]);
     bad("[activity]\nmax_size = \"1kB\"", &["2:12: `activity.max_size`: must be at least 1 MiB"]);
     bad("[identity]\ngroups = [\"a\"]", &["2:10: `identity.groups`: expected a table, found an array"]);

@@ -3,12 +3,11 @@
 use uuid::Uuid;
 
 use super::condition::Match;
+use super::decision::Decision;
 use super::evaluate::{Facts, Tally, Unobserved, Verdict, judge};
+use super::rule::Subject;
 use super::{PolicySet, State};
 use crate::session::{ClientKind, Device, Session};
-
-use super::decision::Decision;
-use super::rule::Subject;
 
 /// So many policies at most are kept; of a session that more include the index is asked each time.
 pub const MAX_STANDING: usize = 64;

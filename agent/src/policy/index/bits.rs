@@ -265,7 +265,8 @@ mod tests {
             let mut work = [0; WORDS];
             set.add_to(&mut work, live);
             let added: Vec<usize> = places(live, |number| work[number]).collect();
-            let expected = (0..POLICIES).filter(|place| place % 3 == 0 && place / BITS % step == 0);
+            let expected =
+                (0..POLICIES).filter(|place| place % 3 == 0 && (place / BITS).is_multiple_of(step));
             assert_eq!(added, expected.collect::<Vec<_>>());
         }
     }
