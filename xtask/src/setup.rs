@@ -93,8 +93,9 @@ pub(crate) const LAB: [&str; 13] = [
     "util-linux",
 ];
 
-/// What receives exported records and reads metrics; the virtual machine does without.
-const RECEIVERS: [&str; 3] = ["prometheus", "rsyslog", "rsyslog-openssl"];
+/// What receives exported records, reads metrics and carries a rootless container's packets; the virtual machine does
+/// without.
+const RECEIVERS: [&str; 4] = ["prometheus", "rsyslog", "rsyslog-openssl", "slirp4netns"];
 
 /// The programs that the lab is made of.
 pub(crate) fn lab() -> Result<()> {
@@ -102,7 +103,7 @@ pub(crate) fn lab() -> Result<()> {
         &[&LAB[..], &RECEIVERS].concat(),
         "run real servers and clients",
         "Remedy: install nginx, nghttp2 (nghttpd, h2load), dnsmasq, iproute2, curl, python3 with h2, openssl, procps, \
-         prometheus, rsyslog and bpftool by hand.",
+         prometheus, rsyslog, slirp4netns and bpftool by hand.",
     )
 }
 
