@@ -62,7 +62,7 @@ fn at_first(ctx: &SkBuffContext, settings: &Settings, socket: *mut bpf_sock, fir
     {
         return false;
     }
-    // Only IPv6 extension headers, which the owner of a socket can ask for, have no segment behind them.
+    // Only IPv6 extension headers and urgent bytes, which the owner of a socket can ask for, have no segment behind them.
     let Some(segment) = segment else {
         maps::count(Counter::NetUnreadable);
         return true;

@@ -18,6 +18,7 @@ pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 const IPV6_HEADER: u32 = 40;
 const SYN: u8 = 2;
+const URG: u8 = 0x20;
 /// enum bpf_tcp_state
 const SYN_SENT: u32 = 2;
 const UDP_HEADER: usize = 8;
@@ -130,6 +131,7 @@ pub struct Segment {
     pub length: u32,
 }
 
+/// `None` for what cannot be read as its receiver will read it, too.
 #[inline(always)]
 pub fn segment(ctx: &SkBuffContext) -> Option<Segment> {
     let skb = ctx.skb.skb;
@@ -141,6 +143,10 @@ pub fn segment(ctx: &SkBuffContext) -> Option<Segment> {
     }
     let mut tcp = [0u8; 20];
     load(skb, network.payload, &mut tcp)?;
+    // An urgent byte (RFC 6093) is in the segment, and not in what the other side reads.
+    if tcp[13] & URG != 0 {
+        return None;
+    }
     let payload = network.payload + (tcp[12] >> 4) as u32 * 4;
     // A SYN takes one number before the data that it may carry.
     let syn = (tcp[13] & SYN != 0) as u32;
