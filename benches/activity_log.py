@@ -20,6 +20,11 @@ FILTERS = [
     ["--action", "block"],
     ["--policy", "policy5"],
     ["--file", "report-77.docx"],
+    ["--ip", "10.1.2.3"],
+    ["--ip", "10.250.250.250"],
+    ["--ip", "10.0.0.0/8"],
+    ["--device", "device-42"],
+    ["--device", "none"],
     ["--since", "2026-01-02T00:00:00Z", "--until", "2026-01-02T01:00:00Z"],
     ["--user", "user42", "--app", "app7"],
     ["--user", "user42", "--action", "block"],
@@ -37,8 +42,8 @@ SELECT randomblob(16), ?3 + i * 50000,
        CASE WHEN dice < 600 THEN 'view' WHEN dice < 900 THEN 'download' WHEN dice < 998 THEN 'upload'
             ELSE 'sign-in-failed' END,
        CASE WHEN dice % 100 < 2 THEN 'block' WHEN dice % 100 < 30 THEN 'monitor' ELSE 'allow' END,
-       'app' || app, CASE WHEN app % 2 = 0 THEN 'suite' || (app % 8) END, user, 1000 + h % 5000, 'device-1',
-       x'0A000001', CASE WHEN dice % 100 < 30 THEN 'policy' || (h % 12) END,
+       'app' || app, CASE WHEN app % 2 = 0 THEN 'suite' || (app % 8) END, user, 1000 + h % 5000, 'device-' || (h % 300),
+       CAST(char(10, 1 + h % 120, 1 + h / 120 % 120, 1 + h / 14400 % 120) AS BLOB), CASE WHEN dice % 100 < 30 THEN 'policy' || (h % 12) END,
        CASE WHEN dice >= 600 AND dice < 998 THEN 'report-' || (h % 9973) || '.docx' END,
        json_set(?4, '$.user.name', user, '$.app.id', 'app' || app)
 FROM v

@@ -91,6 +91,14 @@ fn a_decision_and_a_look_up_cost_none() {
         let set = policies::policy_set(count, others);
         check(0, || drop(set.evaluate(&session, &device, &class, None)));
     }
+    // Of sessions for which no report-only policy applies: those that do are listed.
+    let set = policies::organisation(10_000);
+    let quiet = policies::population(1024)
+        .into_iter()
+        .filter(|(session, device)| set.evaluate(session, device, &class, None).report_only().is_empty());
+    let quiet: Vec<_> = quiet.collect();
+    assert!(quiet.len() > 100, "{} sessions", quiet.len());
+    check(0, || quiet.iter().for_each(|(session, device)| drop(set.evaluate(session, device, &class, None))));
     let catalog = Catalog::builtin();
     check(0, || assert!(catalog.lookup(HOST).is_some()));
 }

@@ -1,6 +1,7 @@
 //! The decision on a download for which one policy of many applies.
 
 use std::hint::black_box;
+use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use portcullis::classify::{Exchange, classify};
@@ -28,6 +29,27 @@ fn decide(criterion: &mut Criterion) {
         assert_eq!(decision.action(), Action::Block, "{name}");
         group.bench_function(name, |b| {
             b.iter(|| set.evaluate(black_box(&session), &device, &class, Some(482_133)));
+        });
+    }
+    let population = policies::population(1024);
+    for count in [100, 1000, 10_000] {
+        let begun = Instant::now();
+        let set = policies::organisation(count);
+        eprintln!("decide: {count} policies of an organisation read in {:.0?}", begun.elapsed());
+        let mut blocked = 0;
+        let mut sessions = population.iter().cycle();
+        for (session, device) in &population {
+            let decision = set.evaluate(session, device, &class, Some(482_133));
+            blocked += usize::from(decision.action() == Action::Block);
+        }
+        if count == 10_000 {
+            assert!((100..900).contains(&blocked), "{blocked} of 1024 sessions are blocked");
+        }
+        group.bench_function(format!("{count} policies of an organisation, 1024 sessions in turn"), |b| {
+            b.iter(|| {
+                let (session, device) = sessions.next().expect("it goes round");
+                set.evaluate(black_box(session), device, &class, Some(482_133))
+            });
         });
     }
     group.finish();

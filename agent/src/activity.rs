@@ -9,6 +9,7 @@ mod related;
 mod text;
 mod transfer;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -145,6 +146,10 @@ pub struct FileFacts {
     pub size: Option<u64>,
     /// Media type as classified, which content may have corrected against what the origin declared.
     pub mime: Option<Arc<str>>,
+    /// What the first octets of the content say it is, as `files.types` of a rule names it; absent where they were not
+    /// looked at.
+    #[serde(rename = "type", default)]
+    pub file_type: Option<Cow<'static, str>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -377,6 +382,7 @@ impl FileFacts {
             name: name.map(|n| text::bounded(n, MAX_FILE_NAME).into()),
             size: counted.or(declared),
             mime: classification.mime.as_deref().map(|m| text::bounded(m, MAX_NAME).into()),
+            file_type: classification.file_type.map(|known| known.name().into()),
         })
     }
 }

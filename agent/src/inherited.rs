@@ -30,6 +30,16 @@ pub fn listening_sockets() -> io::Result<Vec<TcpListener>> {
     Ok(sockets)
 }
 
+/// Standard input, as a socket that somebody left there; what is left of it reads nothing.
+pub fn standard_input() -> io::Result<OwnedFd> {
+    io::stdin().as_fd().try_clone_to_owned()
+}
+
+/// Tells the service manager that this process does its work from here on. Without one nothing happens.
+pub fn ready() -> io::Result<()> {
+    sd_notify::notify(&[NotifyState::Ready])
+}
+
 /// Leaves the sockets with the service manager for the next process. Without one nothing happens.
 pub fn keep<'a>(sockets: impl Iterator<Item = &'a TcpListener>) -> io::Result<()> {
     for socket in sockets {

@@ -5,6 +5,7 @@
 
 pub mod diagnostic;
 pub mod document;
+pub mod printable;
 
 pub mod addr;
 pub mod session;
@@ -15,6 +16,7 @@ pub mod config;
 pub mod detect;
 pub mod http;
 pub mod policy;
+pub mod zip;
 
 pub mod activity;
 pub mod doctor;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::bpf::Objects;
 use crate::client::page;
-use crate::process::{Daemon, Finished, run};
+use crate::process::{Daemon, Finished, Place, run};
 use crate::{Lab, wait};
 
 /// Names the agent's binary; without it, the newest build beside the running program is taken.
@@ -194,7 +194,11 @@ impl<'lab> Agent<'lab> {
 
     /// Runs `portcullis COMMAND … --config` of this agent.
     pub fn command(&self, arguments: &[&str]) -> Result<Finished> {
-        let mut command = self.lab.client().command(&self.binary, None)?;
+        self.command_at(&self.lab.client(), arguments)
+    }
+
+    pub(crate) fn command_at(&self, place: &Place, arguments: &[&str]) -> Result<Finished> {
+        let mut command = place.command(&self.binary, None)?;
         command.args(arguments).arg("--config").arg(self.config());
         run(command, wait::PATIENCE)
     }

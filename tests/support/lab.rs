@@ -273,6 +273,27 @@ impl Lab {
         Ok(daemon)
     }
 
+    /// The same with an origin that answers from a table: a row for each path, over these protocols (as in ALPN). How rows
+    /// look like stands in `table_origin.py`.
+    pub fn serve_table(&self, rows: &serde_json::Value, protocols: &str) -> Result<Daemon> {
+        let table = self.files.path.join("table.json");
+        fs::write(&table, rows.to_string())?;
+        let table = table.to_str().context("a path in UTF-8")?;
+        let program = include_str!("table_origin.py");
+        self.serve_own_site(&[
+            "/usr/bin/python3",
+            "-I",
+            "-u",
+            "-c",
+            program,
+            "ADDRESS",
+            "CERTIFICATE",
+            "KEY",
+            table,
+            protocols,
+        ])
+    }
+
     /// What nginx complained about.
     pub fn origin_log(&self) -> String {
         self.origin.log()

@@ -34,7 +34,7 @@ pub use cgroup::root as cgroup_root;
 pub use lab::{Lab, NOBODY, address_of};
 pub use origin::{OLD_SITE, OWN_SITE, RESOLVER};
 pub use pki::ORIGIN_CA_NAME;
-pub use process::{Daemon, Finished, Place, run};
+pub use process::{Daemon, Finished, Place, run, signal};
 
 /// Whether this process may make namespaces, cgroups and kernel programs at all.
 #[allow(unsafe_code, reason = "asks the kernel for a number")]

@@ -198,11 +198,21 @@ fn memory_file() -> Result<File> {
 }
 
 /// Every command starts a process group of its own, so its helpers can be signalled with it.
-fn signal_group(pid: u32, signal: libc::c_int) {
+pub(crate) fn signal_group(pid: u32, signal: libc::c_int) {
     if let Ok(pid) = libc::pid_t::try_from(pid) {
         // SAFETY: kill has no memory effects; the group is that of a child we have not waited for yet.
         unsafe {
             libc::kill(-pid, signal);
+        }
+    }
+}
+
+/// Signals one process.
+pub fn signal(pid: u32, signal: libc::c_int) {
+    if let Ok(pid) = libc::pid_t::try_from(pid) {
+        // SAFETY: kill has no memory effects. A number that went to another process meanwhile is the test's mistake.
+        unsafe {
+            libc::kill(pid, signal);
         }
     }
 }

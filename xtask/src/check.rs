@@ -31,16 +31,19 @@ pub(crate) fn main() -> Result<()> {
     Ok(())
 }
 
-/// Highest score of `systemd-analyze security`, times ten, that the unit may have.
-const EXPOSURE: &str = "20";
+/// Highest score of `systemd-analyze security`, times ten, that each unit may have.
+const EXPOSURE: [(&str, u8); 2] = [("portcullis.service", 20), ("portcullis-signer.service", 5)];
 
-/// Fails when the unit leaves the service more rights than it needs, as systemd judges it.
+/// Fails when a unit leaves its service more rights than it needs, as systemd judges it.
 fn exposure() -> Result<()> {
     apt::ensure(&["systemd"], "judge the unit's rights", "Remedy: install systemd-analyze by hand.")?;
-    run(plain("systemd-analyze")
-        .args(["security", "--no-pager", "--offline=yes", &format!("--threshold={EXPOSURE}")])
-        .arg(root().join("packaging/portcullis.service"))
-        .stdout(Stdio::null()))
+    for (unit, most) in EXPOSURE {
+        run(plain("systemd-analyze")
+            .args(["security", "--no-pager", "--offline=yes", &format!("--threshold={most}")])
+            .arg(root().join("packaging").join(unit))
+            .stdout(Stdio::null()))?;
+    }
+    Ok(())
 }
 
 fn kernel_clippy(toolchain: &Toolchain) -> Result<()> {

@@ -12,7 +12,7 @@ pub(crate) struct Arguments {
     /// Also what the demo and the netns tests run
     #[arg(long)]
     lab: bool,
-    /// Also Chromium, for the demo's browser lines
+    /// Also Chromium and Firefox, for the demo's browser lines and the tests in browsers
     #[arg(long)]
     browser: bool,
     /// Also qemu and what makes an initramfs, for vm-test
@@ -93,26 +93,27 @@ pub(crate) const LAB: [&str; 13] = [
     "util-linux",
 ];
 
-/// What receives exported records, reads metrics and carries a rootless container's packets; the virtual machine does
-/// without.
-const RECEIVERS: [&str; 4] = ["prometheus", "rsyslog", "rsyslog-openssl", "slirp4netns"];
+/// What receives exported records, reads metrics, checks outputs and carries a rootless container's packets; the virtual
+/// machine does without.
+const RECEIVERS: [&str; 5] =
+    ["prometheus", "python3-jsonschema", "rsyslog", "rsyslog-openssl", "slirp4netns"];
 
 /// The programs that the lab is made of.
 pub(crate) fn lab() -> Result<()> {
     apt::ensure(
         &[&LAB[..], &RECEIVERS].concat(),
         "run real servers and clients",
-        "Remedy: install nginx, nghttp2 (nghttpd, h2load), dnsmasq, iproute2, curl, python3 with h2, openssl, procps, \
+        "Remedy: install nginx, nghttp2 (nghttpd, h2load), dnsmasq, iproute2, curl, python3 with h2 and jsonschema, openssl, procps, \
          prometheus, rsyslog, slirp4netns and bpftool by hand.",
     )
 }
 
-/// Chromium and the tool that puts a CA into its trust store.
+/// Chromium, Firefox and the tool that puts a CA into their profiles.
 pub(crate) fn browser() -> Result<()> {
     apt::ensure(
-        &["chromium", "libnss3-tools"],
-        "show the product in a browser",
-        "Remedy: install Chromium and certutil (NSS tools) by hand.",
+        &["chromium", "firefox-esr", "libnss3-tools"],
+        "show the product in browsers",
+        "Remedy: install Chromium, Firefox ESR and certutil (NSS tools) by hand.",
     )
 }
 

@@ -30,7 +30,7 @@ pub struct Evaluated {
     /// Media type, where the record is about no file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mime: Option<Arc<str>>,
-    /// What the content is by its first octets, where they were seen.
+    /// What the content is by its first octets, where they were seen and the record is about no file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_type: Option<Cow<'static, str>>,
     /// All names that some client might save under, where `file.name` is not the only one.
@@ -74,7 +74,7 @@ impl Evaluated {
             why: bounded_why(class.reason.clone()),
             size,
             mime: class.mime.as_deref().filter(|_| !mime_said).map(|m| text::bounded(m, MAX_NAME).into()),
-            file_type: class.file_type.map(|file_type| file_type.name().into()),
+            file_type: class.file_type.filter(|_| file.is_none()).map(|known| known.name().into()),
             names: match said {
                 true => Vec::new(),
                 false => names().take(MAX_NAMES).map(|n| text::bounded(n, MAX_FILE_NAME).into()).collect(),
@@ -120,13 +120,14 @@ impl Activity {
             names.extend(file.and_then(|file| file.name.as_deref()).map(str::to_owned));
         }
         let mut names = names.into_iter();
+        let said = file.and_then(|file| file.file_type.as_deref());
         let class = Classification {
             activity: self.kind,
             download: evaluated.download,
             filename: names.next(),
             other_filenames: names.collect(),
             mime: evaluated.mime.as_deref().or(file.and_then(|file| file.mime.as_deref())).map(str::to_owned),
-            file_type: evaluated.file_type.as_deref().and_then(FileType::from_name),
+            file_type: evaluated.file_type.as_deref().or(said).and_then(FileType::from_name),
             kind: evaluated.kind,
             reason: evaluated.why.clone(),
         };

@@ -141,7 +141,8 @@ fn the_json_has_the_shape_of_the_interface_contract() {
         },
         "response": {"status": 200, "mime": "application/pdf", "disposition": "attachment"},
         "file": {
-            "name": "q3 plan.xlsx", "extension": "xlsx", "size": 12345, "mime": "application/vnd.ms-excel"
+            "name": "q3 plan.xlsx", "extension": "xlsx", "size": 12345, "mime": "application/vnd.ms-excel",
+            "type": null
         },
         "decision": {
             "action": "block", "enforced": true, "policy": "no downloads", "rule": null,

@@ -36,8 +36,12 @@ pub enum Command {
     Apps,
     /// Answered with a list of [`crate::record::query::Discovered`].
     Discovered,
+    /// Answered with the text that `/metrics` shows.
+    Metrics,
     /// Answered once the files were read: with nothing, or with the reason why the last good set is kept.
     Reload,
+    /// Answered with an address that opens the console once.
+    Console,
     /// Answered with the [document](crate::policy::PolicySet::document) of the policy set in force.
     Policies,
 }

@@ -25,9 +25,9 @@ use crate::record::metrics::{Format, Metrics};
 /// Connections held at once; scrapers need one or two.
 const CONNECTIONS_MAX: usize = 32;
 /// A connection that has asked nothing after this long is closed.
-const FIRST_BYTE_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const FIRST_BYTE_WITHIN: Duration = Duration::from_secs(5);
 /// A connection that is silent for this long is closed. Scrapers come back every 15 to 60 seconds.
-const SILENCE_MAX: Duration = Duration::from_secs(90);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(90);
 
 /// What the listener shows.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ async fn guard(State(bound): State<SocketAddr>, request: Request, next: Next) ->
 }
 
 /// `localhost`, `127.0.0.1:9464`, `[::1]`. Names that resolve to loopback do not count: that is the attack.
-fn is_loopback_name(host: &str) -> bool {
+pub(super) fn is_loopback_name(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map_or("", |(address, _)| address),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),

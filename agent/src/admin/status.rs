@@ -24,6 +24,9 @@ pub struct Status {
     pub device: DeviceStatus,
     pub certificate_authority: AuthorityStatus,
     pub activity_log: LogStatus,
+    /// Absent where `[console] listen` is off.
+    #[serde(default)]
+    pub console: Option<ConsoleStatus>,
     pub exports: Vec<ExportStatus>,
     pub health: Vec<PartHealth>,
 }
@@ -140,6 +143,13 @@ pub struct LogStatus {
     pub trouble: Option<String>,
     /// Where a damaged log was put.
     pub set_aside: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleStatus {
+    pub listen: String,
+    /// Why it cannot be reached.
+    pub trouble: Option<String>,
 }
 
 /// How far one `[[export]]` has come.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 
+use super::authority::Custody;
 use super::gap::{self, Gap};
 use super::last_good::LastGood;
 use super::{ACTIVITY_LOG, LOCK, live, orders};
@@ -29,13 +30,14 @@ use crate::proxy::worker::Shared;
 use crate::record::Recorder;
 use crate::record::activity_log::{self, ActivityLog, Opened};
 use crate::record::metrics::Metrics;
-use crate::reload::Snapshot;
+use crate::reload::{Snapshot, Sources};
 use crate::steering::{self, GatewayOptions, Steering};
 use crate::tls::{self, Authority, AuthorityEvent, ClientSide, OriginConnector, RootsSource};
 
 /// Everything that exists before the first connection is accepted.
 pub(super) struct Built {
     pub(super) shared: Arc<Shared>,
+    pub(super) custody: Custody,
     /// Absent in explicit mode.
     pub(super) steering: Option<Steering>,
     pub(super) listeners: Listeners,
@@ -49,7 +51,12 @@ pub(super) struct Built {
     pub(super) _lock: Lock,
 }
 
-pub(super) fn build(mut snapshot: Snapshot, mode: Mode) -> Result<Built> {
+pub(super) fn build(
+    mut snapshot: Snapshot,
+    mode: Mode,
+    signer: Option<PathBuf>,
+    sources: &Sources,
+) -> Result<Built> {
     let config = snapshot.config.clone();
     let health = Arc::new(Health::default());
     private_directory(&config.paths.run, 0o755)?;
@@ -58,7 +65,7 @@ pub(super) fn build(mut snapshot: Snapshot, mode: Mode) -> Result<Built> {
     let earlier = inherited::listening_sockets().context("taking over the service manager's descriptors")?;
     private_directory(&config.paths.state, 0o700)?;
     // After the lock: a second agent that is refused has not started with anything.
-    let (last_good, instead) = LastGood::begin(&config.paths.state, &snapshot.policies)?;
+    let (last_good, instead) = LastGood::begin(&config.paths.state, &snapshot.policies);
     if let Some(policies) = instead {
         tracing::error!(
             refused = %snapshot.policies.id(),
@@ -71,7 +78,11 @@ pub(super) fn build(mut snapshot: Snapshot, mode: Mode) -> Result<Built> {
 
     let patterns: Vec<HostPattern> = snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
     let ech_names: Vec<HostPattern> = config.tls.ech_patterns().collect();
-    let authority = open_authority(&config.paths.state.join("ca"), &patterns, &ech_names, &health)?;
+    let all_names = [&patterns[..], &ech_names].concat();
+    let (custody, authority, event) = Custody::begin(&config, signer, sources, &all_names)?;
+    health.set(Part::CertificateAuthority, say_authority(&authority, event, &patterns, &ech_names, &config));
+    tracing::info!("the issuing key is with {}", custody.holder());
+    let authority = Arc::new(authority);
     let origins = origin_connector(&config.tls.upstream_roots, &authority)?;
 
     let log_path = config.paths.state.join(ACTIVITY_LOG);
@@ -114,7 +125,7 @@ pub(super) fn build(mut snapshot: Snapshot, mode: Mode) -> Result<Built> {
         led: Led::new(steering.as_ref().map(Steering::led_names).transpose()?),
     });
     live::load_metrics(&shared);
-    let exports = exports(&config, shared.clients.authority(), &log_path)?;
+    let exports = exports(&config, &shared.clients.authority(), &log_path)?;
     shared.recorder.metrics.set_policies_rolled_back(last_good.rolled_back().is_some());
     if let Some(gap) = &gap {
         gap.say(config.steering.fail);
@@ -122,6 +133,7 @@ pub(super) fn build(mut snapshot: Snapshot, mode: Mode) -> Result<Built> {
     }
     Ok(Built {
         shared,
+        custody,
         steering,
         listeners,
         health,
@@ -249,19 +261,18 @@ fn private_directory(path: &Path, mode: u32) -> Result<()> {
         .with_context(|| format!("making the directory {}", path.display()))
 }
 
-fn open_authority(
-    directory: &Path,
+fn say_authority(
+    authority: &Authority,
+    event: AuthorityEvent,
     patterns: &[HostPattern],
     ech_names: &[HostPattern],
-    health: &Health,
-) -> Result<Arc<Authority>> {
-    let (authority, event) = Authority::open_or_create(directory, &[patterns, ech_names].concat())
-        .with_context(|| format!("the certificate authority in {}", directory.display()))?;
-    let condition = match event {
+    config: &Config,
+) -> Condition {
+    match event {
         AuthorityEvent::Created => {
             tracing::info!(
                 "made a certificate authority: clients must trust {}",
-                directory.join("ca.pem").display()
+                config.paths.state.join("ca/ca.pem").display()
             );
             Condition::Ok
         }
@@ -276,9 +287,7 @@ fn open_authority(
             }
             live::authority_condition(expires_soon, &authority.outgrown(patterns))
         }
-    };
-    health.set(Part::CertificateAuthority, condition);
-    Ok(Arc::new(authority))
+    }
 }
 
 pub(super) fn origin_connector(roots: &UpstreamRoots, authority: &Authority) -> Result<OriginConnector> {

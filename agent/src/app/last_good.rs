@@ -10,7 +10,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -65,21 +64,15 @@ pub(super) struct LastGood {
 
 impl LastGood {
     /// Notes the start. Where the set has died too often already, gives the one to start with instead.
-    ///
-    /// # Errors
-    /// The state directory cannot be written.
-    pub(super) fn begin(state: &Path, policies: &PolicySet) -> Result<(Self, Option<PolicySet>)> {
+    /// A disk that cannot be written keeps no account, and nobody from starting.
+    pub(super) fn begin(state: &Path, policies: &PolicySet) -> (Self, Option<PolicySet>) {
         let directory = state.join(DIRECTORY);
-        fs::create_dir_all(&directory)
-            .with_context(|| format!("making the directory {}", directory.display()))?;
         let starts = directory.join(STARTS);
         // A file that is damaged is as good as none.
         let mut noted: Starts =
             fs::read(&starts).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         let spent = noted.note(policies.id(), Timestamp::now());
         let good = if spent { good(&directory, policies.id()) } else { None };
-        write(&starts, &serde_json::to_string(&noted)?)
-            .with_context(|| format!("writing {}", starts.display()))?;
         let in_force = good.as_ref().map_or(policies.id(), PolicySet::id);
         let rolled_back = good.as_ref().map(|good| RollbackStatus {
             refused: policies.id(),
@@ -93,7 +86,11 @@ impl LastGood {
             proven: Cell::new(false),
             rolled_back: RefCell::new(rolled_back),
         };
-        Ok((watch, good))
+        watch.keep(|| {
+            fs::create_dir_all(&watch.directory)?;
+            write(&starts, &serde_json::to_string(&noted)?)
+        });
+        (watch, good)
     }
 
     pub(super) fn rolled_back(&self) -> Option<RollbackStatus> {
@@ -208,7 +205,7 @@ mod tests {
 
     /// Starts with a set and dies; gives the set that was started with instead.
     fn die(state: &Path, policies: &PolicySet) -> Option<Uuid> {
-        let (watch, instead) = LastGood::begin(state, policies).unwrap();
+        let (watch, instead) = LastGood::begin(state, policies);
         std::mem::forget(watch);
         instead.map(|set| set.id())
     }
@@ -218,7 +215,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path();
         let (good, bad, other) = (set("good"), set("bad"), set("other"));
-        let (watch, instead) = LastGood::begin(state, &good).unwrap();
+        let (watch, instead) = LastGood::begin(state, &good);
         assert!(instead.is_none());
         watch.since.set(Instant::now() - PROVEN_AFTER);
         watch.look(&good);
@@ -231,7 +228,7 @@ mod tests {
             assert_eq!(die(state, &bad), Some(good.id()));
         }
         // An orderly end does not make the files better.
-        let (watch, _) = LastGood::begin(state, &bad).unwrap();
+        let (watch, _) = LastGood::begin(state, &bad);
         let told = watch.rolled_back().unwrap();
         assert_eq!((told.refused, told.in_force), (bad.id(), good.id()));
         drop(watch);
@@ -245,7 +242,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let policies = set("p");
         for _ in 0..2 * DEATHS {
-            drop(LastGood::begin(directory.path(), &policies).unwrap());
+            drop(LastGood::begin(directory.path(), &policies));
         }
         for _ in 0..DEATHS {
             assert_eq!(die(directory.path(), &policies), None);
@@ -259,7 +256,7 @@ mod tests {
     fn a_reload_is_a_set_of_its_own() {
         let directory = tempfile::tempdir().unwrap();
         let (first, second) = (set("first"), set("second"));
-        let (watch, _) = LastGood::begin(directory.path(), &first).unwrap();
+        let (watch, _) = LastGood::begin(directory.path(), &first);
         watch.since.set(Instant::now() - PROVEN_AFTER);
         watch.look(&first);
         watch.replaced(&second);

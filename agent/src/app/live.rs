@@ -1,31 +1,36 @@
 //! The running agent as its admin side sees it: reload, look after the parts, answer the control socket.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Result;
 use jiff::Timestamp;
 
 use super::ahead::Ahead;
+use super::authority::Custody;
 use super::build::origin_connector;
 use super::gap::Gap;
 use super::heartbeat::Heartbeat;
 use super::last_good::LastGood;
 use super::{End, orders, workers::Pool};
 use crate::admin::apps;
+use crate::admin::console::{self, Sessions};
 use crate::admin::control::{Answer, Command};
 use crate::admin::health::{Condition, Health, Part};
 use crate::admin::status::{
-    AuthorityStatus, Constraints, DeviceStatus, ExportStatus, GapStatus, PolicyStatus, ReloadStatus, Status,
-    SteeringStatus,
+    AuthorityStatus, ConsoleStatus, Constraints, DeviceStatus, ExportStatus, GapStatus, PolicyStatus,
+    ReloadStatus, Status, SteeringStatus,
 };
 use crate::catalog::HostPattern;
 use crate::config::{self, Config, Fail, Mode};
 use crate::diagnostic::Style;
 use crate::forward::{ExportState, Exports};
 use crate::proxy::worker::Shared;
-use crate::record::metrics::Metrics;
+use crate::record::metrics::{Format, Metrics};
 use crate::record::query::{QueryError, Reader};
 use crate::reload::{self, Fingerprint, Snapshot, Sources, Watch};
 use crate::steering::{self, KernelCounters, Steering};
@@ -41,6 +46,8 @@ pub(super) struct Live<'p> {
     sources: Sources,
     watch: RefCell<Watch>,
     last_reload: RefCell<Option<ReloadStatus>>,
+    /// Of the authority itself, whoever holds its key.
+    authority_condition: RefCell<Condition>,
     minted: Cell<u64>,
     since: Timestamp,
     pool: &'p Pool,
@@ -49,8 +56,35 @@ pub(super) struct Live<'p> {
     heartbeat: Option<Heartbeat>,
     kernel: Kernel,
     exports: Exports,
+    custody: Rc<Custody>,
+    /// Absent where the settings want none.
+    console: Option<Console>,
     /// Settings that take a restart are in force as they were then.
     started_with: Arc<Config>,
+}
+
+/// Where the console listens, or why it does not.
+pub(super) struct Console {
+    pub(super) listen: Result<SocketAddr, (SocketAddr, String)>,
+    pub(super) sessions: Arc<Sessions>,
+}
+
+impl Console {
+    fn status(&self) -> ConsoleStatus {
+        match &self.listen {
+            Ok(listen) => ConsoleStatus { listen: listen.to_string(), trouble: None },
+            Err((listen, why)) => ConsoleStatus { listen: listen.to_string(), trouble: Some(why.clone()) },
+        }
+    }
+
+    /// The address of a session that begins now.
+    fn answer(&self) -> Answer {
+        match (&self.listen, self.sessions.ticket(Instant::now())) {
+            (Err((listen, why)), _) => Answer::Error(format!("the console cannot listen at {listen}: {why}")),
+            (Ok(_), None) => Answer::Error("the system gives no random numbers".into()),
+            (Ok(listen), Some(ticket)) => Answer::Ok(console::address(*listen, &ticket).into()),
+        }
+    }
 }
 
 /// What does not change about the kernel side while the agent runs.
@@ -68,7 +102,13 @@ impl<'p> Live<'p> {
         health: Arc<Health>,
         sources: Sources,
         seen: Fingerprint,
-        (gap, last_good, exports): (Option<Gap>, LastGood, Exports),
+        (gap, last_good, exports, custody, console): (
+            Option<Gap>,
+            LastGood,
+            Exports,
+            Custody,
+            Option<Console>,
+        ),
         pool: &'p Pool,
     ) -> Result<Self> {
         let counters = steering.as_ref().map(Steering::counters).transpose()?.map(Arc::new);
@@ -97,6 +137,7 @@ impl<'p> Live<'p> {
             sources,
             watch: RefCell::new(Watch::new(seen)),
             last_reload: RefCell::new(None),
+            authority_condition: RefCell::new(Condition::Ok),
             minted: Cell::new(0),
             since: Timestamp::now(),
             pool,
@@ -104,6 +145,8 @@ impl<'p> Live<'p> {
             heartbeat,
             kernel,
             exports,
+            custody: Rc::new(custody),
+            console,
         })
     }
 
@@ -201,7 +244,7 @@ impl<'p> Live<'p> {
         warn_of_restart(&before, &snapshot);
         if before.config.tls.upstream_roots != snapshot.config.tls.upstream_roots {
             let authority = self.shared.clients.authority();
-            let connector = origin_connector(&snapshot.config.tls.upstream_roots, authority)
+            let connector = origin_connector(&snapshot.config.tls.upstream_roots, &authority)
                 .map_err(|error| format!("{error:#}"))?;
             self.shared.origins.store(Arc::new(connector));
         }
@@ -240,8 +283,49 @@ impl<'p> Live<'p> {
         let patterns: Vec<HostPattern> =
             snapshot.catalog.domains().map(|(pattern, _)| pattern.clone()).collect();
         let authority = self.shared.clients.authority();
-        let condition = authority_condition(authority.expires_soon(), &authority.outgrown(&patterns));
+        *self.authority_condition.borrow_mut() =
+            authority_condition(authority.expires_soon(), &authority.outgrown(&patterns));
+        self.report_authority();
+    }
+
+    fn report_authority(&self) {
+        let condition = match self.custody.silence() {
+            Some(why) => Condition::Failed(why),
+            None => self.authority_condition.borrow().clone(),
+        };
         self.health.set(Part::CertificateAuthority, condition);
+    }
+
+    /// The authority, and who holds its key.
+    pub(super) fn custody(&self) -> Rc<Custody> {
+        self.custody.clone()
+    }
+
+    /// Takes over an authority that was put in the place of the one in use. Its root is no anchor for origins from here on,
+    /// wherever it was trusted meanwhile.
+    fn look_after_authority(&self) {
+        let Some(replaced) = self.custody.replaced() else { return };
+        let snapshot = self.shared.snapshot.load_full();
+        let taken = replaced.map_err(anyhow::Error::from).and_then(|authority| {
+            let origins = origin_connector(&snapshot.config.tls.upstream_roots, &authority)?;
+            Ok((authority, origins))
+        });
+        match taken {
+            Ok((authority, origins)) => {
+                let before = self.shared.clients.authority();
+                let same = before.certificates().root == authority.certificates().root;
+                self.shared.origins.store(Arc::new(origins));
+                self.shared.clients.replace_authority(Arc::new(authority));
+                self.minted.set(0);
+                self.check_authority();
+                if same {
+                    tracing::info!("the certificate authority that is to follow is known");
+                } else {
+                    tracing::info!("another certificate authority is in use: clients must trust it");
+                }
+            }
+            Err(error) => tracing::error!("the new certificate authority is not taken up: {error:#}"),
+        }
     }
 
     /// Once a second: takes over numbers, looks after the parts.
@@ -254,6 +338,8 @@ impl<'p> Live<'p> {
         }
         let device = self.shared.device.load();
         metrics.set_device_compliant(device.compliant);
+        self.look_after_authority();
+        self.report_authority();
         self.last_good.look(&self.shared.snapshot.load().policies);
         self.health.set(Part::Heartbeat, self.heartbeat_condition());
         self.health.set(Part::DevicePosture, Condition::Ok);
@@ -288,10 +374,19 @@ impl<'p> Live<'p> {
                 let snapshot = self.shared.snapshot.load();
                 as_answer(self.read_log().and_then(|log| apps::rows(&snapshot, Some(&log))))
             }
+            Command::Metrics => {
+                let metrics = &self.shared.recorder.metrics;
+                (self.before_scrape())(metrics);
+                Answer::Ok(metrics.encode(Format::Prometheus).into())
+            }
             Command::Discovered => {
                 let snapshot = self.shared.snapshot.load();
                 as_answer(self.read_log().and_then(|log| apps::discovered(&snapshot, &log)))
             }
+            Command::Console => match &self.console {
+                None => Answer::Error("there is no console: [console] listen is off".into()),
+                Some(console) => console.answer(),
+            },
             Command::Policies => {
                 let policies = &self.shared.snapshot.load().policies;
                 Answer::Ok(policies.document().into())
@@ -397,6 +492,7 @@ impl<'p> Live<'p> {
             },
             certificate_authority: self.authority_status(&snapshot),
             activity_log: self.shared.recorder.log.state().into(),
+            console: self.console.as_ref().map(Console::status),
             exports: self.exports.states().into_iter().map(export_status).collect(),
             health: self.health.report(),
         }
@@ -446,7 +542,7 @@ pub(super) fn authority_condition(expires_soon: bool, outgrown: &[String]) -> Co
     }
     if expires_soon {
         tracing::warn!(
-            "the certificate authority expires soon: `portcullis ca init --force` makes a new one"
+            "the certificate authority expires soon: `portcullis ca rotate` makes one to follow it"
         );
         return Condition::Degraded("it expires soon".into());
     }
@@ -470,6 +566,8 @@ fn warn_of_restart(before: &Snapshot, after: &Snapshot) {
                 || (&a.interfaces, a.dial) != (&b.interfaces, b.dial)
         }),
         ("[metrics] listen", old.metrics != new.metrics),
+        ("[tls] signer", old.tls.signer != new.tls.signer),
+        ("[console] listen", old.console != new.console),
         ("[[export]]", old.exports != new.exports),
         ("[paths]", old.paths != new.paths),
     ];

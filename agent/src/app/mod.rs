@@ -1,6 +1,7 @@
 //! The composition root: builds every part in order, runs the workers and the admin side, takes all of it down again.
 
 mod ahead;
+mod authority;
 mod available;
 mod build;
 mod existing;
@@ -13,6 +14,7 @@ mod orders;
 mod workers;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -20,8 +22,8 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::{control, http};
-use crate::config::Mode;
+use crate::admin::{console, control, http};
+use crate::config::{Config, Mode};
 use crate::diagnostic::Diagnostic;
 use crate::proxy::stopped;
 use crate::reload::{self, Sources};
@@ -71,8 +73,9 @@ impl From<anyhow::Error> for Fault {
     }
 }
 
-/// Runs the daemon until SIGTERM or SIGINT; until SIGUSR1, when it is to be started again at once.
-pub fn run(config: Option<PathBuf>, mode: Option<Mode>) -> Result<(), Fault> {
+/// Runs the daemon until SIGTERM or SIGINT; until SIGUSR1, when it is to be started again at once. `signer` is the socket
+/// of one that runs already.
+pub fn run(config: Option<PathBuf>, mode: Option<Mode>, signer: Option<PathBuf>) -> Result<(), Fault> {
     let sources = Sources::new(config);
     let fingerprint = sources.fingerprint();
     let texts = sources.read().map_err(Fault::Configuration)?;
@@ -83,24 +86,38 @@ pub fn run(config: Option<PathBuf>, mode: Option<Mode>) -> Result<(), Fault> {
         kernel::check()?;
     }
     tls::install_provider();
-    let built = build::build(snapshot, mode).map_err(Fault::Failed)?;
+    let built = build::build(snapshot, mode, signer, &sources).map_err(Fault::Failed)?;
     serve(built, sources, fingerprint).map_err(Fault::Failed)
 }
 
 /// The admin side runs on the calling thread, apart from the workers, so that a scrape cannot slow traffic.
 fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Result<()> {
-    let Built { shared, steering, listeners, health, host, workers, mode, gap, exports, last_good, _lock } =
-        built;
+    let Built {
+        shared,
+        custody,
+        steering,
+        listeners,
+        health,
+        host,
+        workers,
+        mode,
+        gap,
+        exports,
+        last_good,
+        _lock,
+    } = built;
     // Only those of a host: while anybody has a gateway's, the kernel takes it for served; a proxy's are bound anew.
     let kept = listeners.sockets().filter(|_| mode == Mode::Host);
     let keep: Vec<_> = kept.map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
     let pool = workers::start(&shared, steering.as_ref(), listeners, DRAIN)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let config = shared.snapshot.load().config.clone();
-    runtime.block_on(tokio::task::LocalSet::new().run_until(async move {
+    let served = runtime.block_on(tokio::task::LocalSet::new().run_until(async move {
         let metrics_listener = tokio::net::TcpListener::bind(config.metrics.listen)
             .await
             .with_context(|| format!("binding [metrics] listen = \"{}\"", config.metrics.listen))?;
+        let sessions = Arc::new(console::Sessions::default());
+        let (console_listener, console) = console_listener(&config, &sessions).await;
         let told = steering.as_ref().filter(|_| mode == Mode::Host);
         let events = told.map(Steering::events).transpose().context("opening the ring of events")?;
         let steering = (steering, mode);
@@ -110,7 +127,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
             health.clone(),
             sources,
             fingerprint,
-            (gap, last_good, exports),
+            (gap, last_good, exports, custody, console),
             &pool,
         )?;
         let shown = http::Shown {
@@ -121,6 +138,17 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         let scrapes = tokio::task::spawn_local(http::serve(metrics_listener, shown, std::future::pending()));
         let (questions, mut asked) = mpsc::channel::<Question>(QUESTIONS);
         let socket = control::ControlSocket::bind(&config.paths.run.join(CONTROL_SOCKET))?;
+        let console_task = console_listener.map(|listener| {
+            let questions = questions.clone();
+            let shown = console::Shown {
+                log: config.paths.state.join(ACTIVITY_LOG),
+                snapshot: shared.snapshot.clone(),
+                metrics: shared.recorder.metrics.clone(),
+                status: Arc::new(move || Box::pin(ask(questions.clone(), control::Command::Status))),
+                sessions,
+            };
+            tokio::task::spawn_local(console::serve(listener, shown, std::future::pending()))
+        });
         let handler = move |command| ask(questions.clone(), command);
         let control_task = tokio::task::spawn_local(socket.serve(handler, std::future::pending()));
         let settings = shared.snapshot.clone();
@@ -135,6 +163,12 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
             if let Some(events) = events {
                 stopped::watch(watching, events).await;
             }
+        });
+
+        let holder = shared.clone();
+        let asking = live.custody();
+        let signer_task = tokio::task::spawn_local(async move {
+            authority::watch(|| holder.clients.authority(), &asking).await;
         });
 
         let mut hangup = signal(SignalKind::hangup())?;
@@ -189,7 +223,8 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
             }
         }
         scrapes.abort();
-        for task in [control_task, posture_task, inventory_task, stopped_task] {
+        console_task.inspect(tokio::task::JoinHandle::abort);
+        for task in [control_task, posture_task, inventory_task, stopped_task, signer_task] {
             task.abort();
         }
         if shared.recorder.log.flush(LAST_RECORDS).is_err() {
@@ -197,7 +232,28 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         }
         tracing::info!("stopped");
         Ok(())
-    }))
+    }));
+    // Whoever still reads the log for somebody is not waited for.
+    runtime.shutdown_background();
+    served
+}
+
+/// Listens for browsers, where the settings want it. A port that is taken keeps nobody from being protected.
+async fn console_listener(
+    config: &Config,
+    sessions: &Arc<console::Sessions>,
+) -> (Option<tokio::net::TcpListener>, Option<live::Console>) {
+    let Some(wanted) = config.console.listen else { return (None, None) };
+    let bound = tokio::net::TcpListener::bind(wanted).await;
+    let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (listen, listener) = match bound {
+        Ok((at, listener)) => (Ok(at), Some(listener)),
+        Err(error) => {
+            tracing::warn!("there is no console: [console] listen = \"{wanted}\": {error}");
+            (Err((wanted, error.to_string())), None)
+        }
+    };
+    (listener, Some(live::Console { listen, sessions: sessions.clone() }))
 }
 
 /// A command from the control socket, and where its answer goes.

@@ -5,7 +5,7 @@ use super::media_type::{self, Content, Handling};
 use super::requester::Requester;
 use super::{ActivityType, Exchange};
 use crate::catalog::{App, Asked};
-use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::head::{RequestHead, ResponseHead, Version};
 
 /// What the app's rules call a request to `host`; with the status of its response where there is one.
 pub(super) fn by_rules(
@@ -76,31 +76,44 @@ fn carries_files(request: &RequestHead) -> bool {
     if !matches!(request.method(), "POST" | "PUT" | "PATCH") {
         return false;
     }
-    let empty = request.fields().get("content-length").is_some_and(|length| length.trim_ascii() == b"0");
-    let Some(essence) = request.fields().get("content-type").and_then(essence) else {
-        return false;
-    };
-    if empty {
+    let put = request.method() == "PUT";
+    let length = request.fields().get("content-length");
+    if length.is_some_and(|length| length.trim_ascii() == b"0") {
         return false;
     }
+    let Some(essence) = request.fields().get("content-type").and_then(essence) else {
+        // PUT stores what it carries at an address (RFC 9110 section 9.3.4), and upload sessions name no type.
+        let chunked = request.fields().get("transfer-encoding").is_some();
+        return put && (length.is_some() || chunked || request.version() == Version::Http2);
+    };
     if essence == "multipart/form-data" {
         return request.method() == "POST";
     }
     let traits = media_type::traits(&essence);
     match traits.content {
         Content::File | Content::Pdf | Content::Image | Content::Media => true,
-        Content::Unknown => traits.gecko == Handling::Save && request.method() == "PUT",
-        Content::Page | Content::Data | Content::Text => false,
+        // Resumable uploads of the tus protocol.
+        Content::Unknown if essence == "application/offset+octet-stream" => true,
+        Content::Unknown => traits.gecko == Handling::Save && put,
+        Content::Page | Content::Text => put,
+        Content::Data => false,
     }
 }
 
 /// Whether a person gets to see a page or a document: successful navigations to something a browser shows.
 fn shows_document(exchange: &Exchange<'_>, requester: Requester, mime: Option<&str>) -> bool {
-    if requester != Requester::Navigation || !(200..300).contains(&exchange.response.status()) {
+    if !matches!(requester, Requester::Navigation | Requester::Intercepted)
+        || !(200..300).contains(&exchange.response.status())
+    {
         return false;
     }
-    let framed =
-        exchange.request.fields().get("sec-fetch-dest").is_some_and(|dest| dest.trim_ascii() != b"document");
+    // Behind a service worker the destination is lost.
+    let framed = requester == Requester::Navigation
+        && exchange
+            .request
+            .fields()
+            .get("sec-fetch-dest")
+            .is_some_and(|dest| dest.trim_ascii() != b"document");
     mime.is_some_and(|mime| match media_type::traits(mime).content {
         Content::Page => !framed,
         Content::Pdf | Content::Text | Content::Image | Content::Media => true,

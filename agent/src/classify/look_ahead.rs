@@ -54,7 +54,10 @@ pub(super) fn is_from_start(response: &ResponseHead) -> bool {
 /// no length; waiting for those would stop the page.
 fn may_be_disguised(exchange: &Exchange<'_>, declared: &Declared) -> bool {
     let fields = exchange.response.fields();
-    let keeps = matches!(requester(exchange.request, exchange.client), Requester::Fetch | Requester::Native);
+    let keeps = matches!(
+        requester(exchange.request, exchange.client),
+        Requester::Fetch | Requester::Intercepted | Requester::Native
+    );
     let plain = declared
         .all()
         .all(|essence| !matches!(media_type::traits(essence).content, Content::File | Content::Unknown));

@@ -9,7 +9,9 @@ use crate::session::ClientKind;
 pub(super) enum Requester {
     /// A document, top-level or in a frame: the browser shows the response or saves it.
     Navigation,
-    /// `<a download>`: the browser saves whatever comes.
+    /// A navigation that the site's service worker answers: it may hand the response on or keep it.
+    Intercepted,
+    /// `<a download>`, "save link as": the browser saves whatever comes.
     DownloadLink,
     /// fetch() or XMLHttpRequest: the page gets the bytes and may save them.
     Fetch,
@@ -55,7 +57,20 @@ pub(super) fn requester(request: &RequestHead, client: Option<ClientKind>) -> Re
     if mode.is_none() && dest.is_none() {
         return if client == Some(ClientKind::Browser) { by_accept(request) } else { Requester::Native };
     }
-    if is(&mode, "navigate") || DOCUMENTS.iter().any(|wanted| is(&dest, wanted)) {
+    let purpose = |name| word(name).is_some_and(|value| value.starts_with(b"prefetch"));
+    let prefetched = || purpose("sec-purpose") || purpose("purpose");
+    let navigates = is(&mode, "navigate");
+    if is(&dest, "empty") && (navigates || is(&mode, "same-origin")) {
+        // What a service worker makes of a navigation: Chromium keeps the mode, Firefox does not.
+        if accepts_pages(request) {
+            return Requester::Intercepted;
+        }
+        // Chromium's downloads navigate to nowhere and accept nothing by name. (Older ones say `no-cors`: below.)
+        if navigates && request.method() == "GET" && !prefetched() {
+            return Requester::DownloadLink;
+        }
+    }
+    if navigates || DOCUMENTS.iter().any(|wanted| is(&dest, wanted)) {
         return Requester::Navigation;
     }
     if PARTS.iter().any(|wanted| is(&dest, wanted)) {
@@ -66,19 +81,27 @@ pub(super) fn requester(request: &RequestHead, client: Option<ClientKind>) -> Re
     }
     // Prefetches, beacons and pings look like a download link but for their method or purpose. What is prefetched is
     // navigated to later, from the cache.
-    let purpose = |name| word(name).is_some_and(|value| value.starts_with(b"prefetch"));
     match request.method() {
-        "GET" if purpose("sec-purpose") || purpose("purpose") => Requester::Navigation,
+        "GET" if prefetched() => Requester::Navigation,
         "GET" => Requester::DownloadLink,
         _ => Requester::Fetch,
     }
 }
 
-/// A browser sends no Fetch Metadata to plain-text origins; what it accepts still tells a page from its parts.
+fn accepts_pages(request: &RequestHead) -> bool {
+    let accept = request.fields().get("accept").unwrap_or_default();
+    accept.windows(9).any(|range| range.eq_ignore_ascii_case(b"text/html"))
+}
+
+/// A browser sends no Fetch Metadata to plain-text origins; what it accepts still tells a page from its parts, and
+/// Chromium's downloads from both: they say nothing at all.
 fn by_accept(request: &RequestHead) -> Requester {
-    let accept = request.fields().get("accept").unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    let Some(accept) = request.fields().get("accept") else {
+        return if request.method() == "GET" { Requester::DownloadLink } else { Requester::Fetch };
+    };
+    let accept = accept.trim_ascii().to_ascii_lowercase();
     let begins = |prefix: &str| accept.starts_with(prefix.as_bytes());
-    if memchr::memmem::find(&accept, b"text/html").is_some() {
+    if accepts_pages(request) {
         Requester::Navigation
     } else if ["image/", "text/css", "audio/", "video/", "font/"].iter().any(|prefix| begins(prefix)) {
         Requester::Subresource

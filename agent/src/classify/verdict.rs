@@ -33,6 +33,13 @@ const GUARD_NAMES: &[&str] = &["response.bin", "f.txt", "json.json", "json.txt",
 
 pub(super) fn verdict(exchange: &Exchange<'_>, requester: Requester, evidence: &Evidence<'_>) -> Verdict {
     let Evidence { disposition, declared, seen, rule } = *evidence;
+    if requester == Requester::Intercepted {
+        // The page's service worker decides what becomes of it; the stricter of both counts.
+        let shown = verdict(exchange, Requester::Navigation, evidence);
+        let heads = Evidence { rule: None, ..*evidence };
+        let kept = (!shown.download).then(|| verdict(exchange, Requester::Fetch, &heads));
+        return kept.filter(|kept| kept.download).unwrap_or(shown);
+    }
     let status = exchange.response.status();
     if status < 100 {
         return pass(Kind::Error, "no response");
@@ -154,7 +161,9 @@ fn by_disposition(
         _ if exchange.response.status() == 206 => Kind::Range,
         Requester::Fetch => Kind::Fetch,
         Requester::DownloadLink => Kind::RequestSignal,
-        Requester::Navigation | Requester::Native | Requester::Subresource => Kind::Attachment,
+        Requester::Navigation | Requester::Intercepted | Requester::Native | Requester::Subresource => {
+            Kind::Attachment
+        }
     };
     if requester == Requester::Fetch && is_guarded_answer(disposition, declared) {
         return None;
@@ -257,7 +266,7 @@ fn of_type(exchange: &Exchange<'_>, requester: Requester, essence: &str) -> Verd
         download(kind, format!("{what}{essence}: {why}"))
     };
     match requester {
-        Requester::Navigation => match handling(exchange, traits) {
+        Requester::Navigation | Requester::Intercepted => match handling(exchange, traits) {
             Handling::Save | Handling::Sniff => saved(Kind::Mime, "browsers save this type"),
             Handling::Viewer => pass(Kind::Viewer, "shown in the browser's own viewer"),
             Handling::Render => pass(Kind::Render, "browsers show this type"),

@@ -2,7 +2,6 @@
 
 mod saved;
 mod table;
-pub(super) mod time;
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -19,7 +18,8 @@ use crate::classify::ActivityType;
 use crate::cli::output::{Column, Format, ListWriter, OutputArgs};
 use crate::cli::terminal::{Screen, clean};
 use crate::policy::decision::Action;
-use crate::record::query::{Cursor, Entry, Filter, QueryError, Reader};
+use crate::record::query::moment::Moment;
+use crate::record::query::{Cursor, Entry, Filter, QueryError, Reader, network};
 use saved::{Saved, SavedError};
 
 /// How often a follower looks.
@@ -53,11 +53,11 @@ pub struct ActivityArgs {
     #[arg(long, value_name = "ID")]
     pub device: Option<String>,
     /// At or after: RFC 3339, a local date or date and time, or how long ago: 30m, 1h, 2d
-    #[arg(long, value_name = "TIME", value_parser = time::moment)]
-    pub since: Option<time::Moment>,
+    #[arg(long, value_name = "TIME", value_parser = Moment::read)]
+    pub since: Option<Moment>,
     /// At or before; the same forms
-    #[arg(long, value_name = "TIME", value_parser = time::moment)]
-    pub until: Option<time::Moment>,
+    #[arg(long, value_name = "TIME", value_parser = Moment::read)]
+    pub until: Option<Moment>,
     /// Name of the policy that decided
     #[arg(long, value_name = "NAME")]
     pub policy: Option<String>,
@@ -190,6 +190,7 @@ const COLUMNS: &[Column] = &[
     ("extension", "/file/extension"),
     ("size", "/file/size"),
     ("mime", "/file/mime"),
+    ("file-type", "/file/type"),
     ("action", "/decision/action"),
     ("enforced", "/decision/enforced"),
     ("policy", "/decision/policy"),
@@ -352,14 +353,6 @@ fn action(name: &str) -> Result<Action, String> {
 
 fn one_of<const N: usize>(names: [&str; N]) -> String {
     format!("expected one of {}", names.join(", "))
-}
-
-fn network(text: &str) -> Result<IpNet, String> {
-    let network = match text.parse::<std::net::IpAddr>() {
-        Ok(address) => IpNet::from(address.to_canonical()),
-        Err(_) => text.parse::<IpNet>().map_err(|_| "expected an address or a network such as 10.0.0.0/8")?,
-    };
-    Ok(network.trunc())
 }
 
 #[cfg(test)]

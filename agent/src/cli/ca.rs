@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use crate::catalog::HostPattern;
-use crate::tls::{Authority, CertificateFacts, Certificates};
+use crate::tls::{Authority, AuthorityEvent, CertificateFacts, Certificates};
 
 /// The host's certificate authority
 #[derive(Debug, Args)]
@@ -27,6 +27,18 @@ enum Command {
         /// Replace the one that exists; clients must then trust the new one
         #[arg(long)]
         force: bool,
+        /// Leave the one that exists, without a word
+        #[arg(long, conflicts_with = "force")]
+        if_missing: bool,
+    },
+    /// Make an authority that is to follow the one that exists, and have both trusted meanwhile
+    ///
+    /// The daemon goes over to it a week later. Every store that `ca trust` filled gets its root at once; distribute it to
+    /// other clients within that week.
+    Rotate {
+        /// Go over to it now, and take the old one out of the stores
+        #[arg(long)]
+        finish: bool,
     },
     /// Print names, fingerprints, validity and the hosts it may vouch for
     Show,
@@ -47,7 +59,7 @@ enum Command {
 impl Ca {
     /// Whether it takes the app catalog, and so a configuration without a fault in it.
     pub(super) fn takes_catalog(&self) -> bool {
-        matches!(self.command, Command::Init { .. } | Command::Show)
+        matches!(self.command, Command::Init { .. } | Command::Rotate { .. } | Command::Show)
     }
 }
 
@@ -58,29 +70,64 @@ pub fn run(ca: &Ca, state: &Path, hosts: &[HostPattern]) -> anyhow::Result<ExitC
         Command::Trust(selection) => return stores::trust(selection, state, &read(dir)?),
         Command::Untrust(selection) => return stores::untrust(selection, state),
         Command::Status(arguments) => return stores::status(arguments, state),
+        Command::Rotate { finish } => {
+            let standing =
+                if *finish { Authority::finish_rotation(dir)? } else { Authority::rotate(dir, hosts)? };
+            restart_signer();
+            let mut out = io::stdout().lock();
+            show(&mut out, &standing, hosts, SystemTime::now())?;
+            drop(out);
+            return stores::renew(state, &standing);
+        }
         Command::Init { .. } | Command::Show | Command::Export { .. } => {}
     }
     let mut out = io::stdout().lock();
     match &ca.command {
-        Command::Init { force } => {
+        Command::Init { if_missing: true, .. } => {
+            let (made, event) = Authority::open_or_create(dir, hosts)?;
+            if event == AuthorityEvent::Created {
+                writeln!(out, "Made a certificate authority in {}.", dir.display())?;
+                show(&mut out, made.certificates(), hosts, SystemTime::now())?;
+            }
+        }
+        Command::Init { force, .. } => {
             let made = if *force { Authority::renew(dir, hosts)? } else { Authority::create(dir, hosts)? };
             writeln!(out, "Made a certificate authority in {}.", dir.display())?;
             show(&mut out, made.certificates(), hosts, SystemTime::now())?;
             writeln!(
                 out,
-                "\nClients must trust it: `portcullis ca trust`. A running daemon takes it up when restarted."
+                "\nClients must trust it: `portcullis ca trust`. A running daemon takes it up within a second."
             )?;
+            restart_signer();
         }
         Command::Show => show(&mut out, &read(dir)?, hosts, SystemTime::now())?,
-        Command::Export { out: None } => out.write_all(read(dir)?.root_pem.as_bytes())?,
+        Command::Export { out: None } => out.write_all(exported(&read(dir)?).as_bytes())?,
         Command::Export { out: Some(file) } => {
-            std::fs::write(file, read(dir)?.root_pem).with_context(|| file.display().to_string())?;
+            std::fs::write(file, exported(&read(dir)?)).with_context(|| file.display().to_string())?;
         }
         // Done above.
-        Command::Trust(_) | Command::Untrust(_) | Command::Status(_) => {}
+        Command::Trust(_) | Command::Untrust(_) | Command::Status(_) | Command::Rotate { .. } => {}
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// All that clients have to trust: while another authority is to follow, its root as well.
+fn exported(certificates: &Certificates) -> String {
+    certificates.roots().iter().map(|(_, pem)| *pem).collect()
+}
+
+/// A signer that systemd runs got the key from it when it started. Without one nothing happens.
+fn restart_signer() {
+    const SYSTEMD: &str = "/run/systemd/system";
+    const UNIT: &str = "portcullis-signer.service";
+    if !Path::new(SYSTEMD).exists() {
+        return;
+    }
+    let done = std::process::Command::new("systemctl").args(["try-restart", UNIT]).status();
+    if !done.is_ok_and(|status| status.success()) {
+        eprintln!("portcullis: `systemctl try-restart {UNIT}` failed: the signer still has the old key");
+    }
 }
 
 /// Makes the authority if there is none, and puts it into every trust store that is found.
@@ -102,6 +149,14 @@ fn show(
 ) -> anyhow::Result<()> {
     one(out, "Root (what clients trust)", &certificates.root_facts, now)?;
     one(out, "Issuing", &certificates.issuing_facts, now)?;
+    if let Some(next) = &certificates.next {
+        one(out, "Root to follow (to be trusted as well)", &next.root_facts, now)?;
+        writeln!(
+            out,
+            "  in force     from {}, or by `portcullis ca rotate --finish`",
+            date(next.follows_at())?
+        )?;
+    }
     let permitted = &certificates.root_facts.permitted;
     writeln!(out, "Vouches only for these names and those below ({}):", permitted.len())?;
     for suffix in permitted {
@@ -169,7 +224,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (state, ca, file) = (dir.path(), dir.path().join("ca"), dir.path().join("root.pem"));
         let hosts = [HostPattern::Below("corp.test".into())];
-        let init = |force| Ca { command: Command::Init { force } };
+        let init = |force| Ca { command: Command::Init { force, if_missing: false } };
         run(&init(false), state, &hosts).unwrap();
         run(&Ca { command: Command::Export { out: Some(file.clone()) } }, state, &hosts).unwrap();
         let first = std::fs::read_to_string(&file).unwrap();

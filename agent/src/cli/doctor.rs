@@ -31,6 +31,11 @@ pub fn run(arguments: &DoctorArgs, config: &Config) -> ExitCode {
     if report.count(Outcome::Failed) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// The report as `--json` prints it.
+pub(super) fn report(config: &Config) -> String {
+    as_json(&examine(&host::facts(config)))
+}
+
 /// The object of `--json`.
 #[derive(Serialize)]
 struct Answer<'a> {

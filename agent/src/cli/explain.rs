@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::explanation;
 use super::terminal::{Screen, clean, clean_json};
-use crate::activity::{Activity, NotEvaluated};
-use crate::policy::{Explanation, PolicySet};
+use crate::activity::Activity;
+use crate::admin::why::Why;
 use crate::record::query::Reader;
 
 /// Show why an activity was decided the way it was: each policy, each condition, matched or not.
@@ -25,15 +25,6 @@ pub struct ExplainArgs {
     pub json: bool,
 }
 
-/// What is known about the way to a recorded decision.
-enum Why {
-    Policies(Box<Explanation>),
-    /// No policy can be asked again.
-    NotAsked(NotEvaluated),
-    /// The policies of then are not in the log.
-    NotKept(Uuid),
-}
-
 /// Explains a record of the log at `log`.
 ///
 /// # Errors
@@ -43,17 +34,7 @@ pub fn run(args: &ExplainArgs, log: &Path) -> anyhow::Result<ExitCode> {
     let Some(activity) = reader.get(args.id)? else {
         bail!("no activity {} is in the log; `portcullis activity --json` shows the ids", args.id);
     };
-    let why = match (activity.circumstances(), activity.decision.policy_set) {
-        (Err(reason), _) => Why::NotAsked(reason),
-        (Ok(_), None) => Why::NotAsked(NotEvaluated::Older),
-        (Ok(circumstances), Some(set)) => match reader.policy_set(set)? {
-            None => Why::NotKept(set),
-            Some(document) => {
-                let policies = PolicySet::from_document(&document).context("the policies of then")?;
-                Why::Policies(Box::new(circumstances.explain(&policies)))
-            }
-        },
-    };
+    let why = Why::of(&activity, &reader)?;
     let text =
         if args.json { as_json(&activity, &why) } else { as_text(&activity, &why, Screen::of_stdout()) };
     match io::stdout().lock().write_all(text.as_bytes()) {
@@ -62,37 +43,13 @@ pub fn run(args: &ExplainArgs, log: &Path) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// What makes the explanation less than exact, in words.
-fn caveats(activity: &Activity, why: &Why) -> Vec<String> {
-    let mut caveats = Vec::new();
-    match why {
-        Why::Policies(explanation) => {
-            let (now, then) = (&explanation.decision, &activity.decision);
-            if (now.action(), now.policy(), now.rule())
-                != (then.action, then.policy.as_ref(), then.rule.as_ref())
-            {
-                caveats.push(
-                    "this version of the program decides otherwise than the one that recorded it".to_owned(),
-                );
-            }
-            if activity.evaluated.as_ref().is_some_and(|evaluated| evaluated.cut) {
-                caveats.push("something that policies looked at was longer than a record may be".to_owned());
-            }
-        }
-        Why::NotAsked(reason) => caveats.push(reason.to_string()),
-        Why::NotKept(set) => caveats.push(format!("the policy set {set} of then is not kept any more")),
-    }
-    caveats
-}
-
 /// `{"activity":{…},"explanation":{…}|null,"caveats":[…]}`
 fn as_json(activity: &Activity, why: &Why) -> String {
     let explanation = match why {
         Why::Policies(explanation) => Some(explanation.to_json()),
         Why::NotAsked(_) | Why::NotKept(_) => None,
     };
-    let value =
-        json!({ "activity": activity, "explanation": explanation, "caveats": caveats(activity, why) });
+    let value = json!({ "activity": activity, "explanation": explanation, "caveats": why.caveats(activity) });
     format!("{}\n", clean_json(&value.to_string()))
 }
 
@@ -120,7 +77,7 @@ fn as_text(activity: &Activity, why: &Why, screen: Screen) -> String {
                 writeln!(text, "decision   {action}{}\n           {}", clean(&by), clean(&decision.reason));
         }
     }
-    for caveat in caveats(activity, why) {
+    for caveat in why.caveats(activity) {
         let _ = writeln!(text, "\nnote: {}", clean(&caveat));
     }
     text

@@ -7,6 +7,7 @@ mod check;
 pub mod classify;
 mod cleanup;
 mod completions;
+mod console;
 mod detect;
 pub mod doctor;
 pub mod explain;
@@ -16,8 +17,11 @@ mod output;
 pub mod policy;
 mod reload;
 mod run;
+mod signer;
 pub mod status;
+mod support_bundle;
 mod terminal;
+mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,6 +66,10 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Every monitored app and how it is used, and sites beside them that no app owns
     Apps(apps::AppsArgs),
+    /// Show live what the agent does
+    Top(top::TopArgs),
+    /// Open the console in a browser: overview, activity log, apps, policies, health
+    Console(console::ConsoleArgs),
     /// The activity log
     Activity(Box<activity::ActivityArgs>),
     /// Why an activity was decided the way it was: each policy, each condition, matched or not
@@ -76,10 +84,13 @@ enum Command {
     Detect(detect::DetectArgs),
     /// The host's own certificate authority
     Ca(ca::Ca),
+    Signer(signer::SignerArgs),
     Install(install::InstallArgs),
     Uninstall(install::UninstallArgs),
     /// Remove what an agent that did not stop in order left in the kernel
     Cleanup(cleanup::CleanupArgs),
+    /// Collect what a maintainer needs to help, without names and without activities
+    SupportBundle(support_bundle::SupportBundleArgs),
     /// Print the completion script of a shell
     Completions {
         shell: clap_complete::Shell,
@@ -124,12 +135,25 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Some(settings) => apps::run(&apps, &settings.paths, || load(config)),
             None => ExitCode::from(USAGE),
         }),
+        Command::Top(top) => Ok(match settings(config) {
+            Some(settings) => top::run(&top, &settings.paths.run.join(CONTROL_SOCKET)),
+            None => ExitCode::from(USAGE),
+        }),
+        Command::Console(console) => Ok(match settings(config) {
+            Some(settings) => console::run(&console, &settings.paths.run.join(CONTROL_SOCKET)),
+            None => ExitCode::from(USAGE),
+        }),
+        Command::SupportBundle(bundle) => Ok(match settings(config.clone()) {
+            Some(settings) => support_bundle::run(&bundle, &settings, &Sources::new(config)),
+            None => ExitCode::from(USAGE),
+        }),
         Command::Completions { shell } => completions::print(shell, Arguments::command()),
         Command::Man { directory } => completions::manual(&directory, Arguments::command()),
         Command::Explain(explain) => match settings(config) {
             Some(settings) => explain::run(&explain, &settings.paths.state.join(ACTIVITY_LOG)),
             None => Ok(ExitCode::from(USAGE)),
         },
+        Command::Signer(arguments) => signer::run(&arguments),
         Command::Policy(args) => policy::run(&args, config),
         Command::Reload => Ok(match settings(config) {
             Some(settings) => reload::run(&settings.paths.run.join(CONTROL_SOCKET)),

@@ -15,6 +15,9 @@ pub(super) struct RunArgs {
     /// How connections reach the agent, over what the settings say
     #[arg(long, value_enum)]
     mode: Option<ModeArg>,
+    /// The socket of a signer that runs already, as the unit's does; without it the agent starts one
+    #[arg(long, value_name = "SOCKET")]
+    signer: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -34,7 +37,7 @@ pub(super) fn run(arguments: &RunArgs, config: Option<PathBuf>) -> ExitCode {
         ModeArg::Gateway => Mode::Gateway,
         ModeArg::Explicit => Mode::Explicit,
     });
-    match app::run(config, mode) {
+    match app::run(config, mode, arguments.signer.clone()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Fault::Configuration(faults)) => {
             complain(&faults);

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 use crate::admin::client::{AskError, ask};
 use crate::admin::control::Command;
 use crate::admin::health::Condition;
-use crate::admin::status::{Constraints, Status};
+use crate::admin::status::{ConsoleStatus, Constraints, Status};
 use crate::cli::terminal::{Colour, Screen, clean, clean_json};
 
 /// A daemon that is well answers in milliseconds.
@@ -216,6 +216,16 @@ fn screenful(status: &Status, screen: Screen, now: Timestamp) -> String {
         );
     }
 
+    match &status.console {
+        None => line("Console", "off"),
+        Some(ConsoleStatus { listen, trouble: None }) => {
+            line("Console", &clean(&format!("http://{listen}, opened by `portcullis console`")));
+        }
+        Some(ConsoleStatus { listen, trouble: Some(why) }) => {
+            line("Console", &screen.paint(Colour::Yellow, &clean(&format!("not at {listen}: {why}"))));
+        }
+    }
+
     for (at, export) in status.exports.iter().enumerate() {
         let name = if at == 0 { "Exports" } else { "" };
         let how = clean(&format!("{} to {}, {} sent", export.name, export.to, export.sent)).into_owned();
@@ -256,4 +266,4 @@ fn ago(time: Timestamp, now: Timestamp) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,13 +1,11 @@
-//! Text for a terminal: nothing a client or origin sent may move the cursor, reorder the line or overflow its column.
+//! Text for a terminal: cleaned, in columns that nothing overflows, in colours where there are any.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io::{IsTerminal, stdout};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Stands for each character that was taken out, so that a taken-out one is seen.
-const REPLACEMENT: char = '\u{FFFD}';
+pub(super) use crate::printable::{clean, clean_json};
 
 /// Where the output goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,43 +48,6 @@ pub(super) enum Colour {
     Yellow = 33,
 }
 
-/// The text with every character replaced that is not simply shown: controls (C0, C1, DEL), line and paragraph
-/// separators, bidirectional marks, overrides and isolates, invisible characters, tags, unassigned for private use.
-pub(super) fn clean(text: &str) -> Cow<'_, str> {
-    if text.chars().any(is_unsafe) {
-        text.chars().map(|c| if is_unsafe(c) { REPLACEMENT } else { c }).collect::<String>().into()
-    } else {
-        text.into()
-    }
-}
-
-/// JSON with the same characters escaped. Inside JSON they can only stand in strings, where the escape means the same.
-pub(super) fn clean_json(json: &str) -> Cow<'_, str> {
-    if !json.chars().any(is_unsafe) {
-        return json.into();
-    }
-    let mut safe = String::with_capacity(json.len() + 16);
-    for c in json.chars() {
-        if is_unsafe(c) {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing into a String cannot fail.
-                let _ = write!(safe, "\\u{unit:04x}");
-            }
-        } else {
-            safe.push(c);
-        }
-    }
-    safe.into()
-}
-
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{00AD}' | '\u{061C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}'
-            | '\u{E000}'..='\u{F8FF}' | '\u{F0000}'..='\u{10FFFF}')
-}
-
 /// Cleaned, and exactly `width` columns wide: cut with an ellipsis or filled with blanks.
 pub(super) fn column(text: &str, width: usize) -> String {
     let mut fitted = cut(text, width);
@@ -121,24 +82,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn what_could_forge_or_hide_output_is_replaced() {
-        assert_eq!(clean("report.pdf"), "report.pdf");
-        assert_eq!(clean("ärger 文件.pdf"), "ärger 文件.pdf");
-        assert_eq!(clean("a\x1b[2Jb\r\nc\td\u{9b}e"), "a�[2Jb��c�d�e");
-        assert_eq!(clean("invoice\u{202E}fdp.exe\u{2066}x\u{2069}"), "invoice�fdp.exe�x�");
-        assert_eq!(clean("a\u{200B}b\u{FEFF}c\u{E0041}"), "a�b�c�");
-    }
-
-    #[test]
-    fn json_stays_the_same_value() {
-        let value = serde_json::json!({"name": "a\u{202E}b\u{9b}c\u{E0041}d\ne", "plain": "ä"});
-        let text = serde_json::to_string(&value).unwrap();
-        let safe = clean_json(&text);
-        assert!(!safe.chars().any(is_unsafe) && safe.contains("\\u202e") && safe.contains('ä'), "{safe}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
-    }
+    use crate::printable::is_unsafe;
 
     #[test]
     fn columns_are_as_wide_as_they_say() {

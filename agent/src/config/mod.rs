@@ -11,7 +11,8 @@ pub use export::{Export, ExportTarget, MAX_EXPORTS};
 pub use load::{Loaded, fuzz_config, load_set};
 pub use settings::{
     Activity, Check, Config, Console, Device, Dial, Durability, Existing, Fail, Guard, Identity,
-    MAX_INTERFACES, MAX_PORTS, Metrics, Mode, Paths, Posture, Quic, Steering, Tls, UpstreamRoots,
+    MAX_INTERFACES, MAX_PORTS, Metrics, Mode, Paths, Posture, Quic, SignerPlace, Steering, Tls,
+    UpstreamRoots,
 };
 
 /// Reads `portcullis.toml`. What the file leaves out has its default.

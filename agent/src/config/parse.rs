@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::{
     Check, Config, Device, Dial, Durability, Existing, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS,
-    Mode, Posture, Quic, Steering, Tls, UpstreamRoots, export,
+    Mode, Posture, Quic, SignerPlace, Steering, Tls, UpstreamRoots, export,
 };
 use crate::catalog::HostPattern;
 use crate::diagnostic::SourceFile;
@@ -17,7 +17,8 @@ use crate::document::{Fault, Read, Table, Value, parse_duration, parse_size, rea
 use crate::policy::Networks;
 
 const FILE_KEYS: &[&str] = &[
-    "steering", "tls", "device", "identity", "networks", "activity", "metrics", "console", "paths", "export",
+    "steering", "tls", "device", "identity", "networks", "content", "activity", "metrics", "console",
+    "paths", "export",
 ];
 const STEERING_KEYS: &[&str] = &[
     "mode",
@@ -33,9 +34,10 @@ const STEERING_KEYS: &[&str] = &[
     "resolve",
     "clients",
 ];
-const TLS_KEYS: &[&str] = &["upstream_roots", "bypass", "ech_public_names"];
+const TLS_KEYS: &[&str] = &["upstream_roots", "bypass", "ech_public_names", "signer"];
 const DEVICE_KEYS: &[&str] = &["posture", "checks", "file", "command", "every", "deadline", "tags"];
 const IDENTITY_KEYS: &[&str] = &["groups", "inventory"];
+const CONTENT_KEYS: &[&str] = &["scan"];
 const ACTIVITY_KEYS: &[&str] = &["retention", "max_size", "durability"];
 const LISTEN_KEYS: &[&str] = &["listen"];
 const PATHS_KEYS: &[&str] = &["state", "run", "pins"];
@@ -52,9 +54,14 @@ const EXISTING: [(&str, Existing); 3] =
 const POSTURES: [(&str, Posture); 3] =
     [("checks", Posture::Checks), ("file", Posture::File), ("command", Posture::Command)];
 
+const SIGNERS: [(&str, SignerPlace); 2] =
+    [("process", SignerPlace::Process), ("in-process", SignerPlace::InProcess)];
 const DURABILITIES: [(&str, Durability); 2] =
     [("normal", Durability::Normal), ("strict", Durability::Strict)];
 
+/// Less would not hold the head of a form; more of one body would keep its connection waiting for it, and others from being
+/// looked at.
+const SCAN: (u64, u64) = (16 << 10, 16 << 20);
 /// Smaller than this, an activity log would hold minutes.
 const MIN_LOG_SIZE: u64 = 1 << 20;
 /// Records are kept for at least a second, in tests, and at most a century.
@@ -75,12 +82,13 @@ pub(super) fn recover(source: &SourceFile) -> Read<Config> {
         device(&root.table("device", DEVICE_KEYS), &mut config.device);
         identity(&root.table("identity", IDENTITY_KEYS), &mut config.identity);
         config.networks = networks(root);
+        root.table("content", CONTENT_KEYS).set("scan", &mut config.content.scan, scan);
         let activity = root.table("activity", ACTIVITY_KEYS);
         activity.set("retention", &mut config.activity.retention, |v| duration(v, RETENTION));
         activity.set("max_size", &mut config.activity.max_size, |v| log_size(v).map(Some));
         activity.set("durability", &mut config.activity.durability, |v| v.choice(&DURABILITIES));
         root.table("metrics", LISTEN_KEYS).set("listen", &mut config.metrics.listen, listen);
-        root.table("console", LISTEN_KEYS).set("listen", &mut config.console.listen, listen);
+        root.table("console", LISTEN_KEYS).set("listen", &mut config.console.listen, loopback);
         config.exports = export::exports(root, roots);
         let paths = root.table("paths", PATHS_KEYS);
         paths.set("state", &mut config.paths.state, path);
@@ -117,6 +125,7 @@ fn tls(table: &Table<'_>, tls: &mut Tls) {
     table.set("upstream_roots", &mut tls.upstream_roots, roots);
     table.set("bypass", &mut tls.bypass, |v| Some(distinct(v, host_pattern)));
     table.set("ech_public_names", &mut tls.ech_public_names, |v| Some(distinct(v, host_name)));
+    table.set("signer", &mut tls.signer, |v| v.choice(&SIGNERS));
 }
 
 fn roots(value: &Value<'_>) -> Option<UpstreamRoots> {
@@ -275,14 +284,29 @@ fn path(value: &Value<'_>) -> Option<PathBuf> {
 }
 
 fn listen(value: &Value<'_>) -> Option<SocketAddr> {
-    value.parse(|text| {
-        text.parse().map_err(|_| {
-            let fault = Fault::new("not an address with a port");
-            match text.strip_prefix("localhost:") {
-                Some(port) => fault.help(format!("did you mean `127.0.0.1:{port}`?")),
-                None => fault.help("write an address and a port, as in `127.0.0.1:9464` or `[::1]:9464`"),
-            }
-        })
+    value.parse(address)
+}
+
+/// An address of loopback; `off`, or nothing, for none.
+fn loopback(value: &Value<'_>) -> Option<Option<SocketAddr>> {
+    value.parse(|text| match text {
+        "" | "off" => Ok(None),
+        text => match address(text)? {
+            address if address.ip().is_loopback() => Ok(Some(address)),
+            _ => Err(Fault::new("the console speaks no TLS and listens on loopback alone").help(
+                "write `127.0.0.1:9465`, and reach it from elsewhere through `ssh -L 9465:127.0.0.1:9465`",
+            )),
+        },
+    })
+}
+
+fn address(text: &str) -> Result<SocketAddr, Fault> {
+    text.parse().map_err(|_| {
+        let fault = Fault::new("not an address with a port");
+        match text.strip_prefix("localhost:") {
+            Some(port) => fault.help(format!("did you mean `127.0.0.1:{port}`?")),
+            None => fault.help("write an address and a port, as in `127.0.0.1:9464` or `[::1]:9464`"),
+        }
     })
 }
 
@@ -291,6 +315,14 @@ fn duration(value: &Value<'_>, (least, most): (Duration, Duration)) -> Option<Du
         time if time < least => Err(Fault::new(format!("must be at least {least:?}"))),
         time if time > most => Err(Fault::new(format!("must be at most {} days", most.as_secs() / 86_400))),
         time => Ok(time),
+    })
+}
+
+fn scan(value: &Value<'_>) -> Option<usize> {
+    value.parse(|text| match parse_size(text)? {
+        size if size < SCAN.0 => Err(Fault::new("must be at least 16 KiB")),
+        size if size > SCAN.1 => Err(Fault::new("must be at most 16 MiB")),
+        size => Ok(usize::try_from(size).unwrap_or(usize::MAX)),
     })
 }
 

@@ -25,6 +25,7 @@ pub struct Config {
     pub identity: Identity,
     /// Named locations.
     pub networks: Networks,
+    pub content: Content,
     pub activity: Activity,
     pub metrics: Metrics,
     pub console: Console,
@@ -162,6 +163,17 @@ pub struct Tls {
     /// Names that stand outside an encrypted ClientHello and say only who the provider is: lower case, without
     /// duplicates.
     pub ech_public_names: Vec<String>,
+    pub signer: SignerPlace,
+}
+
+/// Where the issuing key is, unless `run --signer` names a signer that runs already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SignerPlace {
+    /// In a process that the agent starts.
+    #[default]
+    Process,
+    /// In the agent, which parses what comes from the network.
+    InProcess,
 }
 
 /// The public names of providers that are known to publish ECH configurations.
@@ -173,6 +185,7 @@ impl Default for Tls {
             upstream_roots: UpstreamRoots::default(),
             bypass: Vec::new(),
             ech_public_names: ECH_PUBLIC_NAMES.map(str::to_owned).to_vec(),
+            signer: SignerPlace::default(),
         }
     }
 }
@@ -274,6 +287,19 @@ pub struct Identity {
     pub inventory: Option<PathBuf>,
 }
 
+/// `[content]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// Octets of a body, as transferred, that are held and looked at where a rule asks for content.
+    pub scan: usize,
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self { scan: 1 << 20 }
+    }
+}
+
 /// `[activity]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Activity {
@@ -318,12 +344,13 @@ impl Default for Metrics {
 /// `[console]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Console {
-    pub listen: SocketAddr,
+    /// A loopback address: pages and the cookie that opens them travel in clear text. `None`: there is no console.
+    pub listen: Option<SocketAddr>,
 }
 
 impl Default for Console {
     fn default() -> Self {
-        Self { listen: local(9465) }
+        Self { listen: Some(local(9465)) }
     }
 }
 

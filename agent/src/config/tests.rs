@@ -47,12 +47,13 @@ fn an_empty_file_is_the_defaults_of_the_contract() {
             upstream_roots: UpstreamRoots::System,
             bypass: vec![],
             ech_public_names: vec!["cloudflare-ech.com".into()],
+            signer: SignerPlace::Process,
         }
     );
     assert_eq!((config.device.posture, config.device.every), (Posture::Checks, Duration::from_secs(60)));
     assert_eq!(config.activity.retention, Duration::from_secs(90 * 24 * 3600));
     assert_eq!(config.metrics.listen.to_string(), "127.0.0.1:9464");
-    assert_eq!(config.console.listen.to_string(), "127.0.0.1:9465");
+    assert_eq!(config.console.listen.unwrap().to_string(), "127.0.0.1:9465");
     assert_eq!(config.paths.state.to_str(), Some("/var/lib/portcullis"));
     assert_eq!(config.paths.run.to_str(), Some("/run/portcullis"));
     assert_eq!(config.paths.pins.to_str(), Some("/sys/fs/bpf/portcullis"));
@@ -79,6 +80,7 @@ resolve = false
 upstream_roots = "/etc/roots.pem"
 bypass = ["pinned.test", "*.Bank.test"]
 ech_public_names = ["Edge.Provider.test"]
+signer = "in-process"
 [device]
 posture = "command"
 checks = ["firewall", "secure-boot"]
@@ -91,6 +93,8 @@ tags = ["kiosk"]
 groups = { breakglass = ["alice", "bob"], empty = [] }
 [networks]
 corp = ["10.0.0.0/8", "fd00::/8", "192.0.2.7"]
+[content]
+scan = "4MiB"
 [activity]
 retention = "2w"
 max_size = "2GiB"
@@ -144,7 +148,9 @@ run = "/tmp/r"
     assert_eq!(config.identity.groups["breakglass"], ["alice".into(), "bob".into()]);
     let nets: Vec<String> = config.networks["corp"].iter().map(ToString::to_string).collect();
     assert_eq!(nets, ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"]);
+    assert_eq!(config.content.scan, 4 << 20);
     assert_eq!(config.activity.retention, Duration::from_secs(14 * 86_400));
+    assert_eq!(config.tls.signer, SignerPlace::InProcess);
     assert_eq!((config.activity.max_size, config.activity.durability), (Some(2 << 30), Durability::Strict));
     let [siem, lines] = config.exports.as_slice() else { panic!("{:?}", config.exports) };
     assert_eq!(
@@ -153,8 +159,15 @@ run = "/tmp/r"
     );
     assert_eq!(siem.roots, UpstreamRoots::File("/etc/siem.pem".into()));
     assert_eq!((lines.form, lines.target.to_string()), (Form::Activity, "file:///var/log/a.jsonl".into()));
-    assert_eq!((config.metrics.listen.port(), config.console.listen.port()), (1, 2));
+    assert_eq!((config.metrics.listen.port(), config.console.listen.unwrap().port()), (1, 2));
     assert_eq!((config.paths.state.to_str(), config.paths.run.to_str()), (Some("/tmp/s"), Some("/tmp/r")));
+}
+
+#[test]
+fn there_need_not_be_a_console() {
+    for off in ["", "off"] {
+        assert_eq!(good(&format!("[console]\nlisten = \"{off}\"\n")).console.listen, None, "{off:?}");
+    }
 }
 
 #[test]
@@ -202,6 +215,20 @@ fn every_complaint_has_its_place_and_remedy() {
     bad(
         "[steering]\nlisten = \"localhost:80\"",
         &["2:10: `steering.listen`: not an address with a port (did you mean `127.0.0.1:80`?)"],
+    );
+    bad(
+        "[console]\nlisten = \"0.0.0.0:9465\"",
+        &[
+            "2:10: `console.listen`: the console speaks no TLS and listens on loopback alone (write `127.0.0.1:9465`, and \
+         reach it from elsewhere through `ssh -L 9465:127.0.0.1:9465`)",
+        ],
+    );
+    bad(
+        "[console]\nlisten = \"of\"",
+        &[
+            "2:10: `console.listen`: not an address with a port (write an address and a port, as in `127.0.0.1:9464` or \
+         `[::1]:9464`)",
+        ],
     );
     bad(
         "[steering]\ncgroup = \"cgroup\"",
@@ -255,6 +282,8 @@ fn every_complaint_has_its_place_and_remedy() {
          number and a unit, for example `60s`, `15m`, `12h`, `90d`)"],
     );
     bad("[activity]\nretention = \"0s\"", &["2:13: `activity.retention`: must be at least 1s"]);
+    bad("[content]\nscan = \"1kB\"", &["2:8: `content.scan`: must be at least 16 KiB"]);
+    bad("[content]\nscan = \"17MiB\"", &["2:8: `content.scan`: must be at most 16 MiB"]);
     bad("[activity]\nmax_size = \"1kB\"", &["2:12: `activity.max_size`: must be at least 1 MiB"]);
     bad("[identity]\ngroups = [\"a\"]", &["2:10: `identity.groups`: expected a table, found an array"]);
     bad(

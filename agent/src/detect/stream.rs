@@ -58,8 +58,14 @@ impl Detectors {
 
     /// The text ended.
     pub fn finish(mut self) -> Counts {
-        self.look(self.filled);
+        self.new_text();
         self.counts
+    }
+
+    /// The text ended, and another begins that has nothing to do with it.
+    pub fn new_text(&mut self) {
+        self.look(self.filled);
+        (self.filled, self.next, self.taken) = (0, 0, 0);
     }
 
     /// Looks at what begins before `until`.

@@ -27,7 +27,14 @@ impl SourceFile {
     fn position(&self, offset: usize) -> (usize, usize) {
         let before = &self.text[..self.text.floor_char_boundary(offset)];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        (self.line_breaks(0..offset) + 1, before[line_start..].chars().count() + 1)
+    }
+
+    /// How many lines end in a range of bytes.
+    pub fn line_breaks(&self, range: Range<usize>) -> usize {
+        let bytes = self.text.as_bytes();
+        let range = range.start.min(bytes.len())..range.end.min(bytes.len());
+        bytes.get(range).map_or(0, |bytes| memchr::memchr_iter(b'\n', bytes).count())
     }
 
     /// The whole line around a byte offset, without its line break, as a byte range.

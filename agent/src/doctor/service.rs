@@ -89,7 +89,7 @@ fn authority(facts: &Facts) -> Check {
             Check::failed(
                 name,
                 format!("{found}: soon"),
-                "portcullis ca init --force, then trust the new one",
+                "portcullis ca rotate makes one to follow it, and has both trusted meanwhile",
             )
         } else {
             Check::ok(name, found)

@@ -29,11 +29,26 @@ pub struct Report {
     source: SourceFile,
     found: RefCell<Vec<Diagnostic>>,
     left_out: Cell<usize>,
+    /// An offset, and the lines that end before it.
+    counted: Cell<(usize, usize)>,
 }
 
 impl Report {
     fn new(source: &SourceFile) -> Self {
-        Self { source: source.clone(), found: RefCell::default(), left_out: Cell::new(0) }
+        Self {
+            source: source.clone(),
+            found: RefCell::default(),
+            left_out: Cell::new(0),
+            counted: Cell::new((0, 0)),
+        }
+    }
+
+    /// The line of a byte offset, from 1. Asked in the order of the file, each part of it is counted once.
+    pub fn line(&self, offset: usize) -> usize {
+        let (from, lines) = Some(self.counted.get()).filter(|(from, _)| *from <= offset).unwrap_or_default();
+        let lines = lines + self.source.line_breaks(from..offset);
+        self.counted.set((offset, lines));
+        lines + 1
     }
 
     pub fn source(&self) -> &SourceFile {

@@ -57,7 +57,7 @@ impl<'a> Table<'a> {
             .iter()
             .map(|(name, node)| {
                 let name: &str = name.get_ref();
-                (name, Value::new(node, Rc::from(join(value.path(), name)), self.report))
+                (name, Value::new(node, Rc::from(join(&value.path(), name)), self.report))
             })
             .collect()
     }
@@ -100,13 +100,9 @@ impl<'a> Table<'a> {
     pub fn table(&self, key: &'static str, keys: &'static [&'static str]) -> Table<'a> {
         match self.get(key).map(|value| (value.as_table(keys), value)) {
             Some((Some(table), _)) => table,
-            Some((None, value)) => Self {
-                entries: None,
-                span: value.span(),
-                path: value.path().clone(),
-                keys,
-                report: self.report,
-            },
+            Some((None, value)) => {
+                Self { entries: None, span: value.span(), path: value.path(), keys, report: self.report }
+            }
             None => {
                 let path = Rc::from(self.path_of(key));
                 Self { entries: None, span: self.span.clone(), path, keys, report: self.report }

@@ -66,20 +66,26 @@ fn shown(word: &str) -> String {
 pub struct Value<'a> {
     node: &'a Spanned<DeValue<'a>>,
     path: Rc<str>,
+    /// Its place in the array that has the path.
+    index: Option<usize>,
     report: &'a Report,
 }
 
 impl<'a> Value<'a> {
     pub(super) fn new(node: &'a Spanned<DeValue<'a>>, path: Rc<str>, report: &'a Report) -> Self {
-        Self { node, path, report }
+        Self { node, path, index: None, report }
     }
 
     pub(super) fn node(&self) -> &'a DeValue<'a> {
         self.node.get_ref()
     }
 
-    pub fn path(&self) -> &Rc<str> {
-        &self.path
+    /// Of an item it is written only when it is asked for: lists are long, complaints few.
+    pub fn path(&self) -> Rc<str> {
+        match self.index {
+            None => self.path.clone(),
+            Some(index) => format!("{}[{index}]", self.path).into(),
+        }
     }
 
     /// Byte range in the file.
@@ -94,7 +100,7 @@ impl<'a> Value<'a> {
 
     /// The fault as a diagnostic, for a caller that adds to it before it reports.
     pub fn diagnostic(&self, fault: Fault) -> Diagnostic {
-        fault.at(self.report.source(), self.span(), &self.path)
+        fault.at(self.report.source(), self.span(), &self.path())
     }
 
     pub fn report(&self) -> &'a Report {
@@ -181,12 +187,21 @@ impl<'a> Value<'a> {
 
     /// The items of an array; none, with a complaint, when it is no array.
     pub fn list(&self) -> Vec<Value<'a>> {
-        let DeValue::Array(items) = self.node() else {
+        self.items().collect()
+    }
+
+    fn items(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
+        let items = self.node().as_array();
+        if items.is_none() {
             self.wrong_type("an array");
-            return Vec::new();
-        };
-        let item = |(index, node)| Value::new(node, Rc::from(format!("{}[{index}]", self.path)), self.report);
-        items.iter().enumerate().map(item).collect()
+        }
+        let (path, report) = (self.path(), self.report);
+        items.into_iter().flat_map(|items| items.iter()).enumerate().map(move |(index, node)| Value {
+            node,
+            path: path.clone(),
+            index: Some(index),
+            report,
+        })
     }
 
     pub fn is_empty_list(&self) -> bool {
@@ -199,14 +214,14 @@ impl<'a> Value<'a> {
     }
 
     /// The items of an array that `read` accepts; it complains about the others itself.
-    pub fn each<T>(&self, read: impl FnMut(&Value<'a>) -> Option<T>) -> Vec<T> {
-        self.list().iter().filter_map(read).collect()
+    pub fn each<T>(&self, mut read: impl FnMut(&Value<'a>) -> Option<T>) -> Vec<T> {
+        self.items().filter_map(|item| read(&item)).collect()
     }
 
     pub fn as_table(&self, keys: &'static [&'static str]) -> Option<Table<'a>> {
         match self.node() {
             DeValue::Table(entries) => {
-                Some(Table::open(Some(entries), self.span(), self.path.clone(), keys, self.report))
+                Some(Table::open(Some(entries), self.span(), self.path(), keys, self.report))
             }
             _ => {
                 self.wrong_type("a table");

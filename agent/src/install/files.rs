@@ -29,7 +29,7 @@ const fn configuration(path: &'static str, content: &'static str) -> File {
 }
 
 /// Everything but the program, manual pages and completion scripts.
-pub const FILES: [File; 11] = [
+pub const FILES: [File; 18] = [
     plain(
         "/usr/share/portcullis/schemas/activity.schema.json",
         include_str!("../../../packaging/schemas/activity.schema.json"),
@@ -55,8 +55,36 @@ pub const FILES: [File; 11] = [
         include_str!("../../../packaging/schemas/what-if.schema.json"),
     ),
     plain(
+        "/usr/share/portcullis/schemas/app-list.schema.json",
+        include_str!("../../../packaging/schemas/app-list.schema.json"),
+    ),
+    plain(
+        "/usr/share/portcullis/schemas/doctor.schema.json",
+        include_str!("../../../packaging/schemas/doctor.schema.json"),
+    ),
+    plain(
+        "/usr/share/portcullis/schemas/policy.schema.json",
+        include_str!("../../../packaging/schemas/policy.schema.json"),
+    ),
+    plain(
+        "/usr/share/portcullis/schemas/replay.schema.json",
+        include_str!("../../../packaging/schemas/replay.schema.json"),
+    ),
+    plain(
+        "/usr/share/portcullis/schemas/status.schema.json",
+        include_str!("../../../packaging/schemas/status.schema.json"),
+    ),
+    plain(
         "/usr/lib/systemd/system/portcullis.service",
         include_str!("../../../packaging/portcullis.service"),
+    ),
+    plain(
+        "/usr/lib/systemd/system/portcullis-signer.service",
+        include_str!("../../../packaging/portcullis-signer.service"),
+    ),
+    plain(
+        "/usr/lib/systemd/system/portcullis-signer.socket",
+        include_str!("../../../packaging/portcullis-signer.socket"),
     ),
     plain(
         "/usr/lib/sysusers.d/portcullis.conf",

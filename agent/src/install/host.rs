@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 
 use super::{InstallError, PROGRAM};
 
-/// The unit, and the user it runs as.
+/// The units of the agent and of its signer, and the user that the agent runs as.
 const UNIT: &str = "portcullis.service";
+const SIGNER: [&str; 2] = ["portcullis-signer.socket", "portcullis-signer.service"];
 const USER: &str = "portcullis";
 /// There while systemd is the first process (sd_booted(3)).
 const SYSTEMD: &str = "/run/systemd/system";
@@ -57,7 +58,7 @@ pub fn start() -> Vec<Result<String, String>> {
     }
     vec![
         step("systemctl", &["daemon-reload"], "systemd has read the unit"),
-        step("systemctl", &["enable", "--now", UNIT], "enabled and started the service"),
+        step("systemctl", &["enable", "--now", SIGNER[0], UNIT], "enabled and started the service"),
     ]
 }
 
@@ -66,7 +67,8 @@ pub fn stop() -> Vec<Result<String, String>> {
     if !Path::new(SYSTEMD).exists() {
         return Vec::new();
     }
-    vec![step("systemctl", &["disable", "--now", UNIT], "stopped and disabled the service")]
+    let [socket, service] = SIGNER;
+    vec![step("systemctl", &["disable", "--now", UNIT, socket, service], "stopped and disabled the service")]
 }
 
 /// After the files are gone.

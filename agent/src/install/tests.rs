@@ -56,8 +56,12 @@ fn the_files_carried_are_those_of_the_packaging_directory() {
         crate::config::parse(&crate::diagnostic::SourceFile::new("portcullis.toml", configuration.content))
             .is_ok()
     );
-    let unit = FILES.iter().find(|file| file.path.ends_with("portcullis.service")).unwrap();
-    assert!(unit.content.contains(&format!("ExecStart={PROGRAM} run")));
+    let unit = FILES.iter().find(|file| file.path.ends_with("/portcullis.service")).unwrap();
+    assert!(
+        unit.content.contains(&format!("ExecStart={PROGRAM} run --signer /run/portcullis-signer.sock\n"))
+    );
+    let listens = "ListenSequentialPacket=/run/portcullis-signer.sock\n";
+    assert!(FILES.iter().any(|file| file.path.ends_with("-signer.socket") && file.content.contains(listens)));
     for (path, content) in FILES.iter().map(|file| (file.path, file.content)) {
         assert!(content.ends_with('\n'), "{path}");
     }

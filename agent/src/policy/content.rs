@@ -1,7 +1,14 @@
 //! What a rule asks of the content of a body, and which bodies a policy set has to see for it.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+
+use super::condition::AppRule;
 use super::rule::{Control, Rule, RuleActivity};
 use super::{Policy, decision::Action};
+use crate::catalog::Catalog;
 use crate::classify::Classification;
 use crate::detect::DetectorSet;
 use crate::detect::scan::Scan;
@@ -56,6 +63,8 @@ pub struct Bodies {
     upload_names: bool,
     /// A rule may block a request before the origin gets it.
     at_request: bool,
+    /// A rule asks what files really are, which the first octets of responses tell.
+    true_types: bool,
 }
 
 impl Bodies {
@@ -76,6 +85,7 @@ impl Bodies {
             response: content(received),
             upload_names: names && !named.among(&[Upload, Access]).is_empty(),
             at_request: rule.action == Action::Block && !sent.is_empty(),
+            true_types: !rule.files.types.is_empty(),
         }
     }
 
@@ -85,6 +95,7 @@ impl Bodies {
             response: self.response.or(other.response),
             upload_names: self.upload_names || other.upload_names,
             at_request: self.at_request || other.at_request,
+            true_types: self.true_types || other.true_types,
         }
     }
 
@@ -111,6 +122,44 @@ impl Bodies {
     pub const fn asks_upload_names(self) -> bool {
         self.upload_names
     }
+
+    pub const fn asks_true_types(self) -> bool {
+        self.true_types
+    }
+}
+
+/// What policies decide by, by the id of the app, and for an app that no policy names.
+pub(super) fn bodies_by_app(
+    policies: &[Policy],
+    catalog: &Catalog,
+) -> (HashMap<Arc<str>, Bodies, FixedState>, Bodies) {
+    let asking = policies.iter().filter(|policy| policy.in_force());
+    let asking = asking.map(|policy| (policy, Bodies::of(policy)));
+    let asking: Vec<_> = asking.filter(|(_, bodies)| *bodies != Bodies::default()).collect();
+    let covers = |policy: &Policy, id: &str| policy.apps.judge(|rule| rule.matches(id)).matched();
+    let (general, naming): (Vec<_>, Vec<_>) = asking.into_iter().partition(|(policy, _)| {
+        !policy.apps.is_given() || policy.apps.include().iter().any(|selector| selector.rule == AppRule::All)
+    });
+    let of_general = |id: &str| {
+        let covering = general.iter().filter(|(policy, _)| covers(policy, id));
+        covering.fold(Bodies::default(), |all, (_, bodies)| all.or(*bodies))
+    };
+    // No app has an empty id, so this is what `all` alone selects.
+    let others = of_general("");
+    let ids = catalog.apps().iter().map(|app| (app.id.clone(), of_general(&app.id)));
+    let mut by_app: HashMap<_, _, FixedState> = ids.collect();
+    for (policy, bodies) in naming {
+        let rules = policy.apps.include().iter().map(|selector| &selector.rule);
+        let ids = rules.filter_map(|rule| match rule {
+            AppRule::Ids(ids) => Some(ids.iter()),
+            AppRule::All => None,
+        });
+        for id in ids.flatten().filter(|id| covers(policy, id)) {
+            let known = by_app.entry(id.clone()).or_insert_with(|| of_general(id));
+            *known = known.or(bodies);
+        }
+    }
+    (by_app, others)
 }
 
 /// Some of the activities that rules name.

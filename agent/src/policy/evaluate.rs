@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::condition::{Condition, Match};
 use super::decision::{Action, Decision, Reason};
-use super::index::Kind;
 use super::rule::{Judgement, Rule, Subject};
 use super::{Policy, PolicySet, State};
 use crate::classify::Classification;
@@ -92,29 +91,30 @@ impl PolicySet {
         let found = self.index.find(facts.session, facts.device);
         let policy = |place: usize| found.position(place).and_then(|position| self.policies.get(position));
         let judge = |place: usize| policy(place)?.control.as_ref()?.judge(&facts.subject, |_, _| {});
-        let download = facts.subject.class.download;
+        let class = facts.subject.class;
 
-        let first = |kind| found.applying(true, kind).next();
-        let plain = if download { first(Kind::BlockDownloads) } else { None };
-        let plain = plain.or_else(|| first(Kind::MonitorOnly));
+        let plain = if class.download { found.block_downloads() } else { None };
+        let plain = plain.or_else(|| found.monitor_only());
         let mut strictest = plain.and_then(|place| Some((place, judge(place)?)));
-        for place in found.applying(true, Kind::Custom) {
-            // Between equals the first of the files is named.
-            let beats = |action, (known, judgement): (usize, Judgement<'_>)| {
-                action > judgement.action || (action == judgement.action && place < known)
-            };
-            if strictest.is_some_and(|known| !beats(found.ceiling(place), known)) {
-                continue;
-            }
-            if let Some(judgement) = judge(place)
-                && strictest.is_none_or(|known| beats(judgement.action, known))
-            {
-                strictest = Some((place, judgement));
+        // Between equals the first of the files is named.
+        let beats = |action, place, (known, judgement): (usize, Judgement<'_>)| {
+            action > judgement.action || (action == judgement.action && place < known)
+        };
+        for ceiling in [Action::Block, Action::Monitor, Action::Allow] {
+            for place in found.custom(ceiling, class) {
+                if strictest.is_some_and(|known| !beats(ceiling, place, known)) {
+                    break;
+                }
+                if let Some(judgement) = judge(place)
+                    && strictest.is_none_or(|known| beats(judgement.action, place, known))
+                {
+                    strictest = Some((place, judgement));
+                }
             }
         }
         let strictest = match strictest {
             Some((place, judgement)) => Some((place, Some(judgement))),
-            None => first(Kind::Any).map(|place| (place, None)),
+            None => found.first().map(|place| (place, None)),
         };
         let mut tally = Tally::default();
         if let Some((place, judgement)) = strictest {
@@ -124,8 +124,9 @@ impl PolicySet {
         {
             tally.excluded = Some((policy, by));
         }
-        let reported = found.applying(false, if download { Kind::Any } else { Kind::NotBlockDownloads });
-        for place in reported.filter(|place| judge(*place).is_some_and(|found| found.action > Action::Allow))
+        for place in found
+            .reporting(class)
+            .filter(|place| judge(*place).is_some_and(|found| found.action > Action::Allow))
         {
             tally.report_only.extend(policy(place).map(|policy| policy.name.clone()));
         }

@@ -44,6 +44,8 @@ pub enum Failure {
     TunnelNameDiffers,
     /// The host's authority may not vouch for the name: no certificate, no connection.
     LeafNotPermitted,
+    /// The process that holds the issuing key gave no certificate: it does not answer, or too much is asked of it.
+    LeafNotSigned,
     ClientHelloUnparsable,
     ClientHelloTooLarge,
     ClientHelloTimeout,
@@ -97,13 +99,14 @@ impl Outcome {
 }
 
 impl Failure {
-    pub const ALL: [Failure; 26] = [
+    pub const ALL: [Failure; 27] = [
         Self::OriginalDestinationMissing,
         Self::NoServerName,
         Self::ServerNameUnusable,
         Self::ServerNameHidden,
         Self::TunnelNameDiffers,
         Self::LeafNotPermitted,
+        Self::LeafNotSigned,
         Self::ClientHelloUnparsable,
         Self::ClientHelloTooLarge,
         Self::ClientHelloTimeout,
@@ -171,6 +174,9 @@ impl Failure {
                 Refuse,
                 "the certificate authority of this host may not vouch for the name",
             ),
+            Self::LeafNotSigned => {
+                (Stage::Peek, "leaf_not_signed", Refuse, "no certificate could be signed for the name")
+            }
             Self::ClientHelloUnparsable => {
                 (Stage::Peek, "client_hello_unparsable", Refuse, "the ClientHello cannot be parsed")
             }
@@ -306,6 +312,7 @@ mod tests {
             (F::ServerNameHidden, Refuse),
             (F::TunnelNameDiffers, Refuse),
             (F::LeafNotPermitted, Refuse),
+            (F::LeafNotSigned, Refuse),
             (F::ClientHelloUnparsable, Refuse),
             (F::ClientHelloTooLarge, Refuse),
             (F::ClientHelloTimeout, Refuse),

@@ -22,6 +22,7 @@ pub mod write;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use uuid::Uuid;
 
 pub use circumstances::Circumstances;
@@ -100,14 +101,12 @@ impl Policy {
 pub struct PolicySet {
     policies: Vec<Policy>,
     index: Index,
-    /// Of the policies in force, those that ask what files really are.
-    true_types: Vec<usize>,
     revision: u64,
     /// The texts it was read from.
     sources: Vec<SourceFile>,
     id: Uuid,
     /// Which bodies are looked at, by app, and of an app that the catalog no longer has but a session still carries.
-    bodies: HashMap<Arc<str>, Bodies>,
+    bodies: HashMap<Arc<str>, Bodies, FixedState>,
     other_bodies: Bodies,
 }
 
@@ -129,21 +128,9 @@ impl PolicySet {
     /// What can be built in spite of errors.
     pub(crate) fn recover(sources: &[SourceFile], known: &References<'_>) -> (Self, Vec<Diagnostic>) {
         let (policies, diagnostics) = parse::read_policies(sources, known);
-        let naming = |id: &str| {
-            let included = |policy: &&Policy| policy.apps.judge(|rule| rule.matches(id)).matched();
-            let in_force = policies.iter().filter(|policy| policy.in_force()).filter(included);
-            in_force.fold(Bodies::default(), |bodies, policy| bodies.or(Bodies::of(policy)))
-        };
-        let ids = known.catalog.apps().iter().map(|app| app.id.clone());
-        let bodies = ids.map(|id| (id.clone(), naming(&id)));
-        let bodies = bodies.collect();
-        // No app has an empty id, so this is what `all` alone selects.
-        let other_bodies = naming("");
-        let asking = |policy: &Policy| policy.control.as_ref().is_some_and(Control::asks_true_types);
-        let asks = policies.iter().enumerate().filter(|(_, policy)| policy.in_force() && asking(policy));
+        let (bodies, other_bodies) = content::bodies_by_app(&policies, known.catalog);
         let mut set = Self {
             index: Index::new(&policies),
-            true_types: asks.map(|(place, _)| place).collect(),
             policies,
             sources: sources.to_vec(),
             bodies,
@@ -201,8 +188,7 @@ impl PolicySet {
     /// Whether a policy that includes the app asks what files really are, so that the beginning of each is worth a look
     /// ([`Exchange::look_ahead`](crate::classify::Exchange::look_ahead)).
     pub fn asks_true_types(&self, app: &App) -> bool {
-        let policies = self.true_types.iter().filter_map(|place| self.policies.get(*place));
-        policies.map(|policy| policy.apps.judge(|rule| rule.matches(&app.id))).any(|found| found.matched())
+        self.bodies_of(app).asks_true_types()
     }
 }
 

@@ -90,7 +90,7 @@ fn policy(table: &Table<'_>, known: &References<'_>, names: &mut Names) -> Optio
 
     let name_value = name_value?;
     let name = unique(name?, &name_value, names)?;
-    let line = Diagnostic::new(table.report().source(), name_value.span(), "").line();
+    let line = table.report().line(name_value.span().start);
     let path = table.report().source().path.clone();
     Some(Policy { name, state, users, apps, client_apps, devices, locations, control, message, path, line })
 }

@@ -27,11 +27,6 @@ impl Control {
         }
     }
 
-    /// Whether a rule asks what files really are.
-    pub(super) fn asks_true_types(&self) -> bool {
-        matches!(self, Self::Custom(rules) if rules.iter().any(|rule| !rule.files.types.is_empty()))
-    }
-
     /// The strictest action it can ask for, whatever the activity.
     pub(super) fn ceiling(&self) -> Action {
         match self {

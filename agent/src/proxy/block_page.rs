@@ -101,6 +101,50 @@ mod tests {
         assert_eq!(value["error"]["activity"], Uuid::nil().to_string());
     }
 
+    /// Names come from origins, messages from the administrator; neither is markup, steers a terminal or turns a line
+    /// around.
+    #[test]
+    fn no_name_breaks_out_of_any_form() {
+        use crate::http::content_disposition::display_name;
+        let hostile = [
+            "</p></main><script>alert(1)</script>.docx",
+            "&lt;b&gt;.docx",
+            "\"><svg/onload=alert(1)>",
+            "a\"},\"x\":{\"b\":\"",
+            "a\r\nSet-Cookie: x=1\r\n\r\nbody.docx",
+            "\u{1b}[2J\u{1b}]0;title\u{7}.docx",
+            "invoice\u{202e}xcod.exe",
+            "\u{2066}a\u{2069}\u{200f}b\u{feff}.docx",
+            &format!("{}.docx", "ä".repeat(32 << 10)),
+            &"<".repeat(64 << 10),
+        ];
+        for name in hostile {
+            let shown = display_name(name).unwrap();
+            let text = standard_text(ActivityType::Download, Some(&shown));
+            assert!(text.len() < 400, "{} octets", text.len());
+            assert!(
+                !text.contains(|c: char| c.is_control() || "\u{202e}\u{2066}\u{200f}\u{feff}".contains(c)),
+                "{text:?}"
+            );
+            let page = html(&text, name, Uuid::nil());
+            let tags = ["<script", "<svg", "<b>", "</p></main><script"];
+            assert!(!tags.iter().any(|tag| page.contains(tag)), "{page}");
+            assert_eq!(page.matches('<').count(), html("", "", Uuid::nil()).matches('<').count(), "{page}");
+            let body = json(ActivityType::Download, &text, Some(&shown), Uuid::nil());
+            assert_eq!(body.matches('\n').count(), 1, "{body}");
+            let value: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(
+                (value["error"]["filename"].as_str(), value.as_object().unwrap().len()),
+                (Some(&*shown), 1)
+            );
+        }
+        let message = "Ask <b>IT</b> & \"mail\".\nhelp@corp.test";
+        assert!(
+            html(message, "A", Uuid::nil())
+                .contains("<p>Ask &lt;b&gt;IT&lt;/b&gt; &amp; &quot;mail&quot;.\nhelp")
+        );
+    }
+
     #[test]
     fn without_a_name_the_sentence_still_reads() {
         assert_eq!(

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 /// Size of every buffer: the largest head, or four TLS records and what stands around them.
 pub const BUFFER: usize = 68 * 1024;
+/// What a read is worth: a TLS record, which is opened straight into the buffer where it fits.
+const WORTH: usize = 16 * 1024 + 256;
 /// Buffers kept for reuse by one thread.
 const POOLED: usize = 64;
 
@@ -50,7 +52,7 @@ impl Input {
         }
     }
 
-    /// Where the next read goes. Empty when [`BUFFER`] bytes are unread.
+    /// Where the next read goes: room for a record, once what is unread leaves that. Empty when [`BUFFER`] bytes are unread.
     pub(super) fn room(&mut self) -> &mut [u8] {
         if self.buffer.len() < BUFFER {
             let mut larger = take();
@@ -61,7 +63,7 @@ impl Input {
             }
             self.buffer = larger;
             (self.start, self.end) = (0, count);
-        } else if self.start > 0 && self.end == self.buffer.len() {
+        } else if self.start > 0 && self.buffer.len() - self.end < WORTH {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }

@@ -37,10 +37,13 @@ enum Wish {
 }
 
 /// Serves one accepted connection to its end.
+///
+/// Each stage behind the first look is a box of its own: a connection that waits for its next request holds the memory of
+/// that stage, and not of the largest one it came through.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, listener_port: u16) {
     let mut guard = ConnectionGuard::begin(&worker.shared.recorder.metrics);
     let Some(arrivals) = &worker.arrivals else {
-        return explicit::serve(&worker, stream, client, &mut guard).await;
+        return Box::pin(explicit::serve(&worker, stream, client, &mut guard)).await;
     };
     let taken = match stream.local_addr() {
         Ok(local) => arrivals.borrow_mut().take(client, local, listener_port),
@@ -80,7 +83,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, li
         peek,
         asked: None,
     };
-    route(&worker, accepted, &mut guard).await;
+    Box::pin(route(&worker, accepted, &mut guard)).await;
 }
 
 /// The way of a connection whose destination is known.
@@ -90,7 +93,7 @@ pub(super) async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &m
     let mut peeked = tls::peek(&mut accepted.stream, accepted.peek).await;
     let unexplained = accepted.unexplained;
     if unexplained && matches!(&peeked, Peeked::TimedOut { bytes } if bytes.is_empty()) {
-        match late::first_words(worker, accepted, guard).await {
+        match Box::pin(late::first_words(worker, accepted, guard)).await {
             Some((still, words)) => (accepted, peeked) = (still, words),
             None => return,
         }
@@ -99,31 +102,31 @@ pub(super) async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &m
     let snapshot = worker.shared.snapshot.load_full();
     match wish {
         Wish::Gone => {}
-        Wish::Failed(failure) => fail(worker, accepted, bytes, (failure, ""), guard).await,
-        Wish::PlainHttp => plain::plain(worker, accepted, bytes, guard).await,
+        Wish::Failed(failure) => Box::pin(fail(worker, accepted, bytes, (failure, ""), guard)).await,
+        Wish::PlainHttp => Box::pin(plain::plain(worker, accepted, bytes, guard)).await,
         Wish::Tls { hello, name } if contradicts(&accepted, &hello, &name, &snapshot) => {
-            fail(worker, accepted, bytes, (Failure::TunnelNameDiffers, &name), guard).await;
+            Box::pin(fail(worker, accepted, bytes, (Failure::TunnelNameDiffers, &name), guard)).await;
         }
         Wish::Tls { hello, name } => match app_of(worker, &accepted, &name, &snapshot) {
             Some(app) if is_bypassed(&snapshot, &name) => {
                 guard.set_app(&app.id);
                 guard.set_path(Path::Bypassed);
                 tracing::info!(app = %app.id, name, "bypassed: the name is in [tls] bypass");
-                untouched(worker, accepted, bytes, guard).await;
+                Box::pin(untouched(worker, accepted, bytes, guard)).await;
             }
             Some(app) if snapshot.policies.selects(&app) => {
                 guard.set_app(&app.id);
-                inspect::tls(worker, accepted, bytes, &hello, &name, app, guard).await;
+                Box::pin(inspect::tls(worker, accepted, bytes, &hello, &name, app, guard)).await;
             }
             _ if ech::hides_its_name(&hello, &name, &snapshot.config.tls.ech_public_names) => {
                 log_failure(Failure::ServerNameHidden, accepted.client.0, Some(accepted.original_dst));
-                record(worker, &accepted, (Failure::ServerNameHidden, &name), guard).await;
-                ech::switch_off(worker, accepted, bytes, &name).await;
+                Box::pin(record(worker, &accepted, (Failure::ServerNameHidden, &name), guard)).await;
+                Box::pin(ech::switch_off(worker, accepted, bytes, &name)).await;
             }
             _ => {
                 worker.note_unmonitored(accepted.owner.as_ref(), &bytes);
                 guard.set_path(Path::Spliced);
-                untouched(worker, accepted, bytes, guard).await;
+                Box::pin(untouched(worker, accepted, bytes, guard)).await;
             }
         },
     }
@@ -212,4 +215,19 @@ async fn record(
     guard.set_app(&app.id);
     let addresses = (accepted.client, accepted.original_dst);
     refused::record(&worker.shared, early.refused(failure, app, addresses, name)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, D, F: Future>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_is_small() {
+        // Once the stages had no boxes of their own, all of them together.
+        assert!(size(serve) <= 1024, "{}", size(serve));
+    }
 }

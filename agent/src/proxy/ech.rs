@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use super::untouched::say_and_close;
 use super::worker::{Accepted, Worker};
 use crate::record::metrics::Side;
-use crate::tls::{self, ClientHello, HANDSHAKE_DEADLINE, Prefixed, UpstreamFailure};
+use crate::tls::{self, ClientHello, HANDSHAKE_DEADLINE, Prefixed};
 
 /// Whether the server name of the hello says nothing but whose provider the origin uses.
 pub(super) fn hides_its_name(hello: &ClientHello, name: &str, public_names: &[String]) -> bool {
@@ -25,13 +25,12 @@ pub(super) fn hides_its_name(hello: &ClientHello, name: &str, public_names: &[St
 /// then, which most take for a failure of the site.
 pub(super) async fn switch_off(worker: &Rc<Worker>, accepted: Accepted, bytes: Vec<u8>, name: &str) {
     let metrics = &worker.shared.recorder.metrics;
-    let config = match worker.shared.clients.config(accepted.session_owner(), name, &[]) {
+    let config = match worker.shared.clients.obtain(accepted.session_owner(), name, &[]).await {
         Ok(config) => config,
         Err(error) => {
             metrics.tls_handshake(Side::Client, error.name());
             tracing::warn!(name, "encrypted ClientHello cannot be switched off: {error}");
-            let _ =
-                say_and_close(accepted.stream, &tls::mirrored_alert(&UpstreamFailure::UnusableName)).await;
+            let _ = say_and_close(accepted.stream, &tls::alert_without_leaf(&error)).await;
             return;
         }
     };

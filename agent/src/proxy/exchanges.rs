@@ -2,18 +2,17 @@
 
 use std::future::Future;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use super::enforce::Answer;
 use crate::detect::scan::Held;
 use crate::http::h1::Peer;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::policy::failure_mode::Failure;
 use crate::record::transfer::Transfer;
+use crate::tls::Stream;
 
 /// What the proxy asks about each exchange, and tells it. Implemented by the pipeline, and by tests in memory.
 pub trait Exchanges {
-    type Origin: AsyncRead + AsyncWrite + Unpin;
+    type Origin: Stream;
     /// The connection ends behind the first exchange: the next request may be for another origin.
     const ONE_EXCHANGE: bool = false;
 

@@ -6,7 +6,6 @@ mod hold;
 
 use std::task::Poll;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 
 use heads::{HeadError, Origin, poll_head};
@@ -23,6 +22,7 @@ use crate::http::h1::connection::{self, Responses, Turn, Upgrade};
 use crate::http::h1::{self, Emit, Framing, Limits, Parsed, Peer, Refusal, RequestReader, Target};
 use crate::http::head::{RequestHead, ResponseHead, Version};
 use crate::record::transfer::Transfer;
+use crate::tls::Stream;
 
 /// Serves requests until one side has had enough. `origin` is the connection that was verified before the client's
 /// handshake was answered.
@@ -34,7 +34,7 @@ pub async fn serve<C, X>(
     deadlines: &Deadlines,
 ) -> Ended
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
     X: Exchanges,
 {
     let mut proxy = Proxy {
@@ -48,7 +48,13 @@ where
         mid_response: false,
     };
     loop {
-        match proxy.exchange().await {
+        let head = match proxy.read_request().await {
+            Ok(Some(head)) => head,
+            Ok(None) => break,
+            Err(ended) => return proxy.refuse(ended).await,
+        };
+        // A box, so that a connection without a request under way has no room for one.
+        match Box::pin(proxy.exchange(head)).await {
             Ok(Next::Again) => {}
             Ok(Next::Close) => break,
             Err(ended) => return proxy.refuse(ended).await,
@@ -99,11 +105,10 @@ struct Response {
 
 impl<C, X> Proxy<'_, C, X>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
     X: Exchanges,
 {
-    async fn exchange(&mut self) -> Result<Next, Ended> {
-        let Some(head) = self.read_request().await? else { return Ok(Next::Close) };
+    async fn exchange(&mut self, head: RequestHead) -> Result<Next, Ended> {
         let client_fault = |refusal| Ended::Refused(Peer::Client, refusal);
         let framing = h1::request_body(&head).map_err(client_fault)?;
         connection::expects_continue(&head).map_err(client_fault)?;
@@ -175,6 +180,12 @@ where
                 until = Some(Instant::now() + self.deadlines.request_head);
             }
             let begun = until.is_some();
+            if !begun {
+                self.client.rest();
+                if let Some(origin) = &mut self.origin {
+                    origin.side.rest();
+                }
+            }
             let until = until.unwrap_or_else(|| Instant::now() + self.deadlines.idle);
             match self.clock.before(until, self.client.fill()).await {
                 Ok(Ok(0)) if !begun => return Ok(None),

@@ -24,7 +24,7 @@ use crate::record::guard::ConnectionGuard;
 use crate::record::metrics::{Direction, Path, Side as TlsSide};
 use crate::record::transfer::Transfer;
 use crate::session::Session;
-use crate::tls::{self, ClientHello, HANDSHAKE_DEADLINE, Prefixed, UpstreamFailure};
+use crate::tls::{self, ClientHello, HANDSHAKE_DEADLINE, LeafError, Prefixed};
 
 /// The protocols that are inspected, as ALPN has them (RFC 7301 section 6, RFC 9113 section 3.2).
 const HTTP_1_1: &[u8] = b"http/1.1";
@@ -47,13 +47,13 @@ pub(super) async fn tls(
     let owner = accepted.session_owner();
     let dialler =
         TlsDialler { worker, owner, name, alpn: &alpn, to: accepted.original_dst, ready: &accepted.ready };
-    let origin = match dialler.dial_once().await {
+    let origin = match Box::pin(dialler.dial_once()).await {
         Ok(origin) => origin,
         Err(fault) => {
             let failure = fault.failure();
             log_failure(failure, accepted.client.0, Some(accepted.original_dst));
             let addresses = (accepted.client, accepted.original_dst);
-            refused::record(&worker.shared, early.refused(failure, app, addresses, name)).await;
+            Box::pin(refused::record(&worker.shared, early.refused(failure, app, addresses, name))).await;
             match fault {
                 Fault::Connect(_) => abort(accepted.stream),
                 // The client is told the same, and never sees a certificate for an origin that has no good one.
@@ -70,19 +70,19 @@ pub(super) async fn tls(
     let chosen: Vec<Vec<u8>> = origin.negotiated().alpn.clone().into_iter().collect();
     let dialler = TlsDialler { alpn: &chosen, ..dialler };
     let offered: Vec<&[u8]> = chosen.iter().map(Vec::as_slice).collect();
-    let config = match worker.shared.clients.config(owner, name, &offered) {
+    let config = match worker.shared.clients.obtain(owner, name, &offered).await {
         Ok(config) => config,
         Err(error) => {
             metrics.tls_handshake(TlsSide::Client, error.name());
             tracing::warn!(name, "refused: {error}");
-            refused::in_session(&worker.shared, guard.app(), &session, Failure::LeafNotPermitted, None);
-            let _ =
-                say_and_close(accepted.stream, &tls::mirrored_alert(&UpstreamFailure::UnusableName)).await;
+            let failure = no_leaf(&error);
+            refused::in_session(&worker.shared, guard.app(), &session, failure, None);
+            let _ = say_and_close(accepted.stream, &tls::alert_without_leaf(&error)).await;
             return;
         }
     };
     let stream = Prefixed::new(accepted.stream, bytes);
-    let client = match tls::accept(stream, config, HANDSHAKE_DEADLINE).await {
+    let client = match Box::pin(tls::accept(stream, config, HANDSHAKE_DEADLINE)).await {
         Ok(client) => client,
         Err(failure) => {
             metrics.tls_handshake(TlsSide::Client, failure.name());
@@ -98,12 +98,20 @@ pub(super) async fn tls(
     let shared = &worker.shared;
     let ended = if offered == [HTTP_2] {
         let stopping = worker.stopping();
-        h2::serve(client, origin, &exchanges, &shared.h2_limits, &shared.deadlines, stopping).await
+        Box::pin(h2::serve(client, origin, &exchanges, &shared.h2_limits, &shared.deadlines, stopping)).await
     } else {
-        h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await
+        Box::pin(h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines)).await
     };
     log_end(&ended, name);
     record_end(&worker.shared, guard, &session, &ended);
+}
+
+/// Which failure it is that a name got no certificate.
+fn no_leaf(error: &LeafError) -> Failure {
+    match error {
+        LeafError::Name(_) | LeafError::NotPermitted | LeafError::Expired => Failure::LeafNotPermitted,
+        LeafError::Issue(_) | LeafError::Signer(_) => Failure::LeafNotSigned,
+    }
 }
 
 /// What the origin is offered of what the client offered: the protocols that can be inspected, in the client's order.

@@ -25,8 +25,6 @@ use crate::record::transfer::Transfer;
 use crate::record::usage::InUse;
 use crate::session::{Device, Session};
 
-/// Octets of a body, as transferred, in which content detectors look.
-const CONTENT: usize = 1 << 20;
 /// Octets of a form in which the name of its file has to stand.
 const FIRST_PART: usize = 64 << 10;
 
@@ -118,7 +116,7 @@ impl<'a> Judge<'a> {
         let session = self.session_of(request);
         let class = self.request_class(&session, request, None);
         if bodies.asks_request(&class) {
-            CONTENT
+            self.most_held(declared_size(request))
         } else if bodies.asks_upload_names() && class.activity == ActivityType::Upload && is_form(request) {
             FIRST_PART
         } else {
@@ -163,7 +161,11 @@ impl<'a> Judge<'a> {
         let exchange = self.exchange(&session, request, response);
         let bodies = self.bodies();
         if bodies.any() && bodies.asks_response(&classify::classify(&exchange)) && !is_stream(response) {
-            return CONTENT;
+            let declared = match response_body(response, request.method()) {
+                Ok(Framing::Length(size)) => Some(size),
+                _ => None,
+            };
+            return self.most_held(declared);
         }
         exchange.look_ahead(self.shared.snapshot.load().policies.asks_true_types(&self.session.app))
     }
@@ -238,6 +240,14 @@ impl<'a> Judge<'a> {
             let _ = self.shared.recorder.activity(self.guard.app(), activity);
         }
         Answer::of_decision(decision, request, class, id, &session.app.name)
+    }
+
+    /// How much of a body is held for content detection. One octet more than it says to have shows that it has ended;
+    /// what is not more than a look ahead would not be waited for.
+    fn most_held(&self, declared: Option<u64>) -> usize {
+        let most = self.shared.snapshot.load().config.content.scan;
+        let declared = declared.and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
+        most.min(declared.max(classify::MAX_LOOK_AHEAD).saturating_add(1))
     }
 
     fn bodies(&self) -> Bodies {

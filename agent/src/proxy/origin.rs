@@ -1,6 +1,5 @@
 //! Ways to the origin of one connection, verified TLS or clear text, with their failures counted.
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::dial::{self, Ready};
@@ -8,7 +7,7 @@ use super::worker::Worker;
 use crate::addr::OriginalDst;
 use crate::policy::failure_mode::Failure;
 use crate::record::metrics::Side;
-use crate::tls::{HANDSHAKE_DEADLINE, OriginStream, SessionOwner, UpstreamFailure};
+use crate::tls::{HANDSHAKE_DEADLINE, OriginStream, SessionOwner, Stream, UpstreamFailure};
 
 /// Why there is no connection to the origin.
 pub(super) enum Fault {
@@ -34,7 +33,7 @@ impl Fault {
 
 /// A way to the origin that counts its failures.
 pub(super) trait Dialler {
-    type Stream: AsyncRead + AsyncWrite + Unpin;
+    type Stream: Stream;
     async fn dial_once(&self) -> Result<Self::Stream, Fault>;
 }
 

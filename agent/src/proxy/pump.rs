@@ -3,8 +3,6 @@
 use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use super::held::Reservation;
 use super::side::Side;
 use crate::detect::scan::Held;
@@ -12,6 +10,7 @@ use crate::http::h1::chunked::ChunkHeader;
 use crate::http::h1::trailer::write_last_chunk;
 use crate::http::h1::{Body, Framing, Limits, Piece, Refusal};
 use crate::http::head::Fields;
+use crate::tls::{PassError, Stream};
 
 /// Why a body did not arrive whole.
 #[derive(Debug)]
@@ -41,6 +40,8 @@ pub struct Pump {
     reservation: Option<Reservation>,
     /// The end was read while payload was kept back.
     read_to_end: bool,
+    /// Why the sender's part ended early. The receiver gets what came before that, as it would have from the sender.
+    broken: Option<PumpError>,
 }
 
 impl Pump {
@@ -57,6 +58,7 @@ impl Pump {
             held_sent: 0,
             reservation: None,
             read_to_end: false,
+            broken: None,
         }
     }
 
@@ -74,7 +76,7 @@ impl Pump {
         most: usize,
     ) -> Poll<Result<(), PumpError>>
     where
-        A: AsyncRead + AsyncWrite + Unpin,
+        A: Stream,
     {
         while self.held.len() < most && !self.is_read() {
             match self.body.next(from.input.unread()).map_err(PumpError::Refused)? {
@@ -124,8 +126,8 @@ impl Pump {
         to: &mut Side<B>,
     ) -> Poll<Result<(), PumpError>>
     where
-        A: AsyncRead + AsyncWrite + Unpin,
-        B: AsyncRead + AsyncWrite + Unpin,
+        A: Stream,
+        B: Stream,
     {
         if !self.held.is_empty() {
             ready!(self.poll_held(cx, to))?;
@@ -145,10 +147,18 @@ impl Pump {
             if self.read_to_end && !self.ended {
                 self.end(to.out())?;
             }
-            if self.ended {
-                return to.poll_flush(cx).map_err(|_| PumpError::To);
+            if self.ended || self.broken.is_some() {
+                ready!(to.poll_flush(cx)).map_err(|_| PumpError::To)?;
+                return Poll::Ready(self.broken.take().map_or(Ok(()), Err));
             }
-            match self.body.next(from.input.unread()).map_err(PumpError::Refused)? {
+            let piece = match self.body.next(from.input.unread()) {
+                Ok(piece) => piece,
+                Err(refusal) => {
+                    self.broken = Some(PumpError::Refused(refusal));
+                    continue;
+                }
+            };
+            match piece {
                 Piece::Data { payload, consumed } => {
                     self.payload += payload.len() as u64;
                     self.open_chunk(payload.len(), to.out());
@@ -160,10 +170,22 @@ impl Pump {
                 }
                 Piece::More { consumed } => {
                     from.input.consume(consumed);
-                    match from.poll_fill(cx) {
-                        Poll::Ready(Ok(0)) => self.body.end_of_input().map_err(PumpError::Refused)?,
+                    let filled = match self.poll_pass(cx, from, to) {
+                        Poll::Ready(Ok(true)) => continue,
+                        Poll::Ready(Ok(false)) => from.poll_fill(cx),
+                        Poll::Ready(Err(PumpError::To)) => return Poll::Ready(Err(PumpError::To)),
+                        Poll::Ready(Err(error)) => {
+                            self.broken = Some(error);
+                            continue;
+                        }
+                        Poll::Pending => Poll::Pending,
+                    };
+                    match filled {
+                        Poll::Ready(Ok(0)) => {
+                            self.broken = self.body.end_of_input().err().map(PumpError::Refused);
+                        }
                         Poll::Ready(Ok(_)) => {}
-                        Poll::Ready(Err(_)) => return Poll::Ready(Err(PumpError::From)),
+                        Poll::Ready(Err(_)) => self.broken = Some(PumpError::From),
                         Poll::Pending => {
                             // What arrived so far must not wait for what comes next.
                             if let Poll::Ready(Err(_)) = to.poll_flush(cx) {
@@ -177,10 +199,34 @@ impl Pump {
         }
     }
 
+    /// Moves payload that stands alone from one connection to the other. `false` where it has to be read and sent.
+    fn poll_pass<A, B>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Side<A>,
+        to: &mut Side<B>,
+    ) -> Poll<Result<bool, PumpError>>
+    where
+        A: Stream,
+        B: Stream,
+    {
+        let most = if self.chunked { 0 } else { self.body.plain() };
+        match ready!(from.poll_pass(cx, to, most)) {
+            Ok(Some(count)) => {
+                self.payload += count as u64;
+                self.body.skip(count as u64);
+                Poll::Ready(Ok(true))
+            }
+            Ok(None) => Poll::Ready(Ok(false)),
+            Err(PassError::From(_)) => Poll::Ready(Err(PumpError::From)),
+            Err(PassError::To(_)) => Poll::Ready(Err(PumpError::To)),
+        }
+    }
+
     /// Sends on what was kept back.
     fn poll_held<B>(&mut self, cx: &mut Context<'_>, to: &mut Side<B>) -> Poll<Result<(), PumpError>>
     where
-        B: AsyncRead + AsyncWrite + Unpin,
+        B: Stream,
     {
         if self.held_sent == 0 && !self.open_chunk {
             self.open_chunk(self.held.len(), to.out());

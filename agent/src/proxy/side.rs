@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::buffer::Input;
+use crate::tls::{PassError, Stream};
 
 /// A stream with its unread input and unsent output.
 #[derive(Debug)]
@@ -56,6 +57,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         }
     }
 
+    /// Before a wait for the peer's next message: gives back all room in which nothing waits.
+    pub fn rest(&mut self)
+    where
+        S: Stream,
+    {
+        self.input.release();
+        self.release_output(0);
+        self.stream.rest();
+    }
+
     /// Reads what is there. 0 is the end of the stream.
     ///
     /// Asked with no room left it answers with an error: the caller takes input before it asks for more.
@@ -102,6 +113,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
                 return Poll::Ready(Ok(written - own));
             }
         }
+    }
+
+    /// Hands up to `most` octets that are still to be read on to `to`, without a look. `None` where they have to be read
+    /// and sent. What was unread and unsent before goes first: there must be none.
+    pub fn poll_pass<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Side<T>,
+        most: u64,
+    ) -> Poll<Result<Option<usize>, PassError>>
+    where
+        S: Stream,
+        T: Stream,
+    {
+        if most == 0 || !self.input.unread().is_empty() || !to.is_drained() {
+            return Poll::Ready(Ok(None));
+        }
+        let passed = ready!(self.stream.poll_pass(cx, &mut to.stream, most))?;
+        if let Some(count) = passed {
+            to.unflushed = true;
+            to.written += count as u64;
+        }
+        Poll::Ready(Ok(passed))
     }
 
     /// Hands everything to the kernel.

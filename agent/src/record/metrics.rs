@@ -64,6 +64,16 @@ pub struct Metrics {
     policies_rolled_back: Gauge,
 }
 
+/// What a page shows of the metrics.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Numbers {
+    pub active_connections: u64,
+    /// Records of this process that could not be stored.
+    pub lost: u64,
+    /// How many decisions took longer than the bound before and at most this one, in seconds.
+    pub verdicts: Vec<(f64, u64)>,
+}
+
 impl Metrics {
     pub fn new(version: &str) -> Self {
         let families = Families::default();
@@ -261,6 +271,15 @@ impl Metrics {
     pub fn watch_lost(&self, lost: Arc<AtomicU64>) {
         // A process has one activity log.
         let _ = self.log_lost_source.set(lost);
+    }
+
+    /// The few numbers that are shown beside the log.
+    pub fn numbers(&self) -> Numbers {
+        Numbers {
+            active_connections: u64::try_from(self.active_connections.get()).unwrap_or(0),
+            lost: self.log_lost_source.get().map_or(0, |lost| lost.load(Ordering::Relaxed)),
+            verdicts: self.decision_seconds.counts(),
+        }
     }
 
     /// Everything, as text for a scrape.

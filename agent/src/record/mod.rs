@@ -6,6 +6,7 @@ pub mod guard;
 pub mod metrics;
 mod policy_sets;
 pub mod query;
+mod reserve;
 mod schema;
 mod store;
 pub mod transfer;

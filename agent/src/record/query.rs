@@ -4,6 +4,8 @@
 //! pager shows it would keep the writer from ever cutting back its write-ahead log.
 
 mod condition;
+pub mod moment;
+pub mod overview;
 mod usage;
 
 use std::collections::VecDeque;
@@ -13,13 +15,14 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{Connection, InterruptHandle, OptionalExtension, Row, params_from_iter};
 use uuid::Uuid;
 
 use crate::activity::{Activity, TransferFacts, TransferState};
 use crate::classify::ActivityType;
 use crate::policy::decision::Action;
 use crate::record::{policy_sets, schema};
+pub use condition::network;
 use condition::{Where, micros_up};
 pub use usage::{Discovered, Usage};
 
@@ -89,9 +92,26 @@ pub struct Cursor {
     gap_count: u64,
 }
 
+/// The place of a record in a listing, newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Microseconds since 1970.
+    pub time: i64,
+    pub seq: i64,
+}
+
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
+}
+
+/// Ends, from another thread, the statement that a reader is at. The next one runs.
+pub struct Stopper(InterruptHandle);
+
+impl Stopper {
+    pub fn stop(&self) {
+        self.0.interrupt();
+    }
 }
 
 impl Reader {
@@ -110,7 +130,28 @@ impl Reader {
         filter: &Filter,
         mut show: impl FnMut(Entry) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        self.list(filter, &mut show).map_err(|source| self.unreadable(source))
+        self.list(filter, None, &mut show).map_err(|source| self.unreadable(source)).map(drop)
+    }
+
+    /// One page of what [`newest_first`](Self::newest_first) shows, behind `before`: as many activities as the filter's limit
+    /// says, with the gaps among them, and where the next page begins, if there may be one.
+    pub fn page_before(
+        &self,
+        filter: &Filter,
+        before: Option<Position>,
+    ) -> Result<(Vec<Entry>, Option<Position>), QueryError> {
+        let mut entries = Vec::new();
+        let mut show = |entry| {
+            entries.push(entry);
+            ControlFlow::Continue(())
+        };
+        let next = self.list(filter, before, &mut show).map_err(|source| self.unreadable(source))?;
+        Ok((entries, next))
+    }
+
+    /// What ends a statement of this reader that takes too long.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.connection.get_interrupt_handle())
     }
 
     /// What tells this log from one that takes its place.
@@ -163,15 +204,24 @@ impl Reader {
         QueryError::Unreadable { path: self.path.clone(), source }
     }
 
-    fn list(&self, filter: &Filter, show: &mut impl FnMut(Entry) -> ControlFlow<()>) -> rusqlite::Result<()> {
+    /// Shows entries behind `before`. Returns where the limit cut the listing.
+    fn list(
+        &self,
+        filter: &Filter,
+        mut before: Option<Position>,
+        show: &mut impl FnMut(Entry) -> ControlFlow<()>,
+    ) -> rusqlite::Result<Option<Position>> {
         let wanted = Where::alternatives(filter);
         let mut gaps = self.gaps_within(filter)?;
+        if let Some(Position { time, .. }) = before {
+            // Newer ones have been shown.
+            gaps.retain(|gap| gap.until.as_microsecond() < time);
+        }
         let mut left = filter.limit.unwrap_or(usize::MAX);
-        let mut before: Option<(i64, i64)> = None;
         while left > 0 {
             let page = PAGE.min(left);
             let mut wanted = wanted.clone();
-            if let Some((time, seq)) = before {
+            if let Some(Position { time, seq }) = before {
                 for one in &mut wanted {
                     one.and("(time, seq) < (?, ?)", [time.into(), seq.into()]);
                 }
@@ -180,29 +230,29 @@ impl Reader {
             let last_page = rows.len() < page;
             for row in rows {
                 left -= 1;
-                before = Some((row.time, row.seq));
+                before = Some(Position { time: row.time, seq: row.seq });
                 while gaps.front().is_some_and(|gap| gap.until.as_microsecond() >= row.time) {
                     if let Some(gap) = gaps.pop_front()
                         && show(Entry::Gap(gap)).is_break()
                     {
-                        return Ok(());
+                        return Ok(None);
                     }
                 }
                 if show(row.entry).is_break() {
-                    return Ok(());
+                    return Ok(None);
                 }
             }
             if last_page {
                 // The limit did not cut the listing, so what is older than the oldest record belongs to it.
                 for gap in gaps.drain(..) {
                     if show(Entry::Gap(gap)).is_break() {
-                        return Ok(());
+                        return Ok(None);
                     }
                 }
-                return Ok(());
+                return Ok(None);
             }
         }
-        Ok(())
+        Ok(before)
     }
 
     fn added(&self, cursor: &mut Cursor, filter: &Filter) -> rusqlite::Result<Vec<Entry>> {

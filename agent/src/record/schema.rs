@@ -20,7 +20,7 @@ const CHECK_AT_START_MAX: u64 = 256 << 20;
 const WAL_LIMIT: u64 = 64 << 20;
 
 /// Each step moves the file one `user_version` on. A step that was released is never edited.
-const MIGRATIONS: &[&str] = &[ACTIVITIES, policy_sets::TABLE, USAGE];
+const MIGRATIONS: &[&str] = &[ACTIVITIES, policy_sets::TABLE, USAGE, CLIENTS];
 
 const ACTIVITIES: &str = "
 CREATE TABLE activities (
@@ -102,6 +102,12 @@ CREATE TABLE log (                               -- one row
     records INTEGER NOT NULL                     -- rows of activities, which take seconds to count when they are many
 ) STRICT;
 INSERT INTO log SELECT randomblob(16), count(*) FROM activities;
+";
+
+/// Without them an address or a device that is rare takes a look at every record.
+const CLIENTS: &str = "
+CREATE INDEX activities_ip     ON activities (client_ip, time);
+CREATE INDEX activities_device ON activities (device, time);
 ";
 
 /// How the file came to be open.

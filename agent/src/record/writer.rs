@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::activity::Activity;
 use crate::record::activity_log::{Opened, Options, Shared};
 use crate::record::admission::{self, Admissions};
+use crate::record::reserve::{RESERVE, Reserve};
 use crate::record::store::{Batch, Entry, Gap, Store, Totals};
 use crate::record::transfer::End;
 use crate::record::usage::Report;
@@ -78,6 +79,7 @@ pub(super) struct Writer {
     /// The file proved damaged while in use; why.
     damaged: Option<String>,
     batch: Batch,
+    reserve: Reserve,
     /// Whether the file is written as `durability = "strict"` asks.
     synchronous: bool,
     clock: Clock,
@@ -112,6 +114,7 @@ impl Writer {
             settled: false,
             damaged: None,
             batch: Batch::default(),
+            reserve: Reserve::beside(path, RESERVE),
             synchronous: false,
             clock: Clock { steady: now, wall: Timestamp::now() },
             waiting: Vec::new(),
@@ -280,6 +283,13 @@ impl Writer {
                     self.store = None;
                     self.damaged = Some(error.to_string());
                 } else if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
+                    if self.reserve.release() {
+                        tracing::error!(
+                            "the disk is full: what was held in reserve for the activity log is being used up"
+                        );
+                        self.retry = RETRY_FIRST;
+                        return self.commit();
+                    }
                     // The write-ahead log may be what fills it.
                     if let Some(store) = &self.store {
                         let _ = store.checkpoint();
@@ -314,7 +324,10 @@ impl Writer {
             // The one who waited may have given up.
             let _ = waiter.send(());
         }
-        self.shared.set_trouble(None);
+        let spent = self.reserve.is_spent();
+        self.shared.set_trouble(
+            spent.then(|| "the disk is full: what was held in reserve is being used up".to_owned()),
+        );
         self.shared.stored.fetch_add(written.stored, Ordering::Relaxed);
         self.shared.records.fetch_add(written.stored - written.known, Ordering::Relaxed);
         if written.refused > 0 {
@@ -339,6 +352,11 @@ impl Writer {
             self.store = None;
             self.note(Gap::unknown("the file of the activity log was removed or replaced".to_owned()));
             return;
+        }
+        let was_spent = self.reserve.is_spent();
+        self.reserve.hold();
+        if was_spent && !self.reserve.is_spent() {
+            self.shared.set_trouble(None);
         }
         if self.clock.stepped(Clock { steady: now, wall: Timestamp::now() }) {
             tracing::warn!("the clock was set: no activities are deleted for their age within the next hour");

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use rustls::server::ServerSessionMemoryCache;
 use rustls::sign::SingleCertAndKey;
@@ -27,7 +28,7 @@ const TICKETS: usize = 2;
 /// key for tickets that several could share. They go with it: when the leaf is made anew, when the configuration is
 /// pushed out by others, and with [`ClientSide::forget_sessions`]. Early data is not taken.
 pub struct ClientSide {
-    authority: Arc<Authority>,
+    authority: ArcSwap<Authority>,
     configs: Cache<Vec<u8>, Arc<Acceptance>>,
 }
 
@@ -38,17 +39,38 @@ struct Acceptance {
 
 impl ClientSide {
     pub fn new(authority: Arc<Authority>) -> Self {
-        Self { authority, configs: Cache::new(CONFIGS) }
+        Self { authority: authority.into(), configs: Cache::new(CONFIGS) }
     }
 
-    pub fn authority(&self) -> &Arc<Authority> {
-        &self.authority
+    pub fn authority(&self) -> Arc<Authority> {
+        self.authority.load_full()
+    }
+
+    /// Leaves are another authority's from here on.
+    pub fn replace_authority(&self, authority: Arc<Authority>) {
+        self.authority.store(authority);
+        self.forget_sessions();
     }
 
     /// The configuration that shows the leaf for `name`, agrees to the protocols in `alpn` only and resumes sessions of
     /// `owner`.
     ///
     /// Ask for it after the origin was verified: `alpn` is then what the origin chose, or empty when it chose none.
+    pub async fn obtain(
+        &self,
+        owner: SessionOwner,
+        name: &str,
+        alpn: &[&[u8]],
+    ) -> Result<Arc<ServerConfig>, LeafError> {
+        let key = key(owner, name, alpn.iter().copied());
+        match self.kept(&key) {
+            Some(config) => Ok(config),
+            // Two arrivals may both build a configuration; the leaf in them is made once.
+            None => self.make(key, self.authority().obtain(name).await?, alpn),
+        }
+    }
+
+    /// The same at once, of an authority whose key is in this process.
     pub fn config(
         &self,
         owner: SessionOwner,
@@ -56,11 +78,18 @@ impl ClientSide {
         alpn: &[&[u8]],
     ) -> Result<Arc<ServerConfig>, LeafError> {
         let key = key(owner, name, alpn.iter().copied());
-        if let Some(kept) = self.configs.get(&key).filter(|kept| kept.leaf.is_fresh(SystemTime::now())) {
-            return Ok(kept.config.clone());
+        match self.kept(&key) {
+            Some(config) => Ok(config),
+            None => self.make(key, self.authority().leaf(name)?, alpn),
         }
-        // Two arrivals may both build a configuration; the leaf in them is made once.
-        let leaf = self.authority.leaf(name)?;
+    }
+
+    fn kept(&self, key: &[u8]) -> Option<Arc<ServerConfig>> {
+        let kept = self.configs.get(key).filter(|kept| kept.leaf.is_fresh(SystemTime::now()))?;
+        Some(kept.config.clone())
+    }
+
+    fn make(&self, key: Vec<u8>, leaf: Arc<Leaf>, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, LeafError> {
         let config = Arc::new(configuration(&leaf, alpn)?);
         self.configs.insert(key, Arc::new(Acceptance { config: config.clone(), leaf }));
         Ok(config)

@@ -15,27 +15,32 @@ mod prefixed;
 mod proof;
 mod provider;
 mod sessions;
+mod signer;
 mod stream;
 
 use std::time::Duration;
 
 pub use authority::{
     AUTHORITY_LIFE, Authority, AuthorityError, AuthorityEvent, CertificateFacts, Certificates, IssueFault,
-    LEAF_LIFE, Leaf, LeafError,
+    Issuing, LEAF_LIFE, Leaf, LeafError, OVERLAP,
 };
 pub use client_side::{ClientFailure, ClientSide, accept};
 pub use name::{NameFault, normalise};
 pub use negotiated::Negotiated;
 pub use origin::{
-    Origin, OriginConnector, RootsError, RootsReport, RootsSource, UpstreamFailure, mirrored_alert,
-    system_holds,
+    Origin, OriginConnector, RootsError, RootsReport, RootsSource, UpstreamFailure, alert_without_leaf,
+    mirrored_alert, system_holds,
 };
 pub use peek::{ClientHello, PEEK_BYTES, PeekDeadlines, Peeked, ServerName, peek};
 pub use prefixed::Prefixed;
 pub use proof::{ProofError, ProofSite, Seen};
 pub use provider::install as install_provider;
 pub use sessions::SessionOwner;
-pub use stream::{ClientStream, OriginStream};
+pub use signer::{
+    Child as SignerChild, Client as SignerClient, ServeFault, SignFault, Signer as SignerService, confine,
+    serve as serve_signer,
+};
+pub use stream::{ClientStream, OriginStream, PassError, Stream};
 
 /// Longest handshake, on either side.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ use crate::tls::Certificates;
 /// Firefox's policies for all installations of it; where it exists, those in `distribution` are not read.
 const FIREFOX_POLICIES: &str = "/etc/firefox/policies/policies.json";
 /// Beside it, where a Snap may read as well.
-const FIREFOX_ROOT: &str = "/etc/firefox/policies/portcullis.pem";
+const FIREFOX_ROOTS: &str = "/etc/firefox/policies/portcullis";
 const FIREFOX_PROGRAMS: [&str; 2] = ["firefox", "firefox-esr"];
 /// Installations, each with a `distribution/policies.json` perhaps.
 const FIREFOX_HOMES: [&str; 6] = [
@@ -74,7 +74,13 @@ pub(super) fn fill_firefox(
     if !installed && !place.at(policies).exists() {
         return Ok(Filled::Absent("Firefox is not installed".to_owned()));
     }
-    let mut lines = vec![journal.write(place, Path::new(FIREFOX_ROOT), certificates.root_pem.as_bytes())?];
+    let mut lines = Vec::new();
+    let mut files = Vec::new();
+    for (suffix, pem) in certificates.roots() {
+        let file = format!("{FIREFOX_ROOTS}{suffix}.pem");
+        lines.push(journal.write(place, Path::new(&file), pem.as_bytes())?);
+        files.push(file);
+    }
     if !place.at(policies).exists() {
         // What an installation brings along would not be read any more, so it is taken over.
         let brought = FIREFOX_HOMES
@@ -90,9 +96,11 @@ pub(super) fn fill_firefox(
             lines.push(format!("took over what {} says", place.name_of(&path).display()));
         }
     }
-    let part = Part::FirefoxInstall(FIREFOX_ROOT.to_owned());
+    let part = Part::FirefoxInstalls(files.clone());
     lines.push(journal.edit(place, policies, part, |path, text| {
-        let merged = firefox::with(&text, FIREFOX_ROOT)
+        let merged = files
+            .iter()
+            .try_fold(text, |text, file| firefox::with(&text, file))
             .map_err(|fault| StoreError::Unusable { path: path.into(), fault: fault.to_string() })?;
         replace(path, &merged, Some(path)).map_err(|error| StoreError::io(path, error))
     })?);
@@ -172,6 +180,7 @@ pub(super) fn fill_chromium(
     journal: &mut Of<'_>,
     certificates: &Certificates,
 ) -> Result<Filled, StoreError> {
+    let roots: Vec<String> = certificates.roots().iter().map(|(_, pem)| base64(pem)).collect();
     let mut lines = Vec::new();
     for relative in &RELATIVES {
         let managed = Path::new(relative.directory).join(MANAGED);
@@ -189,7 +198,7 @@ pub(super) fn fill_chromium(
                 ),
             });
         }
-        let policy = serde_json::json!({ CHROMIUM_POLICY: [base64(&certificates.root_pem)] });
+        let policy = serde_json::json!({ CHROMIUM_POLICY: roots });
         lines.push(journal.write(place, &managed.join(MANAGED_FILE), format!("{policy:#}\n").as_bytes())?);
     }
     if lines.is_empty() {

@@ -35,8 +35,12 @@ pub enum Change {
 pub enum Part {
     /// A path in `Certificates.Install` of Firefox's policies.
     FirefoxInstall(String),
+    /// Several of them.
+    FirefoxInstalls(Vec<String>),
     /// An entry of a Java keystore, with the program that edits it.
     KeystoreAlias { keytool: String, alias: String },
+    /// Several of them.
+    KeystoreAliases { keytool: String, aliases: Vec<String> },
 }
 
 impl Change {
@@ -205,13 +209,12 @@ fn undo(
             }
             match part {
                 Part::FirefoxInstall(certificate) => {
-                    let text = firefox::without(&now, certificate).map_err(|fault| StoreError::Unusable {
-                        path: target.clone(),
-                        fault: fault.to_string(),
-                    })?;
-                    if let Some(text) = text {
-                        replace(&target, &text, Some(&target))
-                            .map_err(|error| StoreError::io(&target, error))?;
+                    take_out(&target, now, std::slice::from_ref(certificate))?
+                }
+                Part::FirefoxInstalls(certificates) => take_out(&target, now, certificates)?,
+                Part::KeystoreAliases { keytool, aliases } => {
+                    for alias in aliases {
+                        java::remove(place, keytool, change.path(), alias)?;
                     }
                 }
                 Part::KeystoreAlias { keytool, alias } => {
@@ -220,6 +223,21 @@ fn undo(
             }
             Ok(Some(format!("took our part out of {shown}, which somebody changed")))
         }
+    }
+}
+
+/// Takes certificates out of Firefox's policies, which somebody changed.
+fn take_out(target: &Path, now: Vec<u8>, certificates: &[String]) -> Result<(), StoreError> {
+    let mut text = None;
+    for certificate in certificates {
+        let from = text.as_deref().unwrap_or(now.as_slice());
+        let without = firefox::without(from, certificate)
+            .map_err(|fault| StoreError::Unusable { path: target.into(), fault: fault.to_string() })?;
+        text = without.or(text);
+    }
+    match text {
+        Some(text) => replace(target, &text, Some(target)).map_err(|error| StoreError::io(target, error)),
+        None => Ok(()),
     }
 }
 

@@ -18,7 +18,8 @@ pub(super) fn fill_node(
     journal: &mut Of<'_>,
     certificates: &Certificates,
 ) -> Result<Filled, StoreError> {
-    let mut lines = vec![journal.write(place, Path::new(SHARED_ROOT), certificates.root_pem.as_bytes())?];
+    let roots: String = certificates.roots().iter().map(|(_, pem)| *pem).collect();
+    let mut lines = vec![journal.write(place, Path::new(SHARED_ROOT), roots.as_bytes())?];
     lines.extend(variables(place, journal, "node", &[("NODE_EXTRA_CA_CERTS", SHARED_ROOT)])?);
     Ok(Filled::Done(lines))
 }

@@ -105,22 +105,22 @@ fn import(
             path: place.at(keystore),
             fault: "there is no keytool to change it with".to_owned(),
         })?;
-    let part = Part::KeystoreAlias { keytool: keytool.clone(), alias: ALIAS.to_owned() };
+    let roots = certificates.roots();
+    let alias = |suffix: &str| format!("{ALIAS}{suffix}");
+    let aliases = roots.iter().map(|(suffix, _)| alias(suffix)).collect();
+    let part = Part::KeystoreAliases { keytool: keytool.clone(), aliases };
     journal.edit(place, keystore, part, |_, _| {
         let keystore = keystore.display().to_string();
-        let arguments = [
-            "-importcert",
-            "-noprompt",
-            "-trustcacerts",
-            "-alias",
-            ALIAS,
-            "-keystore",
-            &keystore,
-            "-storepass",
-            PASSWORD,
-        ];
-        // Without -file it reads the certificate from its input.
-        place.run(&keytool, &arguments, &certificates.root_pem)
+        roots.iter().try_for_each(|(suffix, pem)| {
+            let alias = alias(suffix);
+            let begin = ["-importcert", "-noprompt", "-trustcacerts", "-alias", &alias];
+            // Without -file it reads the certificate from its input.
+            place.run(
+                &keytool,
+                &[&begin[..], &["-keystore", &keystore, "-storepass", PASSWORD]].concat(),
+                pem,
+            )
+        })
     })
 }
 

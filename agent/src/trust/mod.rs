@@ -119,7 +119,13 @@ pub fn put(
     let mut journal = Journal::open(state)?;
     let mut reports = Vec::with_capacity(stores.len());
     for &store in stores {
-        let filled = withdraw(place, &mut journal, store)
+        // What the system's store is made of is put together once, when it is filled: there is no moment without ours.
+        let filled = journal
+            .undo(place, store)
+            .and_then(|undone| match store {
+                Store::System if !undone.is_empty() => system::forget_links(place),
+                _ => Ok(false),
+            })
             .and_then(|_| fill(place, &mut journal.of(store), certificates, store));
         let outcome = match filled {
             Ok(Filled::Done(lines)) => Outcome::Done(lines),
@@ -127,6 +133,9 @@ pub fn put(
             Err(error) => {
                 // Half a change would be worse than none; if this fails as well, the manifest still tells.
                 let _ = withdraw(place, &mut journal, store);
+                if store == Store::System {
+                    let _ = system::refresh_after_removal(place);
+                }
                 Outcome::Failed(error)
             }
         };

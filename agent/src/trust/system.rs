@@ -64,12 +64,14 @@ pub(super) const LAYOUTS: [Layout; 4] = [
 
 /// Debian's directory of links to every anchor, and of the programs that are told of each one that came or went.
 const DEBIAN_LINKS: &str = "/etc/ssl/certs";
-const DEBIAN_LINK: &str = "portcullis.pem";
+const DEBIAN_LINK: [(&str, &str); 2] = [("", "portcullis.pem"), ("-next", "portcullis-next.pem")];
 const DEBIAN_HOOKS: &str = "/etc/ca-certificates/update.d";
 
 impl Layout {
-    pub(super) fn anchor(&self) -> PathBuf {
-        Path::new(self.anchors).join(self.file)
+    /// `suffix` tells the anchors of several authorities apart.
+    pub(super) fn anchor(&self, suffix: &str) -> PathBuf {
+        let (stem, ending) = self.file.split_once('.').unwrap_or((self.file, "pem"));
+        Path::new(self.anchors).join(format!("{stem}{suffix}.{ending}"))
     }
 }
 
@@ -91,22 +93,34 @@ pub(super) fn fill(
     };
     // Asked first: an anchor that nothing takes up would be half a change.
     let program = program(place, layout)?;
-    let wrote = journal.write(place, &layout.anchor(), certificates.root_pem.as_bytes())?;
+    let mut lines = Vec::new();
+    for (suffix, pem) in certificates.roots() {
+        lines.push(journal.write(place, &layout.anchor(suffix), pem.as_bytes())?);
+    }
     place.run(&program, layout.arguments, "")?;
-    Ok(Filled::Done(vec![wrote, format!("ran {program} ({} layout)", layout.name)]))
+    lines.push(format!("ran {program} ({} layout)", layout.name));
+    Ok(Filled::Done(lines))
 }
 
 /// After the anchor was removed.
 pub(super) fn refresh_after_removal(place: &Place) -> Result<(), StoreError> {
     let Some(layout) = layout(place) else { return Ok(()) };
     let program = program(place, layout)?;
-    let gone = if layout.name == "Debian" { debian_links(place)? } else { false };
+    let gone = forget_links(place)?;
     place.run(&program, layout.arguments, "")?;
     if gone {
         // What the program tells its hooks of what it removed itself (Java's keystore hangs on it).
         debian_hooks(place)?;
     }
     Ok(())
+}
+
+/// Before anchors are put where others were: what points to those. Whether anything did.
+pub(super) fn forget_links(place: &Place) -> Result<bool, StoreError> {
+    match layout(place) {
+        Some(layout) if layout.name == "Debian" => debian_links(place),
+        _ => Ok(false),
+    }
 }
 
 fn program(place: &Place, layout: Layout) -> Result<String, StoreError> {
@@ -123,14 +137,16 @@ fn program(place: &Place, layout: Layout) -> Result<String, StoreError> {
 /// then it takes away what others left as well. So ours are taken here. Whether there was one.
 fn debian_links(place: &Place) -> Result<bool, StoreError> {
     let directory = place.at(DEBIAN_LINKS);
-    let own = Path::new(DEBIAN_LINK);
+    let own = DEBIAN_LINK.map(|(suffix, name)| (LAYOUTS[3].anchor(suffix), Path::new(name)));
     let mut found = false;
     let entries = fs::read_dir(&directory).map_err(|error| StoreError::io(&directory, error))?;
     for entry in entries.flatten() {
         let path = entry.path();
         let Ok(target) = fs::read_link(&path) else { continue };
-        // `portcullis.pem` points to the anchor; the links by hash point to `portcullis.pem`.
-        let ours = entry.file_name() == own && target == LAYOUTS[3].anchor() || target == own;
+        // `portcullis.pem` points to the anchor, and the links by hash to `portcullis.pem`.
+        let ours = own
+            .iter()
+            .any(|(anchor, name)| entry.file_name() == *name && target == *anchor || target == *name);
         if ours {
             fs::remove_file(&path).map_err(|error| StoreError::io(&path, error))?;
             found = true;
@@ -143,6 +159,7 @@ fn debian_hooks(place: &Place) -> Result<(), StoreError> {
     let Ok(entries) = fs::read_dir(place.at(DEBIAN_HOOKS)) else { return Ok(()) };
     let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
     names.sort();
+    let gone: String = DEBIAN_LINK.iter().map(|(_, link)| format!("-{DEBIAN_LINKS}/{link}\n")).collect();
     for name in names {
         // run-parts takes no other names, so neither does update-ca-certificates.
         let plain = name
@@ -150,7 +167,7 @@ fn debian_hooks(place: &Place) -> Result<(), StoreError> {
             .filter(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'));
         if let Some(name) = plain {
             let hook = format!("{DEBIAN_HOOKS}/{name}");
-            place.run(&hook, &[], &format!("-{DEBIAN_LINKS}/{DEBIAN_LINK}\n"))?;
+            place.run(&hook, &[], &gone)?;
         }
     }
     Ok(())

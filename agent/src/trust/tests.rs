@@ -189,7 +189,7 @@ fn every_layout_of_the_system_store_is_found_by_what_is_there() {
         let error = failed(scratch.put(Store::System));
         assert!(error.contains(layout.program) && error.contains("install the package"), "{error}");
         assert_eq!(system::layout(&scratch.place()), Some(layout), "{}", layout.name);
-        assert!(!scratch.place().at(layout.anchor()).exists());
+        assert!(!scratch.place().at(layout.anchor("")).exists());
         scratch.file(layout.bundle, "");
         let before = scratch.everything();
         done(scratch.put(Store::Python));

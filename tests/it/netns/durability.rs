@@ -57,11 +57,28 @@ fn stored(agent: &Agent<'_>) -> (HashSet<String>, u64) {
     (ids.map(str::to_owned).collect(), missing)
 }
 
+/// Why the log cannot be written, as status has it.
+fn trouble(agent: &Agent<'_>) -> Value {
+    let status = agent.command(&["status", "--json"]).unwrap();
+    let status: Value = serde_json::from_str(&status.text()).unwrap();
+    status["activity_log"]["trouble"].clone()
+}
+
+/// Every block is on record, or missing by number.
+#[track_caller]
+fn check_accounted(agent: &Agent<'_>, blocks: u64) {
+    wait::until("every block to be accounted for", wait::PATIENCE, || {
+        let (ids, missing) = stored(agent);
+        Ok((ids.len() as u64 + missing == blocks).then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error}: {blocks} blocks, {:?}", stored(agent)));
+}
+
 /// Downloads until told to stop, and gives how many were wholly received.
-fn download(lab: &Lab, stop: &AtomicBool) -> usize {
+fn download(lab: &Lab, stop: &AtomicBool, request: &Curl<'_>) -> usize {
     let mut received = 0;
     while !stop.load(Ordering::Relaxed) {
-        let reply = Curl::get(url(MEMO, PDF)).send(lab);
+        let reply = request.send(lab);
         received += usize::from(reply.is_ok_and(|reply| reply.status == 200 && reply.body == PDF.body(MEMO)));
     }
     received
@@ -73,13 +90,15 @@ fn log_and_clients_agree_after_kills_at_random_moments() {
     let kills = std::env::var(KILLS_VARIABLE).map_or(KILLS, |kills| kills.parse().unwrap());
     let lab = Lab::start().unwrap();
     let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let request = Curl::get(url(MEMO, PDF));
     let mut received = 0;
     let mut states = HashSet::new();
     for kill in 0..kills {
         let stop = AtomicBool::new(false);
         received += std::thread::scope(|scope| {
             let ending = Stop(&stop);
-            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| download(&lab, &stop))).collect();
+            let clients: Vec<_> =
+                (0..CLIENTS).map(|_| scope.spawn(|| download(&lab, &stop, &request))).collect();
             // No two rounds alike, and no clock needed to make them so.
             std::thread::sleep(Duration::from_millis(700 + (kill as u64 * 7919) % 611));
             agent.kill().unwrap();
@@ -101,17 +120,21 @@ fn log_and_clients_agree_after_kills_at_random_moments() {
     assert!(states.contains("complete"), "{states:?}");
 }
 
-/// With `durability = "strict"` not one whole download is without its record, whenever the agent dies.
-#[test]
-fn strict_durability_loses_no_download_to_a_kill() {
-    let lab = Lab::start().unwrap();
-    let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
+fn be_strict(agent: &Agent<'_>) {
     agent.edit_config(|text| format!("{text}[activity]\ndurability = \"strict\"\n")).unwrap();
     agent.command(&["reload"]).unwrap().succeeded().unwrap();
+}
+
+/// With `durability = "strict"` not one whole download is without its record, whenever the agent dies.
+#[track_caller]
+fn check_strict(request: &Curl<'_>) {
+    let lab = Lab::start().unwrap();
+    let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
+    be_strict(&agent);
     let stop = AtomicBool::new(false);
     let received = std::thread::scope(|scope| {
         let ending = Stop(&stop);
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| download(&lab, &stop))).collect();
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| download(&lab, &stop, request))).collect();
         std::thread::sleep(Duration::from_millis(1500));
         agent.kill().unwrap();
         drop(ending);
@@ -122,6 +145,45 @@ fn strict_durability_loses_no_download_to_a_kill() {
     assert!(received > 10 && records >= received, "{received} received, {records} on record");
 }
 
+#[test]
+fn strict_durability_loses_no_download_to_a_kill() {
+    check_strict(&Curl::get(url(MEMO, PDF)));
+}
+
+#[test]
+fn strict_durability_loses_no_download_to_a_kill_over_http2() {
+    check_strict(&Curl::get(url(MEMO, PDF)).http2());
+}
+
+/// What cannot be put on record is not handed over, where that was asked for: not a byte of it, over either protocol.
+#[test]
+fn a_strict_download_is_refused_while_the_disk_is_full() {
+    let lab = Lab::start().unwrap();
+    let disk = SmallDisk::mount(&lab, "12m");
+    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    be_strict(&agent);
+    let filler = disk.0.join("filler");
+    let fill = format!("if=/dev/zero of={} bs=4k", path(&filler));
+    let filled = std::process::Command::new("dd").args(fill.split(' ')).output().unwrap();
+    assert!(!filled.status.success(), "the disk is not full");
+    for request in [Curl::get(url(MEMO, PDF)), Curl::get(url(MEMO, PDF)).http2()] {
+        // The file may have had room for some more.
+        wait::until("a refusal", wait::PATIENCE, || Ok((request.send(&lab)?.status == 503).then_some(())))
+            .unwrap();
+        let reply = request.send(&lab).unwrap();
+        assert_eq!(reply.status, 503, "{}", reply.text());
+        let start = &PDF.body(MEMO)[..64];
+        assert!(!reply.body.windows(64).any(|window| window == start), "bytes of the file passed");
+    }
+    std::fs::remove_file(&filler).unwrap();
+    let request = Curl::get(url(MEMO, PDF)).http2();
+    wait::until("downloads to go on", wait::PATIENCE, || {
+        Ok((request.send(&lab)?.status == 200).then_some(()))
+    })
+    .unwrap();
+    drop(agent);
+}
+
 /// A full disk: blocks still block, losses are counted exactly, and the log goes on by itself.
 #[test]
 fn a_full_disk_stops_no_block_and_loses_nothing_silently() {
@@ -130,12 +192,6 @@ fn a_full_disk_stops_no_block_and_loses_nothing_silently() {
     let agent = Agent::start(&lab, &Settings::default()).unwrap();
     let blocked = Curl::get(url(MONITORED, DOCX));
     check_blocked(&blocked.send(&lab).unwrap(), DOCX);
-    let trouble = |agent: &Agent<'_>| -> Value {
-        let status = agent.command(&["status", "--json"]).unwrap();
-        let status: Value = serde_json::from_str(&status.text()).unwrap();
-        status["activity_log"]["trouble"].clone()
-    };
-
     let filler = disk.0.join("filler");
     let room = std::process::Command::new("dd")
         .args(["if=/dev/zero", &format!("of={}", path(&filler)), "bs=4k"])
@@ -155,15 +211,72 @@ fn a_full_disk_stops_no_block_and_loses_nothing_silently() {
     }
     std::fs::remove_file(&filler).unwrap();
     wait::until("the log to go on", wait::PATIENCE, || Ok(trouble(&agent).is_null().then_some(()))).unwrap();
-    let all_accounted = |agent: &Agent<'_>, blocks: u64| {
-        wait::until("every block to be accounted for", wait::PATIENCE, || {
-            let (ids, missing) = stored(agent);
-            Ok((ids.len() as u64 + missing == blocks).then_some(()))
-        })
-        .unwrap_or_else(|error| panic!("{error}: {blocks} blocks, {:?}", stored(agent)));
-    };
-    all_accounted(&agent, blocks);
+    check_accounted(&agent, blocks);
     let lost = |agent: &Agent<'_>| agent.metric("portcullis_activity_log_lost_total", &[]).unwrap() as u64;
     assert_eq!(lost(&agent), stored(&agent).1, "what the metrics count as lost the gaps announce");
+    drop(agent);
+}
+
+/// A disk that became read-only keeps no agent from starting: blocks block, and their records wait for the disk.
+#[test]
+fn an_agent_starts_on_a_read_only_disk_and_blocks() {
+    let lab = Lab::start().unwrap();
+    let disk = SmallDisk::mount(&lab, "32m");
+    let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let blocked = Curl::get(url(MONITORED, DOCX));
+    check_blocked(&blocked.send(&lab).unwrap(), DOCX);
+    check_accounted(&agent, 1);
+    agent.stop().unwrap();
+
+    run("mount", &["-o", "remount,ro", path(&disk.0)]);
+    agent.start_again().unwrap();
+    for _ in 0..5 {
+        check_blocked(&blocked.send(&lab).unwrap(), DOCX);
+    }
+    assert!(trouble(&agent).is_string(), "{}", trouble(&agent));
+    // There, because the agent has mounts of its own.
+    let pid = agent.pid().to_string();
+    run("nsenter", &["--mount", "--target", &pid, "mount", "-o", "remount,rw", path(&disk.0)]);
+    wait::until("the log to go on", wait::PATIENCE, || Ok(trouble(&agent).is_null().then_some(()))).unwrap();
+    check_accounted(&agent, 6);
+    drop(agent);
+}
+
+/// What was held in reserve is used when others have filled the disk, and held again when there is room.
+#[test]
+fn a_full_disk_leaves_room_for_what_happens_next() {
+    let lab = Lab::start().unwrap();
+    let disk = SmallDisk::mount(&lab, "96m");
+    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    let reserve = disk.0.join("activity.db-reserve");
+    let held = || Ok(reserve.metadata().is_ok_and(|file| file.len() >= 16 << 20).then_some(()));
+    wait::until("the reserve", wait::PATIENCE, held).unwrap();
+    let filler = disk.0.join("filler");
+    let fill = format!("if=/dev/zero of={} bs=4k", path(&filler));
+    let filled = std::process::Command::new("dd").args(fill.split(' ')).output().unwrap();
+    assert!(!filled.status.success(), "the disk is not full");
+    let blocked = Curl::get(url(MONITORED, DOCX));
+    let mut blocks = 0;
+    wait::until("the reserve to be given up", wait::PATIENCE, || {
+        check_blocked(&blocked.send(&lab)?, DOCX);
+        blocks += 1;
+        Ok((!reserve.exists()).then_some(()))
+    })
+    .unwrap();
+    check_blocked(&blocked.send(&lab).unwrap(), DOCX);
+    blocks += 1;
+    wait::until("every block to be on record", wait::PATIENCE, || {
+        let (ids, missing) = stored(&agent);
+        Ok(((ids.len() as u64, missing) == (blocks, 0)).then_some(()))
+    })
+    .unwrap();
+    let status = agent.command(&["status", "--json"]).unwrap().text();
+    assert!(status.contains("held in reserve is being used up"), "{status}");
+    std::fs::remove_file(&filler).unwrap();
+    wait::until("the reserve again", wait::PATIENCE, held).unwrap();
+    wait::until("all to be well", wait::PATIENCE, || {
+        Ok((agent.command(&["status"])?.code == Some(0)).then_some(()))
+    })
+    .unwrap();
     drop(agent);
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use lab::agent::{Agent, Settings};
 use lab::attachment::{DATA, DOCX, PAGE};
+use lab::browser::Kind;
 use lab::client::{Curl, python};
 use lab::{Lab, ORIGIN_CA_NAME, address_of};
 use serde_json::json;
@@ -278,7 +279,7 @@ fn other_hosts_are_let_in_by_address_and_kept_from_this_host() {
 fn a_browser_shows_pages_and_blocks() {
     let lab = Lab::start().unwrap();
     let agent = start(&lab);
-    let Some(browser) = browser::open(&lab, &agent) else { return };
+    let Some(browser) = browser::open(&lab, &agent, Kind::Chromium) else { return };
     let shown =
         |address: String| browser.document(&address, &["--proxy-server=http://127.0.0.1:3128"]).unwrap();
     assert!(shown(url(MONITORED, PAGE)).contains("Welcome to files.corp.test"));

@@ -3,10 +3,14 @@
 mod activities;
 mod apps;
 mod browser;
+mod browser_pages;
+mod browser_saves;
+mod console;
 mod content;
 mod doctor;
 mod durability;
 mod enforcement;
+mod equality;
 mod existing;
 mod explicit;
 mod exports;
@@ -17,11 +21,13 @@ mod hostile;
 mod http2;
 mod kinds_of_connect;
 mod lifecycle;
+mod looking;
 mod monitoring;
 mod odd_hellos;
 mod policies;
 mod quic_browser;
 mod records;
+mod signer;
 mod steering;
 mod trust;
 

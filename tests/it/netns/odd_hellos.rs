@@ -4,6 +4,7 @@ use std::process::{Child, Command};
 
 use lab::agent::{Agent, Settings};
 use lab::attachment::{DOCX, PAGE};
+use lab::browser::Kind;
 use lab::client::{Curl, python};
 use lab::{Lab, address_of};
 use serde_json::{Value, json};
@@ -189,7 +190,7 @@ fn a_browser_that_hides_its_name_comes_again_in_clear() {
     );
     let settings = Settings { steering: Some(steering), ..Settings::default() };
     let agent = Agent::start(&lab, &settings).unwrap();
-    let Some(browser) = browser::open(&lab, &agent) else { return };
+    let Some(browser) = browser::open(&lab, &agent, Kind::Chromium) else { return };
     let page = browser.document("https://api.corp.test/index.html", &[]).unwrap();
     assert!(page.contains("Welcome to api.corp.test"), "{page}");
     let record = agent.wait_for_activity("the hidden name", |record| record["type"] == "access").unwrap();

@@ -3,6 +3,7 @@
 use lab::Lab;
 use lab::agent::{Agent, Settings};
 use lab::attachment::{DOCX, PAGE};
+use lab::browser::Kind;
 
 use super::browser;
 use super::{MONITORED, url};
@@ -11,7 +12,7 @@ use super::{MONITORED, url};
 fn chromium_is_told_of_no_quic_and_sees_the_block_page() {
     let lab = Lab::start().unwrap();
     let agent = Agent::start(&lab, &Settings::default()).unwrap();
-    let Some(browser) = browser::open(&lab, &agent) else { return };
+    let Some(browser) = browser::open(&lab, &agent, Kind::Chromium) else { return };
     let refused =
         || agent.metric("portcullis_kernel_events_total", &[("event", "https-question-refused")]).unwrap();
     let mut before = refused();

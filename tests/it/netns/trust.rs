@@ -71,3 +71,58 @@ fn every_installed_program_believes_the_authority_between_trust_and_untrust_and_
     assert_eq!((gone, come), (Vec::new(), Vec::new()), "{}", finished.stderr);
     assert!(!scratch.path().join("state/trust").exists());
 }
+
+/// The stores of the system alone, while curl asks a site of the authority's without a pause.
+const ROTATION: &str = r#"
+set -eu
+program=$1 config=$2 scratch=$3
+for directory in /etc /usr/local/share; do
+    mkdir -p "$scratch$directory"
+    cp -a "$directory/." "$scratch$directory/"
+    mount --bind "$scratch$directory" "$directory"
+done
+update-ca-certificates >/dev/null 2>&1
+find /etc /usr/local/share -xdev -type f -exec sha256sum {} + | sort > "$scratch/before"
+"$program" ca init --config "$config" > /dev/null
+"$program" ca trust --store system --config "$config" >&2
+believes() { "$program" ca status --client curl --client openssl --json --config "$config" > "$scratch/$1"; }
+ask() {
+    while [ ! -e "$scratch/enough" ]; do
+        if believes asked; then echo believed; else cat "$scratch/asked"; fi
+    done > "$scratch/answers"
+}
+ask &
+"$program" ca rotate --config "$config" > "$scratch/rotated"
+believes during
+[ "$(grep -c 'BEGIN CERTIFICATE' /etc/ssl/certs/ca-certificates.crt)" -gt 1 ]
+"$program" ca rotate --finish --config "$config" > "$scratch/finished"
+believes finished-status
+touch "$scratch/enough"
+wait
+"$program" ca untrust --config "$config" >&2
+find /etc /usr/local/share -xdev -type f -exec sha256sum {} + | sort > "$scratch/after"
+"#;
+
+/// Another authority follows while clients go on asking: there is no moment at which the system's store has not the root
+/// that is in force.
+#[test]
+fn a_rotation_is_believed_by_the_systems_store_all_along() {
+    let scratch = tempfile::tempdir().unwrap();
+    let config = scratch.path().join("portcullis.toml");
+    let shown = scratch.path().display();
+    fs::write(&config, format!("[paths]\nstate = \"{shown}/state\"\nrun = \"{shown}/run\"\n")).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", ROTATION, "sh"]);
+    command.arg(lab::agent::binary().unwrap()).arg(&config).arg(scratch.path());
+    lab::run(command, Duration::from_secs(300)).unwrap().succeeded().unwrap();
+
+    let read = |name: &str| fs::read_to_string(scratch.path().join(name)).unwrap();
+    let answers = read("answers");
+    assert!(answers.lines().count() > 2, "{answers}");
+    assert!(answers.lines().all(|line| line == "believed"), "{answers}");
+    assert!(read("rotated").contains("Root to follow"), "{}", read("rotated"));
+    assert!(!read("finished").contains("Root to follow"), "{}", read("finished"));
+    let subject = |name: &str| serde_json::from_str::<Value>(&read(name)).unwrap()["subject"].clone();
+    assert_ne!(subject("during"), subject("finished-status"));
+    assert_eq!(read("before"), read("after"));
+}

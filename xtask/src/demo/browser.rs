@@ -4,7 +4,7 @@ use anyhow::Result;
 use lab::Lab;
 use lab::agent::Agent;
 use lab::attachment::{DOCX, PAGE};
-use lab::browser::Browser;
+use lab::browser::{Browser, Kind};
 
 use super::report::Report;
 use super::story::{text, url};
@@ -18,7 +18,7 @@ pub(crate) fn lines(report: &mut Report, lab: &Lab, agent: &Agent<'_>) -> Result
         );
         return Ok(());
     }
-    let browser = Browser::trusting(lab, &[agent.ca(), lab.origin_ca()])?;
+    let browser = Browser::new(lab, agent, Kind::Chromium)?;
     for (host, resource, expected) in [
         ("files.corp.test", PAGE, "Welcome to files.corp.test".to_owned()),
         ("files.corp.test", DOCX, text(DOCX)),
@@ -30,7 +30,7 @@ pub(crate) fn lines(report: &mut Report, lab: &Lab, agent: &Agent<'_>) -> Result
         };
         report.line(
             name,
-            &format!("chromium --headless {}", url(host, resource)),
+            &format!("Chromium, headless, after `portcullis ca trust`: {}", url(host, resource)),
             &format!("\"{expected}\""),
             || {
                 let page = without_tags(&browser.document(&url(host, resource), &[])?);

@@ -32,14 +32,14 @@ const LEFT_OUT: [&str; 9] = [
     "var/cache/apt",
     "boot",
 ];
-/// Longest that the trial may take in an emulated machine.
-const DEADLINE: Duration = Duration::from_secs(20 * 60);
+/// Longest that the trial may take in an emulated machine, on a busy host. Deadlines inside go by the guest's own clock.
+const DEADLINE: Duration = Duration::from_secs(60 * 60);
 
 /// Starts the lines of the guest's script that count.
 const SAID: &str = "trial: ";
 const PASS: &str = "trial: PASS ";
 /// Checks in `trial.sh`: fewer mean that it did not get to its end.
-const CHECKS: usize = 20;
+const CHECKS: usize = 23;
 
 const APP: &str = "[[app]]\nid = \"corp-files\"\nname = \"Corp Files\"\ncategory = \"file-hosting\"\ndomains = [\"files.corp.test\"]\n";
 const POLICY: &str = "[[policy]]\nname = \"Prevent downloads\"\nstate = \"enabled\"\n[policy.users]\ninclude = [\"all\"]\n\

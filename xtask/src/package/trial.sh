@@ -12,7 +12,7 @@ check() {
     else
         echo "trial: FAIL $what"
         tail -n 25 out | sed 's/^/    /'
-        journalctl --no-pager --unit portcullis --output cat --lines 15 | sed 's/^/    journal: /'
+        journalctl --no-pager --unit portcullis --unit portcullis-signer --output cat --lines 15 | sed 's/^/    journal: /'
     fi
 }
 # Everything a package could leave: files, users, kernel objects, rules, what the system trusts.
@@ -65,6 +65,27 @@ is_not_root() {
     grep -E '^(Uid|Cap|NoNewPrivs|Seccomp):' "/proc/$pid/status"
     cat "/proc/$pid/status"
     [ "$(stat -c %U "/proc/$pid")" = portcullis ] && [ "$(sed -n 's/^CapEff:\t//p' "/proc/$pid/status")" = 000000c000081000 ]
+}
+key_is_out_of_reach() {
+    local key=/var/lib/portcullis/ca/issuing.key
+    ls -la /var/lib/portcullis/ca
+    [ "$(stat -c '%U %a' $key)" = 'root 600' ] || return 1
+    runuser -u portcullis -- cat /var/lib/portcullis/ca/ca.pem >/dev/null || return 1
+    ! runuser -u portcullis -- cat $key
+}
+signer_is_alone() {
+    local pid
+    pid=$(systemctl show --property MainPID --value portcullis-signer)
+    grep -E '^(Uid|CapEff|NoNewPrivs|Seccomp):' "/proc/$pid/status"
+    [ "$(sed -n 's/^CapEff:\t//p' "/proc/$pid/status")" = 0000000000000000 ] || return 1
+    [ "$(stat -c %U "/proc/$pid")" != portcullis ] && [ "$(stat -c %u "/proc/$pid")" != 0 ] || return 1
+    [ "$(readlink "/proc/$pid/ns/net")" != "$(readlink /proc/1/ns/net)" ] || return 1
+    systemd-analyze --no-pager security --threshold=5 portcullis-signer.service
+}
+signer_comes_back() {
+    kill -KILL "$(systemctl show --property MainPID --value portcullis-signer)"
+    # The next agent has no certificate yet: its first question is answered by the next signer.
+    systemctl restart portcullis && blocks
 }
 comes_back() {
     local pid
@@ -131,6 +152,9 @@ check 'the service runs again' runs
 check 'a download is blocked' blocks
 check 'a page passes' passes
 check 'the activity log has the download' records
+check 'the agent cannot read the issuing key' key_is_out_of_reach
+check 'the signer has no network, no rights, and a user of its own' signer_is_alone
+check 'a signer that was killed is started by the next question' signer_comes_back
 check 'doctor and status find nothing wrong' is_healthy
 check 'a reload is answered' reloads
 check 'a restart lets nothing pass' restarts_without_a_gap

@@ -8,6 +8,7 @@ mod tests;
 mod zip;
 
 use super::sniff;
+use crate::zip::LOCAL_HEADER;
 
 /// A type of file that is told by content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,7 +65,7 @@ impl FileType {
     /// archive is told from an Office file within the first entries, an old Office file from another where its
     /// directory is among them. Never fails: text is `txt`, anything else `bin`.
     pub fn of(octets: &[u8]) -> Self {
-        if octets.starts_with(zip::LOCAL_HEADER) {
+        if octets.starts_with(LOCAL_HEADER) {
             return zip::of(octets);
         }
         if octets.starts_with(ole::SIGNATURE) {

@@ -1,4 +1,4 @@
-//! What a ZIP archive is, by the local headers it begins with (APPNOTE.TXT 6.3.10, section 4.3.7).
+//! What a ZIP archive is, by the local headers it begins with.
 //!
 //! The directory at the end is not needed: Office files, OpenDocument, Java and Android packages are told by the names
 //! of their first entries, or by what the first of them says.
@@ -6,44 +6,18 @@
 use super::FileType;
 use super::table::*;
 use crate::classify::first_bytes::inflate;
+use crate::zip::{Entry, Method, next_header};
 
-pub(super) const LOCAL_HEADER: &[u8] = b"PK\x03\x04";
-/// Octets of a local header before the name.
-const FIXED: usize = 30;
 /// Entries looked at; the octets seen rarely hold more.
 const MAX_ENTRIES: usize = 128;
 /// Octets of `[Content_Types].xml` looked at, decompressed. Real ones have 1 to 10 KiB.
 const MAX_CONTENT_TYPES: usize = 64 << 10;
-/// Sizes stand behind the content, not in the header.
-const DATA_DESCRIPTOR: u16 = 1 << 3;
-
-struct Entry<'a> {
-    name: &'a [u8],
-    /// Compression method: 0 stored, 8 deflate.
-    method: u16,
-    /// The content and all that follows.
-    rest: &'a [u8],
-    /// Octets of the content, where the header says it.
-    size: Option<usize>,
-}
-
-/// Reads the entry that `octets` begin with. `None` when they are no local header, or cut within it.
-fn entry(octets: &[u8]) -> Option<Entry<'_>> {
-    let head = octets.strip_prefix(LOCAL_HEADER)?;
-    let number = |at: usize| head.get(at - 4..at - 2)?.try_into().ok().map(u16::from_le_bytes);
-    let (flags, method, name, extra) = (number(6)?, number(8)?, number(26)?, number(28)?);
-    let size = head.get(18 - 4..22 - 4)?.try_into().ok().map(u32::from_le_bytes)?;
-    let (name, rest) = octets.get(FIXED..)?.split_at_checked(usize::from(name))?;
-    let rest = rest.get(usize::from(extra)..)?;
-    let told = flags & DATA_DESCRIPTOR == 0 && size != u32::MAX;
-    Some(Entry { name, method, rest, size: usize::try_from(size).ok().filter(|_| told) })
-}
 
 pub(super) fn of(octets: &[u8]) -> FileType {
     let mut generic = ZIP;
     let mut rest = octets;
     for _ in 0..MAX_ENTRIES {
-        let Some(entry) = entry(rest) else { break };
+        let Some(entry) = Entry::read(rest) else { break };
         match by_entry(&entry) {
             Some(OOXML) => generic = OOXML,
             Some(known) => return known,
@@ -51,7 +25,7 @@ pub(super) fn of(octets: &[u8]) -> FileType {
         }
         let next = match entry.size {
             Some(size) => entry.rest.get(size..),
-            None => memchr::memmem::find(entry.rest, LOCAL_HEADER).and_then(|at| entry.rest.get(at..)),
+            None => next_header(entry.rest),
         };
         let Some(next) = next else { break };
         rest = next;
@@ -61,10 +35,10 @@ pub(super) fn of(octets: &[u8]) -> FileType {
 
 /// What one entry tells of the whole. `OOXML` is an Office file of a kind still to be found out.
 fn by_entry(entry: &Entry<'_>) -> Option<FileType> {
-    let content = entry.size.and_then(|size| entry.rest.get(..size)).unwrap_or(entry.rest);
+    let content = entry.content();
     let below = |folder: &[u8]| entry.name.starts_with(folder);
     match entry.name {
-        b"mimetype" if entry.method == 0 => by_mimetype(content),
+        b"mimetype" if entry.method == Method::Stored => by_mimetype(content),
         b"[Content_Types].xml" => Some(by_content_types(entry.method, content)),
         b"META-INF/MANIFEST.MF" => Some(JAR),
         b"AndroidManifest.xml" | b"classes.dex" | b"BundleConfig.pb" => Some(APK),
@@ -96,11 +70,11 @@ fn by_mimetype(content: &[u8]) -> Option<FileType> {
 }
 
 /// The list of parts names the main one (ECMA-376 part 2, section 7.2.3).
-fn by_content_types(method: u16, content: &[u8]) -> FileType {
+fn by_content_types(method: Method, content: &[u8]) -> FileType {
     let text = match method {
-        0 => content.get(..MAX_CONTENT_TYPES).unwrap_or(content).to_vec(),
-        8 => inflate(content, MAX_CONTENT_TYPES),
-        _ => Vec::new(),
+        Method::Stored => content.get(..MAX_CONTENT_TYPES).unwrap_or(content).to_vec(),
+        Method::Deflate => inflate(content, MAX_CONTENT_TYPES),
+        Method::Other => Vec::new(),
     };
     let names = |word: &str| memchr::memmem::find(&text, word.as_bytes()).is_some();
     if names("/word/document") || names("wordprocessingml.document") || names("ms-word.document") {

@@ -64,6 +64,21 @@ pub(super) fn trust(selection: &Selection, state: &Path, certificates: &Certific
     Ok(selection.outcome(&reports))
 }
 
+/// Brings every store of this system up to date that was filled before.
+pub(super) fn renew(state: &Path, certificates: &Certificates) -> Result<ExitCode> {
+    let filled = Manifest::read(state)?.entries;
+    let stores: Vec<Store> =
+        Store::ALL.into_iter().filter(|store| filled.iter().any(|entry| entry.store == *store)).collect();
+    if stores.is_empty() {
+        writeln!(
+            io::stdout(),
+            "\nNo store of this system was filled before: `portcullis ca trust` does it."
+        )?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    trust(&Selection { store: stores, root: "/".into() }, state, certificates)
+}
+
 pub(super) fn untrust(selection: &Selection, state: &Path) -> Result<ExitCode> {
     let place = selection.place()?;
     let reports = take(&place, &manifest_directory(&place, state), &selection.stores())?;

@@ -48,10 +48,14 @@ pub(super) fn facts(config: &Config) -> Facts {
         socket_destroy: probe::has_socket_destroy(),
         ipv6: TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok(),
         locked_memory: locked_memory(),
-        ports: vec![
-            port("metrics.listen", config.metrics.listen),
-            port("steering.listen", config.steering.listen),
-        ],
+        ports: [
+            Some(port("metrics.listen", config.metrics.listen)),
+            Some(port("steering.listen", config.steering.listen)),
+            config.console.listen.map(|listen| port("console.listen", listen)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         state: directory(&config.paths.state),
         run: directory(&config.paths.run),
         authority: authority(&config.paths.state.join("ca")),
@@ -152,7 +156,8 @@ fn authority(directory: &Path) -> Answer<Option<Authority>> {
     Answer::Found(Some(Authority {
         subject: certificates.root_facts.subject.clone(),
         not_before: time(certificates.root_facts.not_before),
-        not_after: time(certificates.not_after()),
+        // One that is to follow has been seen to.
+        not_after: time(certificates.next.as_deref().unwrap_or(&certificates).not_after()),
         trusted: match tls::system_holds(&certificates) {
             Ok(held) => Answer::Found(held),
             Err(error) => Answer::Unknown(error.to_string()),

@@ -13,12 +13,12 @@ use super::source::{Loaded, candidates, say_origin};
 use crate::activity::{Activity, NotEvaluated};
 use crate::app::ACTIVITY_LOG;
 use crate::classify::ActivityType;
-use crate::cli::activity::{activity_type, time};
+use crate::cli::activity::activity_type;
 use crate::cli::terminal::{Screen, clean, clean_json, column};
 use crate::cli::{USAGE, complain, explanation};
 use crate::policy::PolicySet;
 use crate::policy::decision::{Action, Decision};
-use crate::record::query::{Entry, Filter, QueryError, Reader};
+use crate::record::query::{Entry, Filter, QueryError, Reader, moment};
 use crate::reload::Sources;
 
 #[derive(Debug, clap::Args)]
@@ -26,10 +26,10 @@ pub(super) struct ReplayArgs {
     /// A file of policies, or a directory such as policies.d
     candidates: PathBuf,
     /// At or after: RFC 3339, a local date or date and time, or how long ago: 30m, 1h, 2d
-    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     since: Option<Timestamp>,
     /// At or before; the same forms
-    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     until: Option<Timestamp>,
     /// Id of the app, or of its suite
     #[arg(long, value_name = "ID")]

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use super::*;
 use crate::admin::health::{Part, PartHealth};
 use crate::admin::status::{
-    AuthorityStatus, DeviceStatus, ExportStatus, GapStatus, LogStatus, PolicyStatus, ReloadStatus,
-    SteeringStatus,
+    AuthorityStatus, ConsoleStatus, DeviceStatus, ExportStatus, GapStatus, LogStatus, PolicyStatus,
+    ReloadStatus, SteeringStatus,
 };
 
 const NOW: &str = "2026-03-04T12:00:00Z";
 const PLAIN: Screen = Screen { width: None, colour: false };
 
-fn status() -> Status {
+pub(in crate::cli) fn status() -> Status {
     Status {
         version: "0.1.0".into(),
         pid: 4711,
@@ -57,6 +57,7 @@ fn status() -> Status {
             trouble: None,
             set_aside: None,
         },
+        console: Some(ConsoleStatus { listen: "127.0.0.1:9465".into(), trouble: None }),
         exports: vec![ExportStatus {
             name: "siem".into(),
             to: "tls://siem.example:6514".into(),

@@ -2,11 +2,62 @@
 
 use super::sink::Sink;
 
-/// Tags that do not separate: what stands on both sides reads as one word. Those of Office documents too.
-const INLINE: [&[u8]; 24] = [
-    b"a", b"abbr", b"b", b"bdi", b"bdo", b"cite", b"code", b"em", b"font", b"i", b"kbd", b"mark", b"s",
-    b"small", b"span", b"strong", b"sub", b"sup", b"tt", b"u", b"wbr", b"w:r", b"w:t", b"w:rPr",
+/// Tags that do not separate: what stands on both sides reads as one word. In Office files these are those of a run of
+/// text and of how it looks.
+const INLINE: [&[u8]; 26] = [
+    b"a",
+    b"abbr",
+    b"b",
+    b"bdi",
+    b"bdo",
+    b"cite",
+    b"code",
+    b"em",
+    b"font",
+    b"i",
+    b"kbd",
+    b"mark",
+    b"s",
+    b"small",
+    b"span",
+    b"strong",
+    b"sub",
+    b"sup",
+    b"tt",
+    b"u",
+    b"wbr",
+    b"r",
+    b"t",
+    b"rPr",
+    b"text:span",
+    b"text:a",
 ];
+/// Prefixes of word processing and drawing (ECMA-376 part 1), of whose tags only those below separate.
+const OFFICE: [&[u8]; 2] = [b"w:", b"a:"];
+const SEPARATING: [&[u8]; 8] = [b"p", b"br", b"cr", b"tab", b"tc", b"tr", b"tbl", b"sectPr"];
+/// Tags of a run of text in workbooks, which say how it looks.
+const RUN_PROPERTIES: [&[u8]; 10] = [
+    b"sz",
+    b"color",
+    b"rFont",
+    b"family",
+    b"scheme",
+    b"charset",
+    b"vertAlign",
+    b"strike",
+    b"outline",
+    b"shadow",
+];
+
+fn separates(name: &[u8], inside: &[u8]) -> bool {
+    let among = |list: &[&[u8]], name: &[u8]| list.iter().any(|known| known.eq_ignore_ascii_case(name));
+    if let Some(local) = OFFICE.iter().find_map(|prefix| name.strip_prefix(*prefix)) {
+        return among(&SEPARATING, local);
+    }
+    let is_property = inside.ends_with(b"/") && among(&RUN_PROPERTIES, name);
+    !is_property && !among(&INLINE, name)
+}
+
 /// Longest reference to a character.
 const LONGEST_REFERENCE: usize = 12;
 
@@ -53,7 +104,7 @@ fn tag<'a>(octets: &'a [u8], tags: &mut Vec<&'a [u8]>, sink: &mut Sink) -> &'a [
     let inside = octets.get(..end).unwrap_or(octets);
     let name = inside.strip_prefix(b"/").unwrap_or(inside);
     let name = name.split(|octet| octet.is_ascii_whitespace() || *octet == b'/').next().unwrap_or_default();
-    if !INLINE.iter().any(|inline| inline.eq_ignore_ascii_case(name)) {
+    if separates(name, inside) {
         sink.octet(b'\n');
     }
     // A tag without attributes says nothing.

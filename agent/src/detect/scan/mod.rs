@@ -1,7 +1,10 @@
-//! The text within a body: codings undone, forms, JSON, pages and messages of several parts read, the rest as it lies.
+//! The text within a body: codings undone; forms, JSON, pages, Office files and other archives, messages of several parts
+//! read; the rest as it lies.
 //!
 //! What cannot be read, or lies beyond a bound, is said: a policy decides what that means.
 
+mod archive;
+mod base64;
 mod coding;
 mod form;
 mod json;
@@ -17,11 +20,14 @@ use std::fmt;
 use self::sink::Sink;
 use super::Counts;
 use crate::http::head::Fields;
+use crate::zip::LOCAL_HEADER;
 
-/// Most octets that content codings are undone to, whatever their ratio.
+/// Most octets that content codings are undone to, and that the archives of a body are unpacked to, whatever their ratio.
 pub const MAX_DECODED: usize = 8 << 20;
-/// Parts within parts.
-const MAX_DEPTH: usize = 3;
+/// Entries of all archives of a body that are read.
+const MAX_ENTRIES: usize = 4096;
+/// Parts within parts: of messages, archives, content in base64.
+const MAX_DEPTH: usize = 4;
 /// Parts of one message that are read.
 const MAX_PARTS: usize = 256;
 
@@ -34,7 +40,7 @@ pub enum Unscanned {
     UnknownCoding,
     /// Codings or parts that cannot be read.
     Broken,
-    /// A format whose text is not read: archives, documents, encrypted content.
+    /// A format whose text is not read: PDF, documents from before 2007, encrypted archives and others than ZIP.
     Format,
 }
 
@@ -115,24 +121,40 @@ pub fn scan(fields: &Fields, held: Held<'_>) -> Scan {
     };
     let mut sink = Sink::default();
     let content_type = fields.get("content-type").unwrap_or_default();
-    let found = entity(content_type, &octets, MAX_DEPTH, &mut sink);
+    let complete = unscanned.is_none();
+    let found = entity(content_type, &octets, complete, MAX_DEPTH, &mut sink);
     Scan { counts: sink.finish(), unscanned: unscanned.or(found) }
 }
 
-/// One entity: a body, or a part of one.
-fn entity(content_type: &[u8], octets: &[u8], depth: usize, sink: &mut Sink) -> Option<Unscanned> {
+/// One entity: a body, or a part of one. `complete`: it is held to its end.
+fn entity(
+    content_type: &[u8],
+    octets: &[u8],
+    complete: bool,
+    depth: usize,
+    sink: &mut Sink,
+) -> Option<Unscanned> {
     let essence = content_type.split(|octet| *octet == b';').next().unwrap_or_default().trim_ascii();
     let essence = essence.to_ascii_lowercase();
     let begins = octets.trim_ascii_start();
     let text = octets.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(octets);
     match essence.as_slice() {
-        b if b.starts_with(b"multipart/") => return multipart::read(content_type, octets, depth, sink),
-        b"application/x-www-form-urlencoded" => form::read(octets, sink),
-        b if is_json(b) || !is_markup(b) && matches!(begins, [b'{' | b'[', ..]) => json::read(text, sink),
-        b if is_markup(b) || matches!(begins, [b'<', ..]) => markup::read(text, sink),
-        _ => return as_it_lies(content_type, octets, sink),
+        // Whatever type is claimed.
+        _ if octets.starts_with(LOCAL_HEADER) => archive::read(octets, complete, depth, sink),
+        b if b.starts_with(b"multipart/") => multipart::read(content_type, octets, complete, depth, sink),
+        b"application/x-www-form-urlencoded" => {
+            form::read(octets, sink);
+            None
+        }
+        b if is_json(b) || !is_markup(b) && matches!(begins, [b'{' | b'[', ..]) => {
+            json::read(text, complete, depth, sink)
+        }
+        b if is_markup(b) || matches!(begins, [b'<', ..]) => {
+            markup::read(text, sink);
+            None
+        }
+        _ => as_it_lies(content_type, octets, sink),
     }
-    None
 }
 
 fn is_json(essence: &[u8]) -> bool {
@@ -156,9 +178,8 @@ fn as_it_lies(content_type: &[u8], octets: &[u8], sink: &mut Sink) -> Option<Uns
         }
         _ => sink.text(octets),
     }
-    // Archives (Office documents are), PDF, older Office documents, encrypted messages.
-    const SEALED: [&[u8]; 9] = [
-        b"PK\x03\x04",
+    // PDF, older Office documents, archives but ZIP.
+    const SEALED: [&[u8]; 8] = [
         b"%PDF-",
         b"\xD0\xCF\x11\xE0",
         b"7z\xBC\xAF\x27\x1C",

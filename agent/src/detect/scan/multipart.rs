@@ -8,7 +8,14 @@ const HEAD: usize = 8 << 10;
 /// RFC 2046 section 5.1.1.
 const LONGEST_BOUNDARY: usize = 70;
 
-pub(super) fn read(content_type: &[u8], octets: &[u8], depth: usize, sink: &mut Sink) -> Option<Unscanned> {
+/// `complete`: the message is held to its end.
+pub(super) fn read(
+    content_type: &[u8],
+    octets: &[u8],
+    complete: bool,
+    depth: usize,
+    sink: &mut Sink,
+) -> Option<Unscanned> {
     let boundary = parameter(content_type, b"boundary").filter(|boundary| !boundary.is_empty());
     let (Some(boundary), Some(depth)) = (boundary, depth.checked_sub(1)) else {
         sink.text(octets);
@@ -36,11 +43,11 @@ pub(super) fn read(content_type: &[u8], octets: &[u8], depth: usize, sink: &mut 
                 let digits: Vec<u8> =
                     body.iter().copied().filter(|octet| !octet.is_ascii_whitespace()).collect();
                 match base64(&digits) {
-                    Some(body) => entity(content_type, &body, depth, sink),
+                    Some(body) => entity(content_type, &body, complete, depth, sink),
                     None => Some(Unscanned::Broken),
                 }
             }
-            _ => entity(content_type, body, depth, sink),
+            _ => entity(content_type, body, complete, depth, sink),
         };
         unscanned = unscanned.or(found);
     }

@@ -1,5 +1,6 @@
 //! Where readers put the text they find: octet by octet without a cost for each.
 
+use super::{MAX_DECODED, MAX_ENTRIES};
 use crate::detect::{Counts, Detectors};
 
 /// Octets gathered before the detectors are given them.
@@ -9,8 +10,37 @@ const GATHERED: usize = 4096;
 pub(super) struct Sink {
     detectors: Detectors,
     gathered: Vec<u8>,
-    /// Of texts that ended.
-    counts: Counts,
+    pub(super) room: Room,
+}
+
+/// What archives within one body may still give.
+#[derive(Debug)]
+pub(super) struct Room {
+    octets: usize,
+    entries: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { octets: MAX_DECODED, entries: MAX_ENTRIES }
+    }
+}
+
+impl Room {
+    pub(super) fn octets(&self) -> usize {
+        self.octets
+    }
+
+    pub(super) fn take_octets(&mut self, count: usize) {
+        self.octets = self.octets.saturating_sub(count);
+    }
+
+    /// `false`: there have been enough.
+    pub(super) fn take_entry(&mut self) -> bool {
+        let taken = self.entries.checked_sub(1);
+        self.entries = taken.unwrap_or_default();
+        taken.is_some()
+    }
 }
 
 impl Sink {
@@ -36,12 +66,12 @@ impl Sink {
     /// What follows has nothing to do with what came before.
     pub(super) fn new_text(&mut self) {
         self.pass();
-        self.counts.add(&std::mem::take(&mut self.detectors).finish());
+        self.detectors.new_text();
     }
 
     pub(super) fn finish(mut self) -> Counts {
-        self.new_text();
-        self.counts
+        self.pass();
+        self.detectors.finish()
     }
 
     fn pass(&mut self) {

@@ -61,6 +61,23 @@ impl Body {
         }
     }
 
+    /// Octets of payload that come next with nothing around them, at most; none where the body is framed by what stands in
+    /// it.
+    pub fn plain(&self) -> u64 {
+        match &self.extent {
+            Extent::Length(left) => *left,
+            Extent::Close { ended: false } => u64::MAX,
+            Extent::Chunked(_) | Extent::Close { ended: true } => 0,
+        }
+    }
+
+    /// `count` octets of what is [`plain`](Self::plain) went another way.
+    pub fn skip(&mut self, count: u64) {
+        if let Extent::Length(left) = &mut self.extent {
+            *left = left.saturating_sub(count);
+        }
+    }
+
     /// The peer ended its side. A body that had not ended is truncated, unless that is how it ends.
     pub fn end_of_input(&mut self) -> Result<(), Refusal> {
         if let Extent::Close { ended } = &mut self.extent {

@@ -22,6 +22,9 @@ enum State {
     /// Behind the `;`, before the first character of an extension name.
     ExtensionStart,
     Extension,
+    /// Between the quotes of an extension's value; behind a backslash there.
+    Quoted,
+    QuotedPair,
     /// Behind the CR of a size line.
     SizeLf,
     Data,
@@ -109,8 +112,17 @@ impl ChunkedDecoder {
             (State::ExtensionStart, b' ' | b'\t') => self.extension_byte(State::ExtensionStart),
             (State::ExtensionStart, byte) if is_token_char(byte) => self.extension_byte(State::Extension),
             (State::Extension, b'\r') => Ok(State::SizeLf),
+            (State::Extension, b'"') => self.extension_byte(State::Quoted),
+            (State::Quoted, b'"') => self.extension_byte(State::Extension),
+            (State::Quoted, b'\\') => self.extension_byte(State::QuotedPair),
             (State::Extension, b'\t' | b' '..=0x7e | 0x80..) => self.extension_byte(State::Extension),
-            (State::ExtensionStart | State::Extension, _) => Err(Refusal::ChunkExtension),
+            (State::Quoted | State::QuotedPair, b'\t' | b' '..=0x7e | 0x80..) => {
+                self.extension_byte(State::Quoted)
+            }
+            // A line's end between quotes too: readers differ in where such a line ends.
+            (State::ExtensionStart | State::Extension | State::Quoted | State::QuotedPair, _) => {
+                Err(Refusal::ChunkExtension)
+            }
             (State::SizeLf, b'\n') => Ok(self.size_done()),
             (State::SizeLf, _) => Err(Refusal::BareCr),
             (State::DataCr, b'\r') => Ok(State::DataLf),

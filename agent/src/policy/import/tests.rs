@@ -358,6 +358,14 @@ mod any {
         })
     }
 
+    #[test]
+    fn an_empty_id_names_nobody_and_is_told() {
+        for field in ["/conditions/users/includeUsers", "/conditions/users/excludeGroups"] {
+            let imported = read_all(&with(field, json!([""])).to_string()).unwrap();
+            assert!(imported.iter().any(|one| !one.is_exact()), "{field}");
+        }
+    }
+
     proptest! {
         /// Whatever stands in a field: the output loads, and an enabled policy covers exactly what the original covers.
         #[test]

@@ -64,6 +64,7 @@ fn list(fields: &Fields<'_>, host: &Host<'_>, draft: &mut Draft, side: Side) -> 
                 }
                 (None, "all") => add("all".to_owned()),
                 (None, "none") => {}
+                (None, "") => draft.note(&field, side.without(), "an empty id names nobody"),
                 (None, "guestsorexternalusers") => {
                     draft.note(&field, side.without(), "this host does not know who is a guest");
                 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::bits::{Places, WORDS, bits};
+use super::bits::{Bits, Places, WORDS, words};
 use super::locations::{Locations, Named};
-use super::{AppPolicies, Devices, Index, Kinds, Map, Sides, Users};
+use super::{AppPolicies, Controls, Devices, Index, Map, Sides, Users};
 use crate::policy::condition::{AppRule, DeviceRule, LocationRule, Scope, UserRule};
 use crate::policy::decision::Action;
-use crate::policy::{Control, Policy, State};
+use crate::policy::{Control, Policy, Rule, RuleActivity, State};
 use crate::session::ClientKind;
 
 /// Which list of a condition.
@@ -40,8 +40,9 @@ impl SidesBuilder {
         self.exclude.extend(&other.exclude);
     }
 
-    pub(super) fn build(self, words: usize) -> Sides {
-        Sides { include: Places::new(self.include, words), exclude: Places::new(self.exclude, words) }
+    /// Of so many policies.
+    pub(super) fn build(self, policies: usize) -> Sides {
+        Sides { include: Places::new(self.include, policies), exclude: Places::new(self.exclude, policies) }
     }
 }
 
@@ -65,17 +66,17 @@ fn each<'p, R>(
     }
 }
 
-fn built<K: Eq + Hash>(by_word: Map<K, SidesBuilder>, words: usize) -> Map<K, Sides> {
-    by_word.into_iter().map(|(word, sides)| (word, sides.build(words))).collect()
+fn built<K: Eq + Hash>(by_word: Map<K, SidesBuilder>, policies: usize) -> Map<K, Sides> {
+    by_word.into_iter().map(|(word, sides)| (word, sides.build(policies))).collect()
 }
 
 impl Index {
     pub(in crate::policy) fn new(policies: &[Policy]) -> Self {
         let in_force = policies.iter().enumerate().filter(|(_, policy)| policy.in_force());
         let (in_force, policies): (Vec<usize>, Vec<&Policy>) = in_force.unzip();
-        let words = policies.len().div_ceil(u64::BITS as usize).min(WORDS);
-        let (apps, other_apps) = apps(&policies, words);
-        let (any_location, locations) = locations(&policies, words);
+        let count = policies.len();
+        let (apps, other_apps) = apps(&policies);
+        let (any_location, locations) = locations(&policies);
         let (mut browser, mut native) = (SidesBuilder::default(), SidesBuilder::default());
         each(
             policies.iter().map(|policy| &policy.client_apps),
@@ -89,26 +90,32 @@ impl Index {
                 }
             },
         );
-        let ceiling = |policy: &&Policy| policy.control.as_ref().map_or(Action::Allow, Control::ceiling);
+        let activities = RuleActivity::CHOICES.map(|(_, activity)| {
+            let about = |rule: &Rule| rule.activities.is_empty() || rule.activities.contains(&activity);
+            set(
+                &policies,
+                |policy| matches!(&policy.control, Some(Control::Custom(rules)) if rules.iter().any(about)),
+            )
+        });
         Self {
-            words,
             apps,
             other_apps,
-            users: users(&policies, words),
-            browser: browser.build(words),
-            native: native.build(words),
-            devices: devices(&policies, words),
+            users: users(&policies),
+            browser: browser.build(count),
+            native: native.build(count),
+            devices: devices(&policies),
             any_location,
             locations,
-            kinds: kinds(&policies, words),
-            ceilings: policies.iter().map(ceiling).collect(),
+            enabled: controls(&policies, State::Enabled),
+            report_only: controls(&policies, State::ReportOnly),
+            activities,
             in_force,
         }
     }
 }
 
 /// By app, and those that an app has which no policy names.
-fn apps(policies: &[&Policy], words: usize) -> (Map<Arc<str>, AppPolicies>, AppPolicies) {
+fn apps(policies: &[&Policy]) -> (Map<Arc<str>, AppPolicies>, AppPolicies) {
     let mut any = SidesBuilder::default();
     let mut by_id: Map<Arc<str>, SidesBuilder> = Map::default();
     let scopes = policies.iter().map(|policy| &policy.apps);
@@ -126,18 +133,18 @@ fn apps(policies: &[&Policy], words: usize) -> (Map<Arc<str>, AppPolicies>, AppP
     );
     let build = |mut sides: SidesBuilder| {
         sides.extend(&any);
-        let include = bits(sides.include.iter().copied(), words);
-        let exclude = Places::new(sides.exclude, words);
-        let mut out = vec![0; words];
-        exclude.add_to(&mut out);
-        let selected = include.iter().zip(&out).any(|(include, out)| include & !out != 0);
+        let include = Bits::new(sides.include, words(policies.len()));
+        let exclude = Places::new(sides.exclude, policies.len());
+        let mut out = [0; WORDS];
+        exclude.add_to(&mut out, include.live());
+        let selected = out.iter().enumerate().any(|(number, out)| include.word(number) & !out != 0);
         AppPolicies { include, exclude, selected }
     };
     let apps = by_id.into_iter().map(|(id, sides)| (id, build(sides))).collect();
     (apps, build(SidesBuilder::default()))
 }
 
-fn users(policies: &[&Policy], words: usize) -> Users {
+fn users(policies: &[&Policy]) -> Users {
     let mut any = SidesBuilder::default();
     let (mut names, mut groups) =
         (Map::<Arc<str>, SidesBuilder>::default(), Map::<Arc<str>, SidesBuilder>::default());
@@ -156,15 +163,16 @@ fn users(policies: &[&Policy], words: usize) -> Users {
             sides.push(side, place);
         },
     );
+    let count = policies.len();
     Users {
-        any: any.build(words),
-        names: built(names, words),
-        uids: built(uids, words),
-        groups: built(groups, words),
+        any: any.build(count),
+        names: built(names, count),
+        uids: built(uids, count),
+        groups: built(groups, count),
     }
 }
 
-fn devices(policies: &[&Policy], words: usize) -> Devices {
+fn devices(policies: &[&Policy]) -> Devices {
     let (mut any, mut compliant) = (SidesBuilder::default(), SidesBuilder::default());
     let mut tags = Map::<Arc<str>, SidesBuilder>::default();
     let scopes = policies.iter().map(|policy| &policy.devices);
@@ -180,10 +188,11 @@ fn devices(policies: &[&Policy], words: usize) -> Devices {
             sides.push(side, place);
         },
     );
-    Devices { any: any.build(words), compliant: compliant.build(words), tags: built(tags, words) }
+    let count = policies.len();
+    Devices { any: any.build(count), compliant: compliant.build(count), tags: built(tags, count) }
 }
 
-fn locations(policies: &[&Policy], words: usize) -> (Sides, Locations) {
+fn locations(policies: &[&Policy]) -> (Sides, Locations) {
     let mut any = SidesBuilder::default();
     let mut named: BTreeMap<&[IpNet], SidesBuilder> = BTreeMap::new();
     let scopes = policies.iter().map(|policy| &policy.locations);
@@ -198,18 +207,25 @@ fn locations(policies: &[&Policy], words: usize) -> (Sides, Locations) {
         },
     );
     let named: Vec<Named<'_>> = named.into_iter().collect();
-    (any.build(words), Locations::new(&named, words))
+    (any.build(policies.len()), Locations::new(named, policies.len()))
 }
 
-fn kinds(policies: &[&Policy], words: usize) -> Kinds {
-    let those = |wanted: &dyn Fn(&Policy) -> bool| {
-        let found = policies.iter().zip(0..).filter(|(policy, _)| wanted(policy));
-        bits(found.map(|(_, place)| place), words)
+fn controls(policies: &[&Policy], state: State) -> Controls {
+    let those = |wanted: &dyn Fn(&Control) -> bool| {
+        set(policies, |policy| policy.state == state && policy.control.as_ref().is_some_and(wanted))
     };
-    Kinds {
-        enabled: those(&|policy| policy.state == State::Enabled),
-        block_downloads: those(&|policy| matches!(policy.control, Some(Control::BlockDownloads))),
-        monitor_only: those(&|policy| matches!(policy.control, Some(Control::MonitorOnly))),
-        custom: those(&|policy| matches!(policy.control, Some(Control::Custom(_)))),
+    let custom = |control: &Control| matches!(control, Control::Custom(_));
+    let ceilings = [Action::Allow, Action::Monitor, Action::Block];
+    Controls {
+        all: those(&|_| true),
+        block_downloads: those(&|control| matches!(control, Control::BlockDownloads)),
+        monitor_only: those(&|control| matches!(control, Control::MonitorOnly)),
+        custom: those(&custom),
+        ceilings: ceilings.map(|ceiling| those(&|control| custom(control) && control.ceiling() == ceiling)),
     }
+}
+
+fn set(policies: &[&Policy], wanted: impl Fn(&Policy) -> bool) -> Bits {
+    let found = policies.iter().zip(0..).filter(|(policy, _)| wanted(policy));
+    Bits::new(found.map(|(_, place)| place), words(policies.len()))
 }

@@ -1,7 +1,8 @@
 //! Finds the policies that matter for a session without asking each: sets of policies by what they include and exclude.
 //!
 //! The place of a policy is its number among those in force, so the order of places is the order of the files. Nothing is
-//! allocated while a decision is made, and its time grows by a bit for each policy.
+//! allocated while a decision is made. Each condition leaves fewer words of the sets to look at in the next; at worst its
+//! time grows by a few bits for each policy.
 
 mod bits;
 mod build;
@@ -13,8 +14,10 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::decision::Action;
+use super::rule::RuleActivity;
+use crate::classify::Classification;
 use crate::session::{ClientKind, Device, Session, User};
-use bits::{Places, WORDS, Work, places};
+use bits::{Bits, Live, Places, WORDS, Work, places};
 use locations::Locations;
 
 /// Names are those that the host's administrators gave, so nobody chooses keys to collide.
@@ -25,7 +28,6 @@ type Map<K, V> = HashMap<K, V, FixedState>;
 pub(super) struct Index {
     /// Where each stands in the whole set, by its place.
     in_force: Vec<usize>,
-    words: usize,
     apps: Map<Arc<str>, AppPolicies>,
     /// For an app that no policy names.
     other_apps: AppPolicies,
@@ -35,14 +37,15 @@ pub(super) struct Index {
     devices: Devices,
     any_location: Sides,
     locations: Locations,
-    kinds: Kinds,
-    /// The strictest that each can ask for.
-    ceilings: Vec<Action>,
+    enabled: Controls,
+    report_only: Controls,
+    /// Policies whose control is custom and has a rule about it, by activity.
+    activities: [Bits; RuleActivity::CHOICES.len()],
 }
 
 #[derive(Debug, Clone, Default)]
 struct AppPolicies {
-    include: Box<[u64]>,
+    include: Bits,
     exclude: Places,
     /// Whether one includes the app and does not exclude it.
     selected: bool,
@@ -63,13 +66,15 @@ struct Devices {
     tags: Map<Arc<str>, Sides>,
 }
 
-/// Policies by state and control.
+/// Policies of one state by their control.
 #[derive(Debug, Clone, Default)]
-struct Kinds {
-    enabled: Box<[u64]>,
-    block_downloads: Box<[u64]>,
-    monitor_only: Box<[u64]>,
-    custom: Box<[u64]>,
+struct Controls {
+    all: Bits,
+    block_downloads: Bits,
+    monitor_only: Bits,
+    custom: Bits,
+    /// Of the custom ones, those that can ask for no more than to allow, to monitor, to block.
+    ceilings: [Bits; 3],
 }
 
 /// Policies that include something, and policies that exclude it.
@@ -81,9 +86,11 @@ struct Sides {
 
 impl Users {
     fn of<'a>(&'a self, user: &'a User) -> impl Iterator<Item = &'a Sides> {
-        let name = user.name.as_ref().and_then(|name| self.names.get(name));
-        let uid = user.uid.and_then(|uid| self.uids.get(&uid));
-        let groups = user.groups.iter().filter_map(|group| self.groups.get(group));
+        let name = user.name.as_ref().filter(|_| !self.names.is_empty());
+        let name = name.and_then(|name| self.names.get(name));
+        let uid = user.uid.filter(|_| !self.uids.is_empty()).and_then(|uid| self.uids.get(&uid));
+        let groups: &[Arc<str>] = if self.groups.is_empty() { &[] } else { &user.groups };
+        let groups = groups.iter().filter_map(|group| self.groups.get(group));
         std::iter::once(&self.any).chain(name).chain(uid).chain(groups)
     }
 }
@@ -91,7 +98,8 @@ impl Users {
 impl Devices {
     fn of<'a>(&'a self, device: &'a Device) -> impl Iterator<Item = &'a Sides> {
         let compliant = device.compliant.then_some(&self.compliant);
-        let tags = device.tags.iter().filter_map(|tag| self.tags.get(tag));
+        let tags: &[Arc<str>] = if self.tags.is_empty() { &[] } else { &device.tags };
+        let tags = tags.iter().filter_map(|tag| self.tags.get(tag));
         std::iter::once(&self.any).chain(compliant).chain(tags)
     }
 }
@@ -99,6 +107,8 @@ impl Devices {
 /// What the index has for one session.
 pub(super) struct Found<'i> {
     index: &'i Index,
+    /// The words of the sets below that mean anything.
+    live: Live,
     /// Policies of which every condition includes the session.
     included: Work,
     /// Policies of which some condition excludes it.
@@ -117,70 +127,96 @@ impl Index {
 
     pub(super) fn find(&self, session: &Session, device: &Device) -> Found<'_> {
         let app = self.policies_of(&session.app.id);
-        let mut found = Found { index: self, included: [0; WORDS], excluded: [0; WORDS] };
-        found.included.iter_mut().zip(&app.include).for_each(|(word, include)| *word = *include);
-        app.exclude.add_to(&mut found.excluded);
+        let live = app.include.live();
+        let mut found = Found { index: self, live, included: [0; WORDS], excluded: [0; WORDS] };
+        app.include.add_to(&mut found.included, live);
+        app.exclude.add_to(&mut found.excluded, live);
+        let mut work = [0; WORDS];
         let client = match session.kind {
             ClientKind::Browser => &self.browser,
             ClientKind::Native => &self.native,
         };
-        found.narrow(std::iter::once(client));
-        found.narrow(self.devices.of(device));
-        found.narrow(self.users.of(&session.user));
-        let here = self.locations.at(session.location.0.to_canonical());
-        found.narrow(std::iter::once(&self.any_location).chain(here));
+        found.narrow(&mut work, std::iter::once(client));
+        found.narrow(&mut work, self.devices.of(device));
+        found.narrow(&mut work, self.users.of(&session.user));
+        if !found.live.is_empty() {
+            let here = self.locations.at(session.location.0.to_canonical());
+            found.narrow(&mut work, std::iter::once(&self.any_location).chain(here));
+        }
         found
     }
 }
 
-/// Which policies of those found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    BlockDownloads,
-    MonitorOnly,
-    Custom,
-    NotBlockDownloads,
-    Any,
-}
-
-impl Found<'_> {
-    fn narrow<'s>(&mut self, sides: impl Iterator<Item = &'s Sides>) {
-        let mut included: Work = [0; WORDS];
+impl<'i> Found<'i> {
+    fn narrow<'s>(&mut self, work: &mut Work, sides: impl Iterator<Item = &'s Sides>) {
+        self.live.clear(work);
+        let mut all = false;
         for Sides { include, exclude } in sides {
-            include.add_to(&mut included);
-            exclude.add_to(&mut self.excluded);
+            exclude.add_to(&mut self.excluded, self.live);
+            match include {
+                Places::All => all = true,
+                some if !all => some.add_to(work, self.live),
+                _ => {}
+            }
         }
-        let words = self.included.iter_mut().zip(&included).take(self.index.words);
-        words.for_each(|(word, included)| *word &= included);
+        if !all {
+            self.live.intersect(&mut self.included, work);
+        }
     }
 
-    /// Places of the enabled, or else the report-only, policies of a kind that apply, in the order of the files.
-    pub(super) fn applying(&self, enabled: bool, kind: Kind) -> impl Iterator<Item = usize> {
-        self.of(enabled, kind, false)
+    /// Places of the policies of a set that apply, in the order of the files.
+    fn applying(&self, set: &'i Bits) -> impl Iterator<Item = usize> {
+        places(set, self.live, |number| word(&self.included, number) & !word(&self.excluded, number))
+    }
+
+    /// The first enabled policy that applies.
+    pub(super) fn first(&self) -> Option<usize> {
+        self.applying(&self.index.enabled.all).next()
+    }
+
+    /// The first that blocks downloads.
+    pub(super) fn block_downloads(&self) -> Option<usize> {
+        self.applying(&self.index.enabled.block_downloads).next()
+    }
+
+    pub(super) fn monitor_only(&self) -> Option<usize> {
+        self.applying(&self.index.enabled.monitor_only).next()
+    }
+
+    /// Custom ones of which the strictest rule, of whatever activity, asks for `ceiling`, and some rule is about what
+    /// this is.
+    pub(super) fn custom(&self, ceiling: Action, class: &Classification) -> impl Iterator<Item = usize> {
+        let set = self.index.enabled.ceilings.get(ceiling as usize).unwrap_or(&self.index.enabled.custom);
+        let about = self.about(class);
+        places(set, self.live, move |number| {
+            word(&self.included, number) & !word(&self.excluded, number) & about(number)
+        })
+    }
+
+    /// Words of the set of custom policies with a rule about what this is.
+    fn about(&self, class: &Classification) -> impl Fn(usize) -> u64 + use<'i> {
+        let covering = RuleActivity::CHOICES.map(|(_, activity)| activity.covers(class));
+        let activities = &self.index.activities;
+        move |number| {
+            let covering = activities.iter().zip(covering).filter(|(_, covers)| *covers);
+            covering.fold(0, |word, (set, _)| word | set.word(number))
+        }
     }
 
     /// Of the enabled policies that would apply but for an exclusion, the first.
     pub(super) fn first_excluded(&self) -> Option<usize> {
-        self.of(true, Kind::Any, true).next()
+        let both = |number| word(&self.included, number) & word(&self.excluded, number);
+        places(&self.index.enabled.all, self.live, both).next()
     }
 
-    fn of(&self, enabled: bool, kind: Kind, excluded: bool) -> impl Iterator<Item = usize> {
-        let kinds = &self.index.kinds;
-        let of_kind = match kind {
-            Kind::BlockDownloads => Some(&kinds.block_downloads),
-            Kind::MonitorOnly => Some(&kinds.monitor_only),
-            Kind::Custom => Some(&kinds.custom),
-            Kind::NotBlockDownloads | Kind::Any => None,
-        };
-        places(self.index.words, move |number| {
-            let word = |set: &[u64]| set.get(number).copied().unwrap_or_default();
-            let state = if enabled { word(&kinds.enabled) } else { !word(&kinds.enabled) };
-            let out = if excluded { word(&self.excluded) } else { !word(&self.excluded) };
-            let of_kind = match kind {
-                Kind::NotBlockDownloads => !word(&kinds.block_downloads),
-                _ => of_kind.map_or(u64::MAX, |set| word(set)),
-            };
-            word(&self.included) & out & state & of_kind
+    /// Report-only policies that apply and may have something to say of what this is.
+    pub(super) fn reporting(&self, class: &Classification) -> impl Iterator<Item = usize> {
+        let Controls { all, block_downloads, custom, .. } = &self.index.report_only;
+        let (about, download) = (self.about(class), class.download);
+        places(all, self.live, move |number| {
+            let silent = if download { 0 } else { block_downloads.word(number) };
+            let silent = silent | custom.word(number) & !about(number);
+            word(&self.included, number) & !word(&self.excluded, number) & !silent
         })
     }
 
@@ -188,11 +224,10 @@ impl Found<'_> {
     pub(super) fn position(&self, place: usize) -> Option<usize> {
         self.index.in_force.get(place).copied()
     }
+}
 
-    /// The strictest that the policy of a place can ask for.
-    pub(super) fn ceiling(&self, place: usize) -> Action {
-        self.index.ceilings.get(place).copied().unwrap_or(Action::Allow)
-    }
+fn word(set: &Work, number: usize) -> u64 {
+    set.get(number).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

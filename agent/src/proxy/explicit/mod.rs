@@ -90,15 +90,15 @@ pub(super) async fn serve(
     };
     let _ = stream.set_nodelay(true);
     let mut side = Side::new(stream);
-    let Some((head, consumed)) = first_head(worker, &mut side).await else { return };
+    let Some((head, consumed)) = Box::pin(first_head(worker, &mut side)).await else { return };
     let asker = Asker { on_this_host, listener_port: local.port() };
     let asked = Asked { snapshot, client: ClientAddr(client), asker, owner };
-    match begin(worker, &asked, &head).await {
+    match Box::pin(begin(worker, &asked, &head)).await {
         Err(Refusal(status, words)) => {
             tracing::info!(%client, status, "refused: {words}");
             say(&mut side, &head, status, &words).await;
         }
-        Ok((Wish::Forward(_), accepted)) => forward::serve(worker, side, accepted, guard).await,
+        Ok((Wish::Forward(_), accepted)) => Box::pin(forward::serve(worker, side, accepted, guard)).await,
         Ok((Wish::Tunnel(_), accepted)) => {
             side.input.consume(consumed);
             if !side.input.unread().is_empty() {
@@ -107,7 +107,7 @@ pub(super) async fn serve(
             }
             side.out().extend_from_slice(b"HTTP/1.1 200 Connection established\r\n\r\n");
             if side.flush().await.is_ok() {
-                connection::route(worker, accepted.with(side.stream), guard).await;
+                Box::pin(connection::route(worker, accepted.with(side.stream), guard)).await;
             }
         }
     }

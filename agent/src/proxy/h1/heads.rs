@@ -2,13 +2,12 @@
 
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use crate::http::h1::{Limits, Parsed, Peer, Refusal, ResponseReader};
 use crate::http::head::ResponseHead;
 use crate::proxy::ended::Ended;
 use crate::proxy::pump::{Pump, PumpError};
 use crate::proxy::side::Side;
+use crate::tls::Stream;
 
 /// A connection to the origin.
 pub(super) struct Origin<S> {
@@ -18,7 +17,7 @@ pub(super) struct Origin<S> {
     pub used: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Origin<S> {
+impl<S: Stream> Origin<S> {
     pub(super) fn new(stream: S) -> Self {
         Self { side: Side::new(stream), reader: ResponseReader::new(), used: false }
     }
@@ -42,8 +41,8 @@ pub(super) fn poll_head<C, O>(
     limits: &Limits,
 ) -> Poll<Result<ResponseHead, HeadError>>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    O: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
+    O: Stream,
 {
     if !*sent && let Poll::Ready(result) = body.poll(cx, client, &mut origin.side) {
         match result {

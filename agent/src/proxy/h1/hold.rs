@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Ended, Proxy, Request, Response, ended_in_body, response_framing};
@@ -13,6 +12,7 @@ use crate::http::head::{ResponseHead, Version};
 use crate::proxy::deadline::Stalled;
 use crate::proxy::exchanges::Exchanges;
 use crate::proxy::pump::{Pump, PumpError};
+use crate::tls::Stream;
 
 /// How long a client that was refused goes on sending what nobody reads, so that it sees the answer (RFC 9112
 /// section 9.6).
@@ -22,7 +22,7 @@ const FIRST_OCTETS: Duration = Duration::from_secs(2);
 
 impl<C, X> Proxy<'_, C, X>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
     X: Exchanges,
 {
     /// Reads up to `most` octets of the request's body. A client that waits to be asked for it is asked.

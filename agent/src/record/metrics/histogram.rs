@@ -34,6 +34,12 @@ impl Histogram {
         }
         self.0.sum_micros.fetch_add(micros, Ordering::Relaxed);
     }
+
+    /// Each bucket's upper bound in seconds, and what is in it and in none before.
+    pub(super) fn counts(&self) -> Vec<(f64, u64)> {
+        let bounds = self.0.bounds.iter().copied().chain([f64::INFINITY]);
+        bounds.zip(self.0.counts.iter().map(|count| count.load(Ordering::Relaxed))).collect()
+    }
 }
 
 impl TypedMetric for Histogram {
@@ -42,9 +48,7 @@ impl TypedMetric for Histogram {
 
 impl EncodeMetric for Histogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        let bounds = self.0.bounds.iter().copied().chain([f64::INFINITY]);
-        let counts = self.0.counts.iter().map(|count| count.load(Ordering::Relaxed));
-        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+        let buckets = self.counts();
         // From the same look at the buckets, so that `_count` always equals the last of them.
         let count = buckets.iter().map(|(_, count)| count).sum();
         let sum = self.0.sum_micros.load(Ordering::Relaxed) as f64 / 1e6;

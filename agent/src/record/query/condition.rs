@@ -1,5 +1,8 @@
 //! Filters as SQL conditions with bound values.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use jiff::Timestamp;
 use rusqlite::types::Value;
 
@@ -50,10 +53,15 @@ impl Where {
         if let Some(network) = filter.network {
             let (first, last) = (address_bytes(network.network()), address_bytes(network.broadcast()));
             let length = i64::try_from(first.len()).unwrap_or(0);
-            wanted.and(
-                "length(client_ip) = ? AND client_ip BETWEEN ? AND ?",
-                [length.into(), first.into(), last.into()],
-            );
+            if first == last {
+                wanted.and("client_ip = ?", [first.into()]);
+            } else {
+                // Looked for by time, newest first: by address, all that match would have to be sorted.
+                wanted.and(
+                    "length(client_ip) = ? AND +client_ip BETWEEN ? AND ?",
+                    [length.into(), first.into(), last.into()],
+                );
+            }
         }
         if let Some(device) = &filter.device {
             wanted.and("device = ?", [device.clone().into()]);
@@ -88,6 +96,18 @@ pub(super) fn micros_up(time: Timestamp) -> i64 {
     let micros = time.as_microsecond();
     let exact = Timestamp::from_microsecond(micros).is_ok_and(|floor| floor >= time);
     if exact { micros } else { micros + 1 }
+}
+
+/// What a filter by address may be.
+///
+/// # Errors
+/// What is expected, in words.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    let network = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address.to_canonical()),
+        Err(_) => text.parse::<IpNet>().map_err(|_| "expected an address or a network such as 10.0.0.0/8")?,
+    };
+    Ok(network.trunc())
 }
 
 /// `*.doc?` in the words of LIKE.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::strategy::ValueTree as _;
 
 use super::*;
 use crate::activity::FileFacts;
@@ -64,6 +65,7 @@ fn activity() -> impl Strategy<Value = Activity> {
                     extension: None,
                     size: None,
                     mime: None,
+                    file_type: None,
                 });
                 activity
             },
@@ -186,6 +188,77 @@ proptest! {
     }
 }
 
+/// One filter for each value of each field.
+fn single_filters() -> Vec<Filter> {
+    let text = |set: fn(&mut Filter, String), values: &[&str]| -> Vec<Filter> {
+        let of = |value: &&str| {
+            let mut filter = Filter::default();
+            set(&mut filter, (*value).to_owned());
+            filter
+        };
+        values.iter().map(of).collect()
+    };
+    let at = |micros: i64| Timestamp::from_microsecond(BASE + micros).ok();
+    let mut all =
+        text(|filter, value| filter.user = Some(value), &[&USERS[..], &["1001", "nobody"]].concat());
+    all.extend(text(|filter, value| filter.app = Some(value), &["slack", "teams", "office365", "none"]));
+    all.extend(text(|filter, value| filter.device = Some(value), &DEVICES));
+    all.extend(text(|filter, value| filter.policy = Some(value), &POLICIES));
+    all.extend(text(|filter, value| filter.file = Some(value), &PATTERNS));
+    all.extend(ActivityType::ALL.map(|kind| Filter { kind: Some(kind), ..Filter::default() }));
+    all.extend(
+        [Action::Allow, Action::Monitor, Action::Block]
+            .map(|action| Filter { action: Some(action), ..Filter::default() }),
+    );
+    all.extend(NETWORKS.map(|network| Filter { network: network.parse().ok(), ..Filter::default() }));
+    all.extend([3, 10].map(|micros| Filter { since: at(micros), ..Filter::default() }));
+    all.extend([9, 15].map(|micros| Filter { until: at(micros), ..Filter::default() }));
+    all
+}
+
+/// Both at once; `None` where both ask for the same field.
+fn both(a: &Filter, b: &Filter) -> Option<Filter> {
+    let joined = Filter {
+        user: a.user.clone().or(b.user.clone()),
+        app: a.app.clone().or(b.app.clone()),
+        kind: a.kind.or(b.kind),
+        action: a.action.or(b.action),
+        network: a.network.or(b.network),
+        device: a.device.clone().or(b.device.clone()),
+        since: a.since.or(b.since),
+        until: a.until.or(b.until),
+        policy: a.policy.clone().or(b.policy.clone()),
+        file: a.file.clone().or(b.file.clone()),
+        limit: None,
+    };
+    (joined != *a && joined != *b).then_some(joined)
+}
+
+#[test]
+fn every_filter_alone_and_in_pairs_shows_exactly_the_records_expected() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let records = prop::collection::vec(activity(), 200).new_tree(&mut runner).unwrap().current();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    let log = store(&path, &records);
+    let reader = Reader::open(&path).unwrap();
+    let singles = single_filters();
+    let pairs =
+        singles.iter().enumerate().flat_map(|(at, a)| singles[at..].iter().filter_map(move |b| both(a, b)));
+    let (mut asked, mut found) = (0, 0);
+    for filter in singles.iter().cloned().chain(pairs) {
+        let mut expected: Vec<(usize, &Activity)> =
+            records.iter().enumerate().filter(|(_, a)| holds(&filter, a)).collect();
+        expected.sort_by_key(|(seq, a)| std::cmp::Reverse((a.time, *seq)));
+        found += usize::from(!expected.is_empty());
+        asked += 1;
+        let expected: Vec<Uuid> = expected.into_iter().map(|(_, a)| a.id).collect();
+        assert_eq!(shown(&reader, &filter), expected, "{filter:?}");
+    }
+    assert!(asked > 900 && found > asked / 3, "{found} of {asked} found something");
+    drop(log);
+}
+
 #[test]
 fn listings_longer_than_a_page_have_neither_holes_nor_repeats() {
     let dir = tempfile::tempdir().unwrap();
@@ -207,6 +280,77 @@ fn listings_longer_than_a_page_have_neither_holes_nor_repeats() {
     assert_eq!(shown(&reader, &limited), expected[..PAGE + 1]);
     assert_eq!(shown(&reader, &Filter { limit: Some(PAGE), ..Filter::default() }), expected[..PAGE]);
     assert!(shown(&reader, &Filter { limit: Some(0), ..Filter::default() }).is_empty());
+}
+
+#[test]
+fn pages_put_together_are_the_whole_listing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    let records: Vec<Activity> = (0..57)
+        .map(|n| Activity {
+            id: Uuid::now_v7(),
+            time: Timestamp::from_microsecond(BASE + n / 9).unwrap(),
+            ..sample()
+        })
+        .collect();
+    let log = store(&path, &records);
+    for time in [BASE - 1, BASE + 2, BASE + 3, BASE + 9] {
+        Connection::open(&path)
+            .unwrap()
+            .execute("INSERT INTO gaps (since, until, count, reason) VALUES (?1, ?1, 1, 'x')", [time])
+            .unwrap();
+    }
+    let reader = Reader::open(&path).unwrap();
+    let mut whole = Vec::new();
+    reader
+        .newest_first(&Filter::default(), |entry| {
+            whole.push(entry);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(whole.len(), 61);
+    for size in [1, 5, 19, 57, 60] {
+        let filter = Filter { limit: Some(size), ..Filter::default() };
+        let (mut together, mut before, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let (page, next) = reader.page_before(&filter, before).unwrap();
+            together.extend(page);
+            pages += 1;
+            assert!(pages < 80, "{size}: {before:?}");
+            match next {
+                Some(_) => before = next,
+                None => break,
+            }
+        }
+        assert_eq!(together, whole, "{size}");
+    }
+    drop(log);
+}
+
+#[test]
+fn a_statement_that_takes_too_long_is_ended_from_outside() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    let log = store(&path, &[sample()]);
+    let reader = Reader::open(&path).unwrap();
+    let stopper = reader.stopper();
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // The statement may not have begun when it is first ended.
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                stopper.stop();
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+        let result = reader.connection.query_row(endless, [], |row| row.get::<_, i64>(0));
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        let error = result.unwrap_err();
+        assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::OperationInterrupted));
+    });
+    assert!(reader.get(sample().id).unwrap().is_some(), "the reader goes on");
+    drop(log);
 }
 
 #[test]
@@ -356,6 +500,11 @@ fn the_usual_filters_use_an_index() {
         Filter { user: some(), ..Filter::default() },
         Filter { policy: some(), ..Filter::default() },
         Filter { action: Some(Action::Block), ..Filter::default() },
+        Filter { kind: Some(ActivityType::Upload), ..Filter::default() },
+        Filter { device: some(), ..Filter::default() },
+        Filter { network: Some("10.0.0.1/32".parse().unwrap()), ..Filter::default() },
+        Filter { network: Some("10.0.0.0/8".parse().unwrap()), ..Filter::default() },
+        Filter { file: some(), ..Filter::default() },
         Filter { since: Some(Timestamp::UNIX_EPOCH), ..Filter::default() },
         Filter::default(),
     ] {

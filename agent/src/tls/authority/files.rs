@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::unistd::{Uid, User};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
@@ -19,6 +20,8 @@ pub(crate) const ROOT: &str = "ca.pem";
 pub(crate) const ISSUING: &str = "issuing.pem";
 /// The issuing certificate's key, PKCS #8 PEM, mode 0600.
 pub(crate) const KEY: &str = "issuing.key";
+/// What the names of an authority begin with that is to follow the standing one.
+const NEXT: &str = "next-";
 const LOCK: &str = ".lock";
 /// Certificates (never keys) of authorities that were replaced: they stay excluded upstream.
 const RETIRED: &str = "retired-";
@@ -36,6 +39,41 @@ const CERTIFICATE_MODE: u32 = 0o644;
 const OTHERS: u32 = 0o077;
 /// Bits that let anyone but the owner change names in a directory.
 const OTHERS_WRITE: u32 = 0o022;
+
+/// Where the files of an authority are, and by what names.
+pub(crate) struct Names {
+    dir: PathBuf,
+    prefix: String,
+    guarded: bool,
+}
+
+impl Names {
+    pub(crate) fn plain(dir: &Path) -> Self {
+        Self { dir: dir.into(), prefix: String::new(), guarded: false }
+    }
+
+    /// The authority that is to follow, in the same place.
+    pub(crate) fn next(&self) -> Self {
+        Self { dir: self.dir.clone(), prefix: format!("{}{NEXT}", self.prefix), guarded: self.guarded }
+    }
+
+    /// Files that somebody else keeps from other users, whatever their modes say: an access list shows in the mode.
+    pub(crate) fn guarded(dir: &Path, prefix: &str) -> Self {
+        Self { dir: dir.into(), prefix: prefix.into(), guarded: true }
+    }
+
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{}{name}", self.prefix))
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn are_guarded(&self) -> bool {
+        self.guarded
+    }
+}
 
 /// The directory, held by one process at a time while this value lives.
 pub(crate) struct Held {
@@ -74,7 +112,24 @@ impl Held {
         let start = Instant::now();
         loop {
             match lock.try_lock() {
-                Ok(()) => return Ok(Self { dir: dir.into(), _lock: lock }),
+                Ok(()) => {
+                    // Made by another version, or by an agent that had the key itself.
+                    let names = [Names::plain(dir), Names::plain(dir).next()];
+                    for path in names.iter().flat_map(|names| [ROOT, ISSUING, KEY].map(|name| names.at(name)))
+                    {
+                        match own(&path, dir) {
+                            Ok(()) => {}
+                            // Not there yet, or a disk that became read-only.
+                            Err(error)
+                                if matches!(
+                                    error.kind(),
+                                    io::ErrorKind::NotFound | io::ErrorKind::ReadOnlyFilesystem
+                                ) => {}
+                            Err(error) => return Err(AuthorityError::io(&path, error)),
+                        }
+                    }
+                    return Ok(Self { dir: dir.into(), _lock: lock });
+                }
                 Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_WAIT => thread::sleep(LOCK_POLL),
                 Err(TryLockError::WouldBlock) => return Err(AuthorityError::Locked { path }),
                 Err(TryLockError::Error(error)) => return Err(AuthorityError::io(&path, error)),
@@ -92,6 +147,48 @@ impl Held {
         self.replace(KEY, key_pem.as_bytes(), KEY_MODE)?;
         self.replace(ISSUING, issuing_pem.as_bytes(), CERTIFICATE_MODE)?;
         self.replace(ROOT, root_pem.as_bytes(), CERTIFICATE_MODE)
+    }
+
+    /// The same for a set that is to follow.
+    pub(crate) fn write_next(
+        &self,
+        root_pem: &str,
+        issuing_pem: &str,
+        key_pem: &str,
+    ) -> Result<(), AuthorityError> {
+        self.replace(&format!("{NEXT}{KEY}"), key_pem.as_bytes(), KEY_MODE)?;
+        self.replace(&format!("{NEXT}{ISSUING}"), issuing_pem.as_bytes(), CERTIFICATE_MODE)?;
+        self.replace(&format!("{NEXT}{ROOT}"), root_pem.as_bytes(), CERTIFICATE_MODE)
+    }
+
+    /// Puts the set that is to follow in the place of the standing one. Begun again after a crash midway.
+    pub(crate) fn promote(&self) -> Result<(), AuthorityError> {
+        if present(&self.dir)? {
+            self.retire()?;
+        }
+        for file in [KEY, ISSUING, ROOT] {
+            let (from, to) = (self.dir.join(format!("{NEXT}{file}")), self.dir.join(file));
+            match fs::rename(&from, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && to.exists() => {}
+                Err(error) => return Err(AuthorityError::io(&from, error)),
+                Ok(()) => {}
+            }
+        }
+        self.sync()
+    }
+
+    /// Deletes the set that is to follow.
+    pub(crate) fn drop_next(&self) -> Result<(), AuthorityError> {
+        for file in [ROOT, KEY, ISSUING] {
+            let path = self.dir.join(format!("{NEXT}{file}"));
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(AuthorityError::io(&path, error));
+                }
+                _ => {}
+            }
+        }
+        self.sync()
     }
 
     /// Puts the certificates of the standing set aside and deletes its key. After a crash midway there is no
@@ -157,18 +254,34 @@ impl Held {
     }
 }
 
+/// Whom the package lets the agent run as. Its key is handed to its signer by the service manager, so that files stay
+/// root's, and the agent reads the certificates as a member of its group.
+const PACKAGED: &str = "portcullis";
+const PACKAGED_DIR_MODE: u32 = 0o750;
+
 /// Gives what root made to the owner of the directory above `dir`: the agent may run as a user of its own, and
-/// administrators run the commands as root.
+/// administrators run the commands as root. What is the packaged agent's goes to root and its group.
 fn own(made: &Path, dir: &Path) -> io::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(());
     }
     let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) else { return Ok(()) };
     let (above, standing) = (fs::metadata(above)?, fs::symlink_metadata(made)?);
-    if (standing.uid(), standing.gid()) == (above.uid(), above.gid()) {
-        return Ok(());
+    let user = User::from_uid(Uid::from_raw(above.uid())).ok().flatten();
+    let packaged = user.is_some_and(|user| user.name == PACKAGED);
+    let owner = if packaged { (0, above.gid()) } else { (above.uid(), above.gid()) };
+    if (standing.uid(), standing.gid()) != owner {
+        std::os::unix::fs::lchown(made, Some(owner.0), Some(owner.1))?;
     }
-    std::os::unix::fs::lchown(made, Some(above.uid()), Some(above.gid()))
+    if packaged && made == dir && standing.mode() & 0o7777 != PACKAGED_DIR_MODE {
+        fs::set_permissions(made, fs::Permissions::from_mode(PACKAGED_DIR_MODE))?;
+    }
+    Ok(())
+}
+
+/// Whether a whole set is to follow.
+pub(crate) fn next_present(names: &Names) -> bool {
+    names.next().at(ROOT).exists()
 }
 
 /// Whether a whole set stands in the directory.
@@ -178,27 +291,22 @@ pub(crate) fn present(dir: &Path) -> Result<bool, AuthorityError> {
 }
 
 /// Reads one PEM certificate, and gives its text too.
-pub(crate) fn certificate(
-    dir: &Path,
-    name: &str,
-) -> Result<(CertificateDer<'static>, String), AuthorityError> {
-    let path = dir.join(name);
-    let bytes = read(&path).map_err(|error| AuthorityError::io(&path, error))?;
+pub(crate) fn certificate(path: &Path) -> Result<(CertificateDer<'static>, String), AuthorityError> {
+    let bytes = read(path).map_err(|error| AuthorityError::io(path, error))?;
     match (CertificateDer::from_pem_slice(&bytes), String::from_utf8(bytes)) {
         (Ok(certificate), Ok(text)) => Ok((certificate, text)),
-        _ => Err(AuthorityError::Unreadable { path }),
+        _ => Err(AuthorityError::Unreadable { path: path.into() }),
     }
 }
 
-/// Reads the key's PEM, unless others could have read it before.
-pub(crate) fn key(dir: &Path) -> Result<zeroize::Zeroizing<String>, AuthorityError> {
-    let path = dir.join(KEY);
-    let failed = |error| AuthorityError::io(&path, error);
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path).map_err(failed)?;
+/// Reads the key's PEM, unless others could have read it before. `guarded`: somebody else sees to that.
+pub(crate) fn key(path: &Path, guarded: bool) -> Result<zeroize::Zeroizing<String>, AuthorityError> {
+    let failed = |error| AuthorityError::io(path, error);
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path).map_err(failed)?;
     // Asked of the open file, so that what was checked is what is read.
     let metadata = file.metadata().map_err(failed)?;
-    if metadata.mode() & OTHERS != 0 {
-        return Err(AuthorityError::KeyOpen { path: path.clone(), mode: metadata.mode() & 0o7777 });
+    if !guarded && metadata.mode() & OTHERS != 0 {
+        return Err(AuthorityError::KeyOpen { path: path.into(), mode: metadata.mode() & 0o7777 });
     }
     let mut text = zeroize::Zeroizing::new(String::with_capacity(4096));
     file.take(FILE_MAX).read_to_string(&mut text).map_err(failed)?;

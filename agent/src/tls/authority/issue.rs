@@ -6,7 +6,7 @@ use aws_lc_rs::rand;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CidrSubnet, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
-    PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+    PKCS_ECDSA_P256_SHA256, SanType, SerialNumber, SubjectPublicKeyInfo,
 };
 use rustls_pki_types::CertificateDer;
 use zeroize::Zeroize;
@@ -78,14 +78,15 @@ pub(crate) fn pair(permitted: &[String], host: &str, now: SystemTime) -> Result<
 /// Makes the leaf for exactly `name`, valid from an hour ago for [`LEAF_LIFE`], but never beyond `until`.
 ///
 /// The subject is empty, so the name stands in one place only, a critical subjectAltName (RFC 5280 4.1.2.6).
-/// Gives the certificate and the moment it ends.
+/// `key` is the DER of a SubjectPublicKeyInfo. Gives the certificate and the moment it ends.
 pub(crate) fn leaf(
     name: &str,
-    key: &KeyPair,
+    key: &[u8],
     issuer: &Issuer<'_, KeyPair>,
     until: SystemTime,
     now: SystemTime,
 ) -> Result<(CertificateDer<'static>, SystemTime), IssueFault> {
+    let key = SubjectPublicKeyInfo::from_der(key)?;
     let not_after = (now + LEAF_LIFE).min(until);
     let mut leaf = CertificateParams::default();
     leaf.distinguished_name = DistinguishedName::new();
@@ -96,7 +97,7 @@ pub(crate) fn leaf(
     leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     leaf.use_authority_key_identifier_extension = true;
-    Ok((leaf.signed_by(key, issuer)?.into(), not_after))
+    Ok((leaf.signed_by(&key, issuer)?.into(), not_after))
 }
 
 /// What root and issuing have in common.

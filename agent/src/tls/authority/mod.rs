@@ -8,6 +8,7 @@ mod certificate;
 mod constraints;
 mod files;
 mod issue;
+mod issuing;
 mod leaves;
 #[cfg(test)]
 mod tests;
@@ -17,20 +18,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{Issuer, KeyPair};
 use rustls_pki_types::CertificateDer;
 
 pub use certificate::CertificateFacts;
 pub use issue::{AUTHORITY_LIFE, IssueFault, LEAF_LIFE};
+pub use issuing::Issuing;
 pub use leaves::Leaf;
 
 pub(super) use certificate::{Unreadable, names};
 
 use super::name::{self, NameFault};
+use super::signer::{Client, SignFault};
 use crate::catalog::HostPattern;
 
 /// From this long before its end on, an authority says that it wants replacing.
 pub(crate) const EXPIRY_NOTICE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long clients may take to come to trust an authority before it follows another.
+pub const OVERLAP: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Why there is no authority to work with. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +67,12 @@ pub enum AuthorityError {
         "there is an authority in {path} already; `--force` replaces it, and clients must trust the new one"
     )]
     Exists { path: PathBuf },
+    #[error(
+        "{path}: another authority is to follow already; `portcullis ca rotate --finish` puts it into force"
+    )]
+    Rotating { path: PathBuf },
+    #[error("{path}: no other authority is to follow; `portcullis ca rotate` makes one")]
+    NotRotating { path: PathBuf },
     #[error("the app catalog has no host name, so there is nothing an authority could be made for")]
     NothingPermitted,
     #[error(transparent)]
@@ -100,6 +111,9 @@ pub enum LeafError {
     Expired,
     #[error(transparent)]
     Issue(#[from] IssueFault),
+    /// The process that holds the key gave none.
+    #[error("no certificate: {0}")]
+    Signer(#[from] SignFault),
 }
 
 impl LeafError {
@@ -111,15 +125,24 @@ impl LeafError {
             Self::NotPermitted => "not-permitted",
             Self::Expired => "authority-expired",
             Self::Issue(_) => "issue-failed",
+            Self::Signer(SignFault::Silent { .. }) => "signer-silent",
+            Self::Signer(SignFault::Denied(_) | SignFault::Nonsense) => "signer-refused",
         }
     }
 }
 
-/// An authority that can sign leaves. Shared by all connections.
+/// An authority that gives leaves. Shared by all connections.
 pub struct Authority {
     certificates: Certificates,
-    issuer: Issuer<'static, KeyPair>,
+    key: Key,
     leaves: leaves::Leaves,
+}
+
+/// Where the issuing key is.
+enum Key {
+    /// In this process: commands of an administrator, tests, and an agent that was configured so.
+    Here(Box<Issuing>),
+    Signer(Client),
 }
 
 impl Authority {
@@ -130,6 +153,10 @@ impl Authority {
     ) -> Result<(Self, AuthorityEvent), AuthorityError> {
         let now = SystemTime::now();
         let held = files::Held::take(dir)?;
+        if !files::present(dir)? && files::next_present(&files::Names::plain(dir)) {
+            // A rotation was interrupted at its end.
+            held.promote()?;
+        }
         if !files::present(dir)? {
             make(&held, permitted, now)?;
             return Ok((Self::load(dir, now)?, AuthorityEvent::Created));
@@ -144,12 +171,14 @@ impl Authority {
 
     /// Opens the authority in `dir`; an error when there is none.
     pub fn open(dir: &Path) -> Result<Self, AuthorityError> {
+        // Not in the middle of a change; who may not write there may read all the same.
+        let _held = files::Held::take(dir).ok();
         Self::load(dir, SystemTime::now())
     }
 
     /// Whether it ends within [`EXPIRY_NOTICE`].
     pub fn expires_soon(&self) -> bool {
-        self.certificates.not_after() < SystemTime::now() + EXPIRY_NOTICE
+        self.certificates.next.is_none() && self.certificates.not_after() < SystemTime::now() + EXPIRY_NOTICE
     }
 
     /// Makes an authority where there is none; an error when there is one.
@@ -173,24 +202,64 @@ impl Authority {
         }
         let held = files::Held::take(dir)?;
         held.retire()?;
+        held.drop_next()?;
         make(&held, permitted, now)?;
         Self::load(dir, now)
+    }
+
+    /// Makes an authority that is to follow the standing one: clients come to trust both, and [`OVERLAP`] later, or when
+    /// [`Authority::finish_rotation`] says so, leaves are the new one's.
+    pub fn rotate(dir: &Path, permitted: &[HostPattern]) -> Result<Certificates, AuthorityError> {
+        let held = files::Held::take(dir)?;
+        Certificates::read(dir)?;
+        if files::next_present(&files::Names::plain(dir)) {
+            return Err(AuthorityError::Rotating { path: dir.into() });
+        }
+        let (root, issuing, key) = new_pair(permitted, SystemTime::now())?;
+        held.write_next(&root, &issuing, &key)?;
+        Certificates::read(dir)
+    }
+
+    /// The authority that was to follow stands from here on. The old one's certificates stay in the directory, its key does
+    /// not.
+    pub fn finish_rotation(dir: &Path) -> Result<Certificates, AuthorityError> {
+        let held = files::Held::take(dir)?;
+        if !files::next_present(&files::Names::plain(dir)) {
+            return Err(AuthorityError::NotRotating { path: dir.into() });
+        }
+        held.promote()?;
+        Certificates::read(dir)
     }
 
     /// Reads what is there and checks that it fits together.
     fn load(dir: &Path, now: SystemTime) -> Result<Self, AuthorityError> {
         let certificates = Certificates::read(dir)?;
+        let names = files::Names::plain(dir);
+        let follows = certificates.next.as_ref().is_some_and(|next| next.follows_at() <= now);
+        let issuing = Issuing::read(&if follows { names.next() } else { names }, now)?;
+        let certificates = certificates.in_force(now);
+        Ok(Self { certificates, key: Key::Here(Box::new(issuing)), leaves: leaves::Leaves::new()? })
+    }
+
+    /// The authority in `dir` without its key, which a signer holds.
+    pub fn of_signer(dir: &Path, signer: Client) -> Result<Self, AuthorityError> {
+        let now = SystemTime::now();
+        let certificates = Certificates::read(dir)?.in_force(now);
         certificates.check(dir, now)?;
-        let key_path = dir.join(files::KEY);
-        let key = KeyPair::from_pem(&files::key(dir)?).map_err(|_| AuthorityError::Inconsistent {
-            path: key_path.clone(),
-            fault: "not a private key",
-        })?;
-        if rcgen::PublicKeyData::subject_public_key_info(&key) != certificates.issuing_facts.public_key {
-            return Err(AuthorityError::Inconsistent { path: key_path, fault: "not the key of issuing.pem" });
+        Ok(Self { certificates, key: Key::Signer(signer), leaves: leaves::Leaves::new()? })
+    }
+
+    /// Whether there is an authority in `dir`.
+    pub fn present(dir: &Path) -> Result<bool, AuthorityError> {
+        files::present(dir)
+    }
+
+    /// Asks the signer, if there is one, whether it is there with the key of this authority.
+    pub async fn ask_signer(&self) -> Result<(), SignFault> {
+        match &self.key {
+            Key::Here(_) => Ok(()),
+            Key::Signer(signer) => signer.ping(self.certificates.issuing_facts.fingerprint).await,
         }
-        let issuer = Issuer::from_ca_cert_der(&certificates.issuing, key).map_err(IssueFault::from)?;
-        Ok(Self { certificates, issuer, leaves: leaves::Leaves::new()? })
     }
 
     pub fn certificates(&self) -> &Certificates {
@@ -202,21 +271,52 @@ impl Authority {
         self.certificates.outgrown(patterns)
     }
 
-    /// The leaf for a host name, from the cache or newly signed.
+    /// The leaf for a host name, from the cache or newly signed in this process. Where a signer holds the key, use
+    /// [`Authority::obtain`]: this one fails unless the leaf is there already.
     pub fn leaf(&self, name: &str) -> Result<Arc<Leaf>, LeafError> {
         self.leaf_at(name, SystemTime::now())
     }
 
+    /// The leaf for a host name, from the cache or newly signed, wherever the key is.
+    pub async fn obtain(&self, name: &str) -> Result<Arc<Leaf>, LeafError> {
+        let now = SystemTime::now();
+        let Key::Signer(signer) = &self.key else { return self.leaf_at(name, now) };
+        let (name, until) = self.permitted(name, now)?;
+        let issuer = self.certificates.issuing_facts.fingerprint;
+        let key = self.leaves.public_key();
+        let sign = || async {
+            let signed = signer.sign(issuer, key, &name).await?;
+            // A certificate for another key would end in handshakes that fail without a reason.
+            match CertificateFacts::read(&signed.0) {
+                Ok(facts) if facts.public_key == key => Ok(signed),
+                _ => Err(LeafError::Signer(SignFault::Nonsense)),
+            }
+        };
+        self.leaves.obtain(&name, (&self.certificates.issuing, until), now, sign).await
+    }
+
     fn leaf_at(&self, name: &str, now: SystemTime) -> Result<Arc<Leaf>, LeafError> {
+        let (name, until) = self.permitted(name, now)?;
+        match &self.key {
+            Key::Here(issuing) => {
+                let sign = || Ok(issuing.sign(&name, self.leaves.public_key(), now)?);
+                self.leaves.get(&name, (&self.certificates.issuing, until), now, sign)
+            }
+            Key::Signer(signer) => self.leaves.kept_for(&name, now).ok_or_else(|| {
+                let why = "a leaf was wanted at once".to_owned();
+                LeafError::Signer(SignFault::Silent { path: signer.path().into(), why })
+            }),
+        }
+    }
+
+    /// The name as it is signed, if it may be, and the end of the authority.
+    fn permitted(&self, name: &str, now: SystemTime) -> Result<(String, SystemTime), LeafError> {
         let name = name::normalise(name)?;
         if !constraints::covers(&self.certificates.root_facts.permitted, &name) {
             return Err(LeafError::NotPermitted);
         }
         let until = self.certificates.not_after();
-        if until <= now {
-            return Err(LeafError::Expired);
-        }
-        Ok(self.leaves.get(&name, &self.issuer, &self.certificates.issuing, until, now)?)
+        if until <= now { Err(LeafError::Expired) } else { Ok((name, until)) }
     }
 
     /// Leaf certificates signed since the start.
@@ -236,24 +336,35 @@ pub struct Certificates {
     pub issuing_facts: CertificateFacts,
     /// Certificates of the authorities that stood here before.
     pub retired: Vec<CertificateDer<'static>>,
+    /// The authority that is to follow; it has none itself.
+    pub next: Option<Box<Certificates>>,
 }
 
 impl Certificates {
     /// Reads the certificates in `dir`, without checks beyond their form.
     pub fn read(dir: &Path) -> Result<Self, AuthorityError> {
+        let names = files::Names::plain(dir);
+        let next = files::next_present(&names).then(|| Self::read_pair(&names.next())).transpose()?;
+        let standing = Self::read_pair(&names)?;
+        Ok(Self { retired: files::retired(dir), next: next.map(Box::new), ..standing })
+    }
+
+    /// Without those of earlier authorities.
+    fn read_pair(names: &files::Names) -> Result<Self, AuthorityError> {
         let facts = |name: &str, der: &CertificateDer<'_>| {
             CertificateFacts::read(der)
-                .map_err(|Unreadable| AuthorityError::Unreadable { path: dir.join(name) })
+                .map_err(|Unreadable| AuthorityError::Unreadable { path: names.at(name) })
         };
-        let (root, root_pem) = files::certificate(dir, files::ROOT)?;
-        let (issuing, _) = files::certificate(dir, files::ISSUING)?;
+        let (root, root_pem) = files::certificate(&names.at(files::ROOT))?;
+        let (issuing, _) = files::certificate(&names.at(files::ISSUING))?;
         Ok(Self {
             root_pem,
             root_facts: facts(files::ROOT, &root)?,
             issuing_facts: facts(files::ISSUING, &issuing)?,
             root,
             issuing,
-            retired: files::retired(dir),
+            retired: Vec::new(),
+            next: None,
         })
     }
 
@@ -267,9 +378,32 @@ impl Certificates {
         constraints::outgrown(&self.root_facts.permitted, patterns)
     }
 
-    /// Every certificate that must never be an anchor upstream: present and retired.
+    /// Every certificate that must never be an anchor upstream: present, to come and retired.
     pub fn own(&self) -> Vec<CertificateDer<'static>> {
-        [&self.root, &self.issuing].into_iter().chain(&self.retired).cloned().collect()
+        let next = self.next.iter().flat_map(|next| [&next.root, &next.issuing]);
+        [&self.root, &self.issuing].into_iter().chain(next).chain(&self.retired).cloned().collect()
+    }
+
+    /// When this authority follows the one that stands before it.
+    pub fn follows_at(&self) -> SystemTime {
+        self.root_facts.not_before + issue::SKEW + OVERLAP
+    }
+
+    /// The roots that clients have to trust, as PEM, each with what tells its name from the others'.
+    pub fn roots(&self) -> Vec<(&'static str, &str)> {
+        let next = self.next.iter().map(|next| ("-next", next.root_pem.as_str()));
+        std::iter::once(("", self.root_pem.as_str())).chain(next).collect()
+    }
+
+    /// These, or those that followed them by now.
+    fn in_force(mut self, now: SystemTime) -> Self {
+        match self.next.take() {
+            Some(next) if next.follows_at() <= now => {
+                let before = [self.root, self.issuing];
+                Self { retired: before.into_iter().chain(self.retired).collect(), ..*next }
+            }
+            next => Self { next, ..self },
+        }
     }
 
     fn check(&self, dir: &Path, now: SystemTime) -> Result<(), AuthorityError> {
@@ -295,6 +429,15 @@ impl Certificates {
 }
 
 fn make(held: &files::Held, permitted: &[HostPattern], now: SystemTime) -> Result<(), AuthorityError> {
+    let (root, issuing, key) = new_pair(permitted, now)?;
+    held.write(&root, &issuing, &key)
+}
+
+/// Root, issuing certificate and its key, as PEM.
+fn new_pair(
+    permitted: &[HostPattern],
+    now: SystemTime,
+) -> Result<(String, String, zeroize::Zeroizing<String>), AuthorityError> {
     let suffixes = constraints::minimal_suffixes(permitted);
     if suffixes.is_empty() {
         return Err(AuthorityError::NothingPermitted);
@@ -302,5 +445,5 @@ fn make(held: &files::Held, permitted: &[HostPattern], now: SystemTime) -> Resul
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let pair = issue::pair(&suffixes, host.trim(), now)?;
     let key = zeroize::Zeroizing::new(pair.key.serialize_pem());
-    held.write(&pair.root.pem(), &pair.issuing.pem(), &key)
+    Ok((pair.root.pem(), pair.issuing.pem(), key))
 }

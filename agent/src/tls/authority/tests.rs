@@ -180,6 +180,62 @@ fn renewing_keeps_the_old_certificates_as_own_and_drops_the_old_key() {
     assert!(Authority::load(&dir, SystemTime::now()).is_ok());
 }
 
+/// The time is that of the new authority's making plus what is given.
+fn in_force_after(dir: &Path, later: Duration) -> Authority {
+    Authority::load(dir, SystemTime::now() + later).unwrap()
+}
+
+#[test]
+fn a_rotation_has_an_overlap_in_which_both_are_known_and_one_signs() {
+    let (_home, dir, first) = fresh();
+    let both = Authority::rotate(&dir, &[below("corp.test"), below("new.example")]).unwrap();
+    assert_eq!(both.root, first.certificates.root);
+    let next = both.next.clone().unwrap();
+    assert_eq!(both.roots().len(), 2);
+    assert!(matches!(Authority::rotate(&dir, &[below("corp.test")]), Err(AuthorityError::Rotating { .. })));
+
+    // Within the overlap the first one signs, and neither is believed upstream.
+    let during = in_force_after(&dir, OVERLAP - Duration::from_secs(60));
+    assert_eq!(during.certificates.root, first.certificates.root);
+    assert!(during.certificates.own().contains(&next.root));
+    let held: Vec<_> = Issuing::load(&dir).unwrap().iter().map(|one| *one.fingerprint()).collect();
+    assert_eq!(held, [first.certificates.issuing_facts.fingerprint, next.issuing_facts.fingerprint]);
+    let clock = SystemTime::now();
+    verify(&first, &during.leaf_at("a.corp.test", clock).unwrap(), "a.corp.test", clock).unwrap();
+
+    // After it the second one does, without anybody's doing, and the first is not forgotten.
+    let after = in_force_after(&dir, OVERLAP + Duration::from_secs(60));
+    assert_eq!(after.certificates.root, next.root);
+    assert!(after.certificates.own().contains(&first.certificates.root));
+    assert!(after.leaf("a.new.example").is_ok());
+
+    // Finished by hand it stands alone, and the old key is gone.
+    let old_key = fs::read(dir.join("issuing.key")).unwrap();
+    let alone = Authority::finish_rotation(&dir).unwrap();
+    assert_eq!((&alone.root, alone.next.is_none()), (&next.root, true));
+    assert!(alone.own().contains(&first.certificates.root));
+    for entry in fs::read_dir(&dir).unwrap().flatten() {
+        assert_ne!(fs::read(entry.path()).unwrap(), old_key);
+        assert!(!entry.file_name().to_string_lossy().starts_with("next-"), "{entry:?}");
+    }
+    assert!(matches!(Authority::finish_rotation(&dir), Err(AuthorityError::NotRotating { .. })));
+    assert_eq!(Authority::open(&dir).unwrap().certificates.root, next.root);
+}
+
+#[test]
+fn a_rotation_that_was_interrupted_at_its_end_is_ended_by_the_next_start() {
+    let (_home, dir, _first) = fresh();
+    let next = Authority::rotate(&dir, &[below("corp.test")]).unwrap().next.unwrap();
+    // As after a crash behind the first rename.
+    for file in ["ca.pem", "issuing.key", "issuing.pem"] {
+        fs::remove_file(dir.join(file)).unwrap();
+    }
+    fs::rename(dir.join("next-issuing.key"), dir.join("issuing.key")).unwrap();
+    let (authority, event) = Authority::open_or_create(&dir, &[below("corp.test")]).unwrap();
+    assert!(matches!(event, AuthorityEvent::Opened { .. }));
+    assert_eq!(authority.certificates.root, next.root);
+}
+
 #[test]
 fn names_that_the_catalog_gained_later_are_reported_and_get_no_leaf() {
     let (_home, dir, _authority) = fresh();
@@ -231,11 +287,10 @@ fn webpki_accepts_the_leaf_for_its_name_and_time_only() {
 
 /// The key on disk, in other hands, signs for any name; clients must refuse what lies outside the constraints.
 fn forged(authority: &Authority, name: &str) -> Arc<Leaf> {
-    let certificates = &authority.certificates;
-    authority
-        .leaves
-        .get(name, &authority.issuer, &certificates.issuing, certificates.not_after(), SystemTime::now())
-        .unwrap()
+    let Key::Here(issuing) = &authority.key else { panic!("the key is elsewhere") };
+    let (certificates, now) = (&authority.certificates, SystemTime::now());
+    let sign = || issuing.sign(name, authority.leaves.public_key(), now);
+    authority.leaves.get(name, (&certificates.issuing, certificates.not_after()), now, sign).unwrap()
 }
 
 #[test]

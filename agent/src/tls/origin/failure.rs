@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::tls::LeafError;
+
 use rustls::{AlertDescription, CertificateError};
 
 /// Why there is no verified connection to the origin. No byte of a request has been sent when it arises.
@@ -167,7 +169,19 @@ impl std::error::Error for UpstreamFailure {}
 /// The record to write to the client instead of a handshake: a fatal alert in the clear (RFC 8446 sections 5.1 and 6),
 /// as a server sends it in answer to a ClientHello. The client sees a failed connection and never a minted certificate.
 pub fn mirrored_alert(failure: &UpstreamFailure) -> [u8; 7] {
+    alert_record(failure.alert())
+}
+
+/// The same where there is no certificate to show.
+pub fn alert_without_leaf(error: &LeafError) -> [u8; 7] {
+    alert_record(match error {
+        LeafError::Name(_) | LeafError::NotPermitted => AlertDescription::UnrecognisedName,
+        LeafError::Expired | LeafError::Issue(_) | LeafError::Signer(_) => AlertDescription::InternalError,
+    })
+}
+
+fn alert_record(alert: AlertDescription) -> [u8; 7] {
     const ALERT_RECORD: u8 = 21;
     const FATAL: u8 = 2;
-    [ALERT_RECORD, 3, 3, 0, 2, FATAL, failure.alert().into()]
+    [ALERT_RECORD, 3, 3, 0, 2, FATAL, alert.into()]
 }

@@ -15,7 +15,7 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use failure::{UpstreamFailure, mirrored_alert};
+pub use failure::{UpstreamFailure, alert_without_leaf, mirrored_alert};
 pub use roots::{RootsError, RootsReport, RootsSource, system_holds};
 
 use super::authority;

@@ -253,6 +253,16 @@ impl Control {
         Ok(())
     }
 
+    /// Whether [`Self::before_sealing`] has something to say, or to refuse.
+    pub(super) fn has_to_speak(&self, sealer: &RecordKey) -> bool {
+        self.has_closed || self.owes_key_update || self.owes_no_renegotiation || self.is_worn(sealer)
+    }
+
+    /// One record is kept for the announcement of a new key.
+    fn is_worn(&self, sealer: &RecordKey) -> bool {
+        sealer.sequence() >= self.limit.saturating_sub(1)
+    }
+
     /// What must stand in front of the next record: an answer that is owed, and a new key before the old one protected
     /// too many records (RFC 8446 section 5.5). TLS 1.2 has no new keys: the connection ends.
     pub(super) fn before_sealing<Role>(
@@ -268,8 +278,7 @@ impl Control {
             let alert = [WARNING, AlertDescription::NoRenegotiation.into()];
             seal(sealer, kind::ALERT, &alert, output)?;
         }
-        // One record is kept for the announcement.
-        let is_worn = sealer.sequence() >= self.limit.saturating_sub(1);
+        let is_worn = self.is_worn(sealer);
         if is_worn && !self.is_tls13() {
             return Err(Error::EncryptError);
         }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use rustls::{AlertDescription, PeerMisbehaved};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-use super::buffers::BUFFER;
+use super::buffers::{BUFFER, WAITING};
 use super::tests::{V12, V13, cause, ends, ours, pattern, says_to};
 use super::*;
 
@@ -136,8 +136,29 @@ fn more_than_a_buffer_behind_the_handshake_leaves_room_to_read_on() {
     queue.consume(BUFFER + 4);
     assert!(queue.whole_room().len() >= BUFFER);
     assert_eq!(queue.front(), [7; 6]);
-    queue.settle();
-    assert_eq!((queue.held(), queue.front()), (6, [7; 6].as_slice()));
+}
+
+#[test]
+fn only_some_keep_a_whole_buffer_while_they_wait_for_the_rest_of_a_record() {
+    let waiting = || {
+        let mut queue = Queue::default();
+        queue.room()[..6].copy_from_slice(&[7; 6]);
+        queue.filled(6);
+        queue.settle();
+        queue.settle();
+        assert_eq!(queue.front(), [7; 6]);
+        queue
+    };
+    let mut queues: Vec<Queue> = (0..WAITING).map(|_| waiting()).collect();
+    assert!(queues.iter().all(|queue| queue.held() == BUFFER));
+    assert_eq!(waiting().held(), 6);
+    // One that goes on, is done or ends makes place for another.
+    queues[0].room();
+    queues[1].consume(6);
+    queues[1].settle();
+    queues.pop();
+    let more: Vec<usize> = (0..4).map(|_| waiting()).collect::<Vec<_>>().iter().map(Queue::held).collect();
+    assert_eq!(more, [BUFFER, BUFFER, BUFFER, 6]);
 }
 
 /// A first flight in records of one octet each.

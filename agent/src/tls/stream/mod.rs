@@ -10,6 +10,9 @@ mod control;
 mod handshake;
 #[cfg(test)]
 mod hostile_tests;
+mod pass;
+#[cfg(test)]
+mod pass_tests;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -29,8 +32,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use self::buffers::Queue;
 use self::control::{Control, Tickets};
 use self::handshake::{Handshake, shake};
+use self::pass::Sealing;
 use self::record::{HEADER, MAX_PLAINTEXT, RecordHeader, RecordKey, kind};
 use super::negotiated::Negotiated;
+pub use pass::{PassError, Stream};
 
 /// A verified stream to an origin.
 pub type OriginStream<S> = TlsStream<S, ClientConnectionData>;
@@ -56,7 +61,7 @@ pub struct TlsStream<S, Role> {
 /// Plaintext that waits for a reader.
 #[derive(Debug)]
 struct Opened {
-    plaintext: Box<[u8]>,
+    plaintext: Vec<u8>,
     taken: usize,
 }
 
@@ -116,8 +121,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     KernelConnection<Role>: Tickets,
 {
-    /// Opens the next record, application data straight into `into` where it fits. `false` when no whole record is there.
-    fn open_next(&mut self, into: &mut ReadBuf<'_>) -> Result<bool, Error> {
+    /// Opens the next record, application data straight into `into` where it fits. `false` when no whole record is there,
+    /// or when the next one does not fit and the reader `has_some` already: it comes again, with more room.
+    fn open_next(&mut self, into: &mut ReadBuf<'_>, has_some: bool) -> Result<bool, Error> {
         let front = self.input.front();
         let Some(header) = RecordHeader::read(front) else { return Ok(false) };
         self.opener.admit(header)?;
@@ -133,16 +139,18 @@ where
                 let message: Box<[u8]> = to.get(..length).unwrap_or_default().into();
                 self.control.message(kind, &message, &mut self.kernel, &mut self.opener)?;
             }
+        } else if has_some {
+            return Ok(false);
         } else {
-            let mut plaintext = vec![0; room].into_boxed_slice();
+            let mut plaintext = vec![0; room];
             let (kind, length) = self.opener.open(header, body, &mut plaintext)?;
-            let whole = plaintext.get(..length).unwrap_or_default();
+            plaintext.truncate(length);
             if kind == kind::APPLICATION_DATA {
                 self.control.application_data(length)?;
-                self.opened = Some(Opened { plaintext: whole.into(), taken: 0 });
+                self.opened = Some(Opened { plaintext, taken: 0 });
                 self.hand_out(into);
             } else {
-                self.control.message(kind, whole, &mut self.kernel, &mut self.opener)?;
+                self.control.message(kind, &plaintext, &mut self.kernel, &mut self.opener)?;
             }
         }
         self.input.consume(HEADER + header.length);
@@ -208,7 +216,7 @@ where
         self.hand_out(into);
         loop {
             while into.remaining() > 0 && self.opened.is_none() && !self.control.has_ended() {
-                match self.open_next(into) {
+                match self.open_next(into, into.filled().len() > before) {
                     Ok(true) => {}
                     Ok(false) => break,
                     Err(error) => {
@@ -235,10 +243,7 @@ where
                 return Poll::Ready(ended);
             }
             if ready!(self.poll_receive(cx))? == 0 {
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the peer closed without close_notify",
-                )));
+                return Poll::Ready(Err(truncated()));
             }
         }
     }
@@ -276,6 +281,10 @@ where
         self.seal(kind::APPLICATION_DATA, both.get(..length).unwrap_or_default())?;
         Ok(length)
     }
+}
+
+fn truncated() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed without close_notify")
 }
 
 /// Most octets of two pieces that are put together for one record.
@@ -335,6 +344,34 @@ where
         this.control.seal_close(&mut this.sealer, &mut this.output).map_err(io::Error::other)?;
         ready!(this.poll_push(cx))?;
         Pin::new(&mut this.stream).poll_shutdown(cx)
+    }
+}
+
+impl<S, Role> Stream for TlsStream<S, Role>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    Role: Unpin,
+    KernelConnection<Role>: Tickets,
+{
+    fn poll_pass<T: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut T,
+        most: u64,
+    ) -> Poll<Result<Option<usize>, PassError>> {
+        match to.sealing() {
+            Some(to) => self.poll_pass_records(cx, to, most),
+            None => Poll::Ready(Ok(None)),
+        }
+    }
+
+    fn rest(&mut self) {
+        self.input.settle();
+        self.output.settle();
+    }
+
+    fn sealing(&mut self) -> Option<&mut dyn Sealing> {
+        Some(self)
     }
 }
 

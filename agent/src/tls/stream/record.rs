@@ -1,5 +1,5 @@
 //! Record protection once the handshake is done (RFC 8446 section 5.2, RFC 5246 section 6.2.3.3): keys, nonces and
-//! sequence numbers of one direction, records opened and sealed from one buffer into another.
+//! sequence numbers of one direction, records opened and sealed from one buffer into another, or where they lie.
 //!
 //! The secrets come from rustls, the AEAD from aws-lc-rs. Nothing here knows a socket or a message.
 
@@ -41,6 +41,13 @@ pub(super) struct RecordKey {
     iv: [u8; NONCE_LEN],
     sequence: u64,
     form: Form,
+}
+
+/// Octets around the plaintext of a record: header and explicit nonce, and type and tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    pub before: usize,
+    pub behind: usize,
 }
 
 /// A record within the input, as its header has it.
@@ -142,24 +149,94 @@ impl RecordKey {
             }
         };
         opened.map_err(|_| Error::DecryptError)?;
+        self.opened(header, out)
+    }
+
+    /// Opens one whole record, header included, where it lies. Gives the true content type and the number of octets of
+    /// plaintext, which stand where [`Self::layout`] says.
+    pub(super) fn open_in_place(
+        &mut self,
+        header: RecordHeader,
+        record: &mut [u8],
+    ) -> Result<(u8, usize), Error> {
+        let (front, sealed) = record.split_at_mut_checked(self.layout().before).ok_or(Error::DecryptError)?;
+        let length = sealed.len().checked_sub(TAG).ok_or(Error::DecryptError)?;
+        let (text, tag) = sealed.split_at_mut_checked(length).ok_or(Error::DecryptError)?;
+        let nonce = match front.get(HEADER..).and_then(<[u8]>::first_chunk::<EXPLICIT>) {
+            Some(explicit) => self.explicit_nonce(*explicit),
+            None => Nonce::assume_unique_for_key(self.nonce()),
+        };
+        let opened = if self.form == Form::Tls13 {
+            let aad = Aad::from(header_of(kind::APPLICATION_DATA, header.length));
+            self.aead.open_in_place_separate_tag(nonce, aad, tag, text)
+        } else {
+            let aad = Aad::from(self.aad12(header.kind, length));
+            self.aead.open_in_place_separate_tag(nonce, aad, tag, text)
+        };
+        let text = opened.map_err(|_| Error::DecryptError)?;
+        self.opened(header, text)
+    }
+
+    /// Counts a record that was authenticated, and takes it apart.
+    fn opened(&mut self, header: RecordHeader, text: &[u8]) -> Result<(u8, usize), Error> {
         self.advance()?;
         // Padding counts (RFC 8446 section 5.4).
-        if self.form == Form::Tls13 && length > MAX_PLAINTEXT + 1 {
+        if self.form == Form::Tls13 && text.len() > MAX_PLAINTEXT + 1 {
             return Err(Error::PeerSentOversizedRecord);
         }
         let (kind, length) = match self.form {
             // Zeros behind the type are padding (RFC 8446 section 5.4).
             Form::Tls13 => {
-                let at = out.iter().rposition(|octet| *octet != 0);
-                let kind = at.and_then(|at| Some((*out.get(at)?, at)));
+                let at = text.iter().rposition(|octet| *octet != 0);
+                let kind = at.and_then(|at| Some((*text.get(at)?, at)));
                 kind.ok_or(PeerMisbehaved::IllegalTlsInnerPlaintext)?
             }
-            Form::Tls12Gcm | Form::Tls12ChaCha => (header.kind, length),
+            Form::Tls12Gcm | Form::Tls12ChaCha => (header.kind, text.len()),
         };
         if length > MAX_PLAINTEXT {
             return Err(Error::PeerSentOversizedRecord);
         }
         Ok((kind, length))
+    }
+
+    /// What stands around the plaintext of a record without padding.
+    pub(super) fn layout(&self) -> Layout {
+        match self.form {
+            Form::Tls13 => Layout { before: HEADER, behind: 1 + TAG },
+            Form::Tls12Gcm => Layout { before: HEADER + EXPLICIT, behind: TAG },
+            Form::Tls12ChaCha => Layout { before: HEADER, behind: TAG },
+        }
+    }
+
+    /// Seals application data of which `length` octets stand in `record` where [`Self::layout`] says. Gives the length of
+    /// the record, which begins where `record` does.
+    pub(super) fn seal_in_place(&mut self, record: &mut [u8], length: usize) -> Result<usize, Error> {
+        let Layout { before, behind } = self.layout();
+        let whole = before + length + behind;
+        let (front, rest) = record
+            .get_mut(..whole)
+            .and_then(|record| record.split_at_mut_checked(before))
+            .ok_or(Error::EncryptError)?;
+        let (text, end) = rest.split_at_mut_checked(length).ok_or(Error::EncryptError)?;
+        let nonce = self.nonce();
+        let header = header_of(kind::APPLICATION_DATA, whole - HEADER);
+        let (front_header, front_explicit) =
+            front.split_first_chunk_mut::<HEADER>().ok_or(Error::EncryptError)?;
+        *front_header = header;
+        if let Some(explicit) = front_explicit.first_chunk_mut::<EXPLICIT>() {
+            *explicit = *nonce.last_chunk::<EXPLICIT>().ok_or(Error::EncryptError)?;
+        }
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        if self.form == Form::Tls13 {
+            let kind = [kind::APPLICATION_DATA];
+            self.aead.seal_in_place_scatter(nonce, Aad::from(header), text, &kind, end)
+        } else {
+            let aad = Aad::from(self.aad12(kind::APPLICATION_DATA, length));
+            self.aead.seal_in_place_scatter(nonce, aad, text, &[], end)
+        }
+        .map_err(|_| Error::EncryptError)?;
+        self.advance()?;
+        Ok(whole)
     }
 
     /// Seals at most [`MAX_PLAINTEXT`] octets as one record at the start of `out`; gives the record's length.

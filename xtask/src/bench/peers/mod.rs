@@ -22,11 +22,12 @@ use systems::System;
 
 /// Seconds that requests follow each other.
 const SECONDS: &str = "1.5";
+/// Idle connections of one user, and the first of these users.
+const EACH: u32 = 1000;
+const FIRST_USER: u32 = 47_000;
 /// Connections that follow each other.
 const CONNECTIONS: u64 = 400;
 const CONNECTIONS_WORD: &str = "400";
-/// Idle connections that are opened to read memory.
-const IDLE: u32 = 1000;
 /// For memory to settle.
 const SETTLE: Duration = Duration::from_millis(1500);
 
@@ -44,6 +45,9 @@ pub(crate) struct Arguments {
     /// Also over HTTP/2
     #[arg(long)]
     h2: bool,
+    /// Idle connections that are opened to read memory; each takes three descriptors of the machine's
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=7000))]
+    idle: u32,
     /// The agent's binary; built when left out
     #[arg(long)]
     agent: Option<std::path::PathBuf>,
@@ -107,10 +111,25 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         }
     }
     if arguments.work.is_empty() || arguments.work.iter().any(|work| work == "idle") {
-        for system in systems.iter().filter(|system| system.child.is_some() && !system.bulk_only) {
-            let sample = idle(&setting, system).with_context(|| format!("{}, idle", system.name))?;
-            say(&sample);
-            samples.push(sample);
+        for system in std::mem::take(&mut systems) {
+            if system.child.is_none() || system.bulk_only {
+                continue;
+            }
+            let (name, speaks_h2) = (system.name.clone(), system.speaks_h2);
+            drop(system);
+            for protocol in ["h1", "h2"] {
+                if protocol == "h2" && !(arguments.h2 && speaks_h2) {
+                    continue;
+                }
+                // One that has done nothing yet: memory that was needed before is not given back.
+                let fresh = systems::all(&setting, std::slice::from_ref(&name))?;
+                for system in &fresh {
+                    let sample = idle(&setting, system, protocol, arguments.idle)
+                        .with_context(|| format!("{name}, idle over {protocol}"))?;
+                    say(&sample);
+                    samples.push(sample);
+                }
+            }
         }
     }
     drop(systems);
@@ -176,28 +195,44 @@ fn measure(
     Ok(Sample { system: system.name.clone(), work, protocol, value, unit, p50_us: number("p50_us") })
 }
 
-/// Memory of a system with many connections that made one request each and wait.
-fn idle(setting: &Setting, system: &System) -> Result<Sample> {
+/// Memory of a system with many connections that made one request each and wait. No user holds more than [`EACH`]: the
+/// agent grants none more than a share.
+fn idle(setting: &Setting, system: &System, protocol: &'static str, count: u32) -> Result<Sample> {
+    load(setting, &system.reach, protocol, "/1k", &["once"])?;
     let before = system.memory_kib()?;
-    let mut client = command(setting, &system.reach, "h1", "/1k", &["idle", &IDLE.to_string()])?
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut said = String::new();
+    let mut clients = Vec::new();
     let held = (|| {
-        let output = client.stdout.as_mut().context("no output")?;
-        BufReader::new(output).read_line(&mut said)?;
-        ensure!(said.starts_with("READY"), "the connections could not be opened");
+        for (uid, from) in (FIRST_USER..).zip((0..count).step_by(EACH as usize)) {
+            let connections = EACH.min(count - from).to_string();
+            let load = command(setting, &system.reach, protocol, "/1k", &["idle", &connections])?;
+            let mut client = Command::new("setpriv")
+                .args(["--reuid", &uid.to_string(), "--clear-groups", "--"])
+                .arg(load.get_program())
+                .args(load.get_args())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .context("setpriv")?;
+            let mut output = BufReader::new(client.stdout.take().context("no output")?);
+            let mut said = String::new();
+            let read = output.read_line(&mut said);
+            // Its report at the end has somewhere to go.
+            clients.push((client, output));
+            read?;
+            ensure!(said.starts_with("READY"), "the connections could not be opened");
+        }
         sleep(SETTLE);
         system.memory_kib()
     })();
-    drop(client.stdin.take());
-    client.wait()?;
-    let value = (held? - before) / f64::from(IDLE);
+    for (mut client, _output) in clients {
+        drop(client.stdin.take());
+        client.wait()?;
+    }
+    let value = (held? - before) / f64::from(count);
     Ok(Sample {
         system: system.name.clone(),
         work: "idle",
-        protocol: "h1",
+        protocol,
         value,
         unit: "KiB/connection",
         p50_us: 0.0,

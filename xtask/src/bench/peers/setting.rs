@@ -88,12 +88,12 @@ impl Setting {
         fs::write(&path, text).with_context(|| path.display().to_string())
     }
 
-    /// What clients trust: the bench's authority, and the agent's once it has made its own.
+    /// What clients trust: the bench's authority, and the agent's once it has made its own; where any user may read it.
     pub(super) fn trusted(&self) -> Vec<PathBuf> {
-        [self.path("ca.pem"), self.path("agent/state/ca/ca.pem")]
-            .into_iter()
-            .filter(|path| path.exists())
-            .collect()
+        let agents = self.path("agent-ca.pem");
+        // Not there yet is not there.
+        let _ = fs::copy(self.path("agent/state/ca/ca.pem"), &agents);
+        [self.path("ca.pem"), agents].into_iter().filter(|path| path.exists()).collect()
     }
 
     /// A template of `benches/peers/configurations` with its `@NAME@` places filled in.

@@ -98,6 +98,9 @@ fn malformed_bodies_are_refused() {
         ("5;a\0\r\n", ChunkExtension),
         ("5;a\u{1}\r\n", ChunkExtension),
         ("5;a\u{7f}\r\n", ChunkExtension),
+        ("5;a=\"b\r\nhello\r\n", ChunkExtension),
+        ("5;a=\"b\\\"\r\nhello\r\n", ChunkExtension),
+        ("5;a=\"b\\\r\nhello\r\n", ChunkExtension),
         ("5;a\rb\r\n", BareCr),
         // Trailers.
         ("0\r\nX: y\n\r\n", BareLf),

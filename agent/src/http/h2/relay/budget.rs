@@ -49,6 +49,8 @@ pub(super) struct Budgets {
     pub(super) all_resets: u32,
     pub(super) early_resets: u32,
     pub(super) made_resets: u32,
+    /// Streams that ended with a whole response and were not reset afterwards; at most `Limits::remembered_resets`.
+    pub(super) over: usize,
 }
 
 #[cfg(test)]

@@ -27,6 +27,10 @@ impl Relay {
     pub(super) fn close(&mut self, id: u32, outcome: Outcome) {
         self.drop_held(id);
         let Some(stream) = self.streams.remove(id) else { return };
+        if matches!(outcome, Outcome::Complete | Outcome::Answered) {
+            let over = &mut self.client.budgets.over;
+            *over = (*over + 1).min(self.limits.remembered_resets);
+        }
         if let ResponseState::Own { body, sent } = &stream.response {
             self.answer_bytes = self.answer_bytes.saturating_sub(body.len() - sent);
         }

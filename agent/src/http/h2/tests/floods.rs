@@ -106,6 +106,26 @@ fn honest_traffic_earns_its_control_frames() {
     assert_eq!(harness.error, None);
 }
 
+/// As libcurl 7.88 does it, any number of times within a second; who does it twice pays as anybody.
+#[test]
+fn a_stream_that_is_over_may_be_reset_once_more() {
+    let mut harness = greeted();
+    for n in 0..12_000_u32 {
+        let id = 2 * n + 1;
+        harness.feed(Side::Client, &raw_headers(id, true, &GET));
+        harness.feed(Side::Origin, &raw_headers(id, true, &OK));
+        harness.feed(Side::Client, &reset(id, 5));
+        harness.written = Default::default();
+    }
+    assert_eq!(harness.error, None);
+    for _ in 0..100 {
+        harness.feed(Side::Client, &reset(1, 5));
+    }
+    assert_eq!(harness.error, None);
+    harness.feed(Side::Client, &reset(1, 5));
+    assert_eq!(harness.error.map(|error| error.refusal), Some(Refusal::ResetFlood));
+}
+
 #[test]
 fn a_peer_that_does_not_read_is_read_no_more() {
     let mut harness = Harness::greeted(Limits { output: 100, ..Limits::default() });

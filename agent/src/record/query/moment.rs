@@ -7,15 +7,23 @@ use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 /// A time, and the words it was given in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moment {
-    pub(in crate::cli) given: String,
-    pub(in crate::cli) at: Timestamp,
+    pub given: String,
+    pub at: Timestamp,
 }
 
-pub(super) fn moment(text: &str) -> Result<Moment, String> {
-    Ok(Moment { given: text.to_owned(), at: parse(text)? })
+impl Moment {
+    /// # Errors
+    /// What is expected, in words.
+    pub fn read(text: &str) -> Result<Self, String> {
+        Ok(Self { given: text.to_owned(), at: parse(text)? })
+    }
 }
 
-pub(in crate::cli) fn parse(text: &str) -> Result<Timestamp, String> {
+/// The time that is meant now, in the system's time zone.
+///
+/// # Errors
+/// What is expected, in words.
+pub fn parse(text: &str) -> Result<Timestamp, String> {
     parse_at(text, Timestamp::now(), &TimeZone::system())
 }
 
