@@ -87,7 +87,7 @@ fn a_monitored_host_in_clear_text_at_an_explained_address_is_stopped_once_and_th
 }
 
 /// A hello in pieces, each a segment of its own; `fragments` cuts it into TLS records as well.
-const PIECES: &str = r#"
+pub(super) const PIECES: &str = r#"
 import socket, ssl, sys, time
 name, address, trust, cuts, fragments = sys.argv[1:6]
 incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -19,7 +19,7 @@ use super::super::heart::now_ns;
 use super::super::{Heart, KernelCounters, Options, Orders, Steering, events, load};
 use super::{Dice, OwnCgroup, corpus, enter_network_namespace, longest};
 use crate::catalog::HostPattern;
-use crate::config::Guard;
+use crate::config::{Existing, Guard};
 
 /// Connections beside those of the seeds.
 const MUTATIONS: usize = 8000;
@@ -70,6 +70,7 @@ impl Bench {
             patterns: vec![pattern("*.corp.test", "corp"), pattern("*.other.test", "other")],
             selected: vec!["corp".into()],
             ports: vec![443],
+            existing: Existing::Leave,
         };
         steering.apply(&orders).unwrap();
         let map = |name| load::map_data(&steering.ebpf, name).unwrap();
