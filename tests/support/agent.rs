@@ -167,6 +167,11 @@ impl<'lab> Agent<'lab> {
         replace(&self.directory.join("policies.d").join(file), text)
     }
 
+    /// Writes a file of apps in the same way.
+    pub fn write_app(&self, file: &str, text: &str) -> Result<()> {
+        replace(&self.directory.join("apps.d").join(file), text)
+    }
+
     pub fn remove_policy(&self, file: &str) -> Result<()> {
         Ok(fs::remove_file(self.directory.join("policies.d").join(file))?)
     }

@@ -204,7 +204,8 @@ impl Lab {
         self.origin.ca()
     }
 
-    pub(crate) fn trust_also(&self, ca: &Path) -> Result<()> {
+    /// Clients believe this authority from here on, and the origins'.
+    pub fn trust_also(&self, ca: &Path) -> Result<()> {
         let mut bundle = fs::read(self.origin.ca())?;
         bundle.extend(fs::read(ca).with_context(|| format!("cannot read the agent's CA {}", ca.display()))?);
         // In one step: clients of a running test read the bundle at any time.

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::admin::control::{Answer, Command};
+use crate::admin::denied;
 
 /// Longest answer, in bytes.
 const ANSWER_MAX: u64 = 16 << 20;
@@ -60,7 +61,10 @@ fn connect(path: &Path, timeout: Duration) -> Result<UnixStream, AskError> {
     };
     open().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning(path.to_owned()),
-        io::ErrorKind::PermissionDenied => AskError::Denied(path.to_owned()),
+        io::ErrorKind::PermissionDenied => {
+            denied::note(path);
+            AskError::Denied(path.to_owned())
+        }
         _ => during(error),
     })
 }

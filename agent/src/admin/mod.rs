@@ -5,6 +5,7 @@ pub mod apps;
 pub mod client;
 pub mod console;
 pub mod control;
+pub mod denied;
 pub mod health;
 pub mod http;
 mod limited;

@@ -257,7 +257,7 @@ impl<'a, W: Write> Printer<'a, W> {
 }
 
 fn list(args: &ActivityArgs, log: &Path, screen: Screen, out: &mut impl Write) -> Result<(), ShowError> {
-    let reader = Reader::open(log)?;
+    let reader = super::log::open(log)?;
     let mut filter = args.filter();
     let assumed = args.limit.is_none() && args.output.format() == Format::Table && screen.width.is_some();
     if assumed {
@@ -288,7 +288,7 @@ fn follow(
     out: &mut impl Write,
     mut more: impl FnMut(usize) -> bool,
 ) -> Result<(), ShowError> {
-    let mut reader = Reader::open(log)?;
+    let mut reader = super::log::open(log)?;
     let mut file = identity(log);
     let filter = args.filter();
     // Before listing: what is added in between is then seen twice, and known by its id, rather than missed.

@@ -103,7 +103,7 @@ fn list<T: DeserializeOwned>(
     }
     let _ = writeln!(io::stderr(), "The agent is not running: apps are shown as the files select them.");
     let snapshot = files().ok_or(Fault::Files)?;
-    match Reader::open(&paths.state.join(ACTIVITY_LOG)) {
+    match super::log::open(&paths.state.join(ACTIVITY_LOG)) {
         Ok(log) => read(&snapshot, Some(&log)),
         Err(QueryError::Missing(_)) => read(&snapshot, None),
         Err(error) => Err(error),

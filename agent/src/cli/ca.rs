@@ -166,7 +166,7 @@ fn show(
     if !outgrown.is_empty() {
         writeln!(
             out,
-            "In the catalog since, not covered, connections are refused until `portcullis ca init --force`:"
+            "In the catalog since, not covered, connections are refused until `portcullis ca rotate`:"
         )?;
         for pattern in outgrown {
             writeln!(out, "  {pattern}")?;

@@ -13,7 +13,6 @@ use super::explanation;
 use super::terminal::{Screen, clean, clean_json};
 use crate::activity::Activity;
 use crate::admin::why::Why;
-use crate::record::query::Reader;
 
 /// Show why an activity was decided the way it was: each policy, each condition, matched or not.
 #[derive(Debug, clap::Args)]
@@ -30,7 +29,7 @@ pub struct ExplainArgs {
 /// # Errors
 /// There is no such record, or the log cannot be read.
 pub fn run(args: &ExplainArgs, log: &Path) -> anyhow::Result<ExitCode> {
-    let reader = Reader::open(log)?;
+    let reader = super::log::open(log)?;
     let Some(activity) = reader.get(args.id)? else {
         bail!("no activity {} is in the log; `portcullis activity --json` shows the ids", args.id);
     };

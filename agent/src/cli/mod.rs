@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod explain;
 mod explanation;
 mod install;
+mod log;
 mod output;
 pub mod policy;
 mod reload;

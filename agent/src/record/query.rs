@@ -9,6 +9,8 @@ pub mod overview;
 mod usage;
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -79,6 +81,8 @@ pub enum Entry {
 pub enum QueryError {
     #[error("there is no activity log at {}", .0.display())]
     Missing(PathBuf),
+    #[error("no permission to read the activity log at {}: be root", .0.display())]
+    Denied(PathBuf),
     #[error("the activity log at {} cannot be read: {source}", path.display())]
     Unreadable { path: PathBuf, source: rusqlite::Error },
 }
@@ -116,8 +120,15 @@ impl Stopper {
 
 impl Reader {
     pub fn open(path: &Path) -> Result<Self, QueryError> {
-        if !path.exists() {
-            return Err(QueryError::Missing(path.to_owned()));
+        // SQLite says the same of what is not there and of what may not be read.
+        match File::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(QueryError::Missing(path.to_owned()));
+            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(QueryError::Denied(path.to_owned()));
+            }
+            Ok(_) | Err(_) => {}
         }
         let connection = schema::open_for_reading(path)
             .map_err(|source| QueryError::Unreadable { path: path.to_owned(), source })?;

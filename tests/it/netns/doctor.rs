@@ -6,6 +6,8 @@ use lab::agent::{Agent, METRICS_PORT, Settings};
 use lab::{Finished, Lab, NOBODY};
 use serde_json::Value;
 
+use super::binary_for_everybody;
+
 /// The line of a check: outcome, what was found, remedy.
 #[track_caller]
 fn check(answer: &Value, name: &str) -> (String, String, String) {
@@ -59,7 +61,7 @@ fn root_is_told_of_every_part_and_that_clients_do_not_trust_the_authority_yet() 
                  import subprocess, sys\nsys.exit(subprocess.run(sys.argv[1:]).returncode)"
             );
             let mut command = lab.client().command("/usr/bin/python3", None).unwrap();
-            command.args(["-I", "-c", &program]).arg(binary(&lab)).args(["doctor", "--json", "--config"]);
+            command.args(["-I", "-c", &program]).arg(binary_for_everybody(&lab)).args(["doctor", "--json", "--config"]);
             command.arg(agent.config());
             command
         },
@@ -73,23 +75,10 @@ fn root_is_told_of_every_part_and_that_clients_do_not_trust_the_authority_yet() 
     assert!(found.contains("is in use") && remedy.contains("[metrics.listen]"), "{found} {remedy}");
 }
 
-/// A copy that every user can run, wherever the build is.
-fn binary(lab: &Lab) -> std::path::PathBuf {
-    let copy = lab.directory().join("portcullis");
-    if !copy.exists() {
-        // By another process: a descriptor of ours, open for writing, could slip into a child of another test and
-        // keep the copy from being run.
-        let mut install = std::process::Command::new("install");
-        install.arg("--mode=755").arg(lab::agent::binary().unwrap()).arg(&copy);
-        assert!(install.status().unwrap().success());
-    }
-    copy
-}
-
 #[test]
 fn an_ordinary_user_is_told_what_was_not_checked_and_a_broken_file_is_no_host() {
     let lab = Lab::start().unwrap();
-    let binary = binary(&lab);
+    let binary = binary_for_everybody(&lab);
     let config = lab.directory().join("portcullis.toml");
     let paths = format!("[paths]\nstate = \"{0}/state\"\nrun = \"{0}/run\"\n", lab.directory().display());
     fs::write(&config, &paths).unwrap();

@@ -7,6 +7,7 @@ mod browser_pages;
 mod browser_saves;
 mod console;
 mod content;
+mod controls;
 mod doctor;
 mod durability;
 mod enforcement;
@@ -28,11 +29,13 @@ mod odd_hellos;
 mod policies;
 mod quic_browser;
 mod records;
+mod rights;
 mod signer;
 mod steering;
 mod trust;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -49,6 +52,19 @@ const SHARED: &str = "shared.test";
 
 fn url(host: &str, resource: Resource) -> String {
     format!("https://{host}{}", resource.path)
+}
+
+/// A copy that every user can run, wherever the build is.
+fn binary_for_everybody(lab: &Lab) -> PathBuf {
+    let copy = lab.directory().join("portcullis");
+    if !copy.exists() {
+        // By another process: a descriptor of ours, open for writing, could slip into a child of another test and
+        // keep the copy from being run.
+        let mut install = std::process::Command::new("install");
+        install.arg("--mode=755").arg(lab::agent::binary().unwrap()).arg(&copy);
+        assert!(install.status().unwrap().success());
+    }
+    copy
 }
 
 /// The reply is the block answer for this file, and nothing of the file.

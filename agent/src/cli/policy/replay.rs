@@ -75,7 +75,7 @@ pub(super) fn run(args: &ReplayArgs, config: Option<PathBuf>) -> anyhow::Result<
                 return Ok(ExitCode::from(USAGE));
             }
         };
-    let reader = Reader::open(&settings.paths.state.join(ACTIVITY_LOG))?;
+    let reader = crate::cli::log::open(&settings.paths.state.join(ACTIVITY_LOG))?;
     say_origin(&origin);
     let mut out = io::BufWriter::new(io::stdout().lock());
     match replay(args, &policies, &reader, Screen::of_stdout(), &mut out) {

@@ -104,7 +104,7 @@ pub enum LeafError {
     #[error("no certificate for this name: {0}")]
     Name(#[from] NameFault),
     #[error(
-        "the authority was made before this name was in the catalog; `portcullis ca init --force` makes a new one"
+        "the authority was made before this name was in the catalog; `portcullis ca rotate` makes one that vouches for it"
     )]
     NotPermitted,
     #[error("the authority has expired; `portcullis ca init --force` makes a new one")]
@@ -140,8 +140,9 @@ pub struct Authority {
 
 /// Where the issuing key is.
 enum Key {
-    /// In this process: commands of an administrator, tests, and an agent that was configured so.
-    Here(Box<Issuing>),
+    /// In this process: commands of an administrator, tests, and an agent that was configured so. With that of the
+    /// authority that is to follow.
+    Here(Vec<Issuing>),
     Signer(Client),
 }
 
@@ -234,11 +235,16 @@ impl Authority {
     /// Reads what is there and checks that it fits together.
     fn load(dir: &Path, now: SystemTime) -> Result<Self, AuthorityError> {
         let certificates = Certificates::read(dir)?;
-        let names = files::Names::plain(dir);
-        let follows = certificates.next.as_ref().is_some_and(|next| next.follows_at() <= now);
-        let issuing = Issuing::read(&if follows { names.next() } else { names }, now)?;
+        let (names, has_next) = (files::Names::plain(dir), certificates.next.is_some());
         let certificates = certificates.in_force(now);
-        Ok(Self { certificates, key: Key::Here(Box::new(issuing)), leaves: leaves::Leaves::new()? })
+        let mut issuing = Vec::new();
+        if !has_next || certificates.next.is_some() {
+            issuing.push(Issuing::read(&names, now)?);
+        }
+        if has_next {
+            issuing.push(Issuing::read(&names.next(), now)?);
+        }
+        Ok(Self { certificates, key: Key::Here(issuing), leaves: leaves::Leaves::new()? })
     }
 
     /// The authority in `dir` without its key, which a signer holds.
@@ -266,7 +272,8 @@ impl Authority {
         &self.certificates
     }
 
-    /// The catalog's patterns that the constraints do not cover: their names get no leaf.
+    /// The catalog's patterns that the constraints do not cover, nor those of the authority that is to follow: their
+    /// names get no leaf.
     pub fn outgrown(&self, patterns: &[HostPattern]) -> Vec<String> {
         self.certificates.outgrown(patterns)
     }
@@ -281,8 +288,8 @@ impl Authority {
     pub async fn obtain(&self, name: &str) -> Result<Arc<Leaf>, LeafError> {
         let now = SystemTime::now();
         let Key::Signer(signer) = &self.key else { return self.leaf_at(name, now) };
-        let (name, until) = self.permitted(name, now)?;
-        let issuer = self.certificates.issuing_facts.fingerprint;
+        let (name, voucher) = self.voucher(name, now)?;
+        let issuer = voucher.issuing_facts.fingerprint;
         let key = self.leaves.public_key();
         let sign = || async {
             let signed = signer.sign(issuer, key, &name).await?;
@@ -292,15 +299,18 @@ impl Authority {
                 _ => Err(LeafError::Signer(SignFault::Nonsense)),
             }
         };
-        self.leaves.obtain(&name, (&self.certificates.issuing, until), now, sign).await
+        self.leaves.obtain(&name, (&voucher.issuing, voucher.not_after()), now, sign).await
     }
 
     fn leaf_at(&self, name: &str, now: SystemTime) -> Result<Arc<Leaf>, LeafError> {
-        let (name, until) = self.permitted(name, now)?;
+        let (name, voucher) = self.voucher(name, now)?;
         match &self.key {
             Key::Here(issuing) => {
+                let issuer = voucher.issuing_facts.fingerprint;
+                let issuing = issuing.iter().find(|issuing| *issuing.fingerprint() == issuer);
+                let issuing = issuing.ok_or(LeafError::NotPermitted)?;
                 let sign = || Ok(issuing.sign(&name, self.leaves.public_key(), now)?);
-                self.leaves.get(&name, (&self.certificates.issuing, until), now, sign)
+                self.leaves.get(&name, (&voucher.issuing, voucher.not_after()), now, sign)
             }
             Key::Signer(signer) => self.leaves.kept_for(&name, now).ok_or_else(|| {
                 let why = "a leaf was wanted at once".to_owned();
@@ -309,14 +319,14 @@ impl Authority {
         }
     }
 
-    /// The name as it is signed, if it may be, and the end of the authority.
-    fn permitted(&self, name: &str, now: SystemTime) -> Result<(String, SystemTime), LeafError> {
+    /// The name as it is signed, if it may be, and who vouches for it: the authority in force, or for what that does not
+    /// cover the one that is to follow, which clients have come to trust as well.
+    fn voucher(&self, name: &str, now: SystemTime) -> Result<(String, &Certificates), LeafError> {
         let name = name::normalise(name)?;
-        if !constraints::covers(&self.certificates.root_facts.permitted, &name) {
-            return Err(LeafError::NotPermitted);
-        }
-        let until = self.certificates.not_after();
-        if until <= now { Err(LeafError::Expired) } else { Ok((name, until)) }
+        let voucher =
+            self.certificates.both().find(|one| constraints::covers(&one.root_facts.permitted, &name));
+        let voucher = voucher.ok_or(LeafError::NotPermitted)?;
+        if voucher.not_after() <= now { Err(LeafError::Expired) } else { Ok((name, voucher)) }
     }
 
     /// Leaf certificates signed since the start.
@@ -373,9 +383,15 @@ impl Certificates {
         self.root_facts.not_after.min(self.issuing_facts.not_after)
     }
 
-    /// The catalog's patterns that the constraints do not cover.
+    /// The catalog's patterns that the constraints do not cover, nor those of the authority that is to follow.
     pub fn outgrown(&self, patterns: &[HostPattern]) -> Vec<String> {
-        constraints::outgrown(&self.root_facts.permitted, patterns)
+        let permitted: Vec<String> = self.both().flat_map(|one| &one.root_facts.permitted).cloned().collect();
+        constraints::outgrown(&permitted, patterns)
+    }
+
+    /// These, and those that are to follow.
+    fn both(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.next.as_deref())
     }
 
     /// Every certificate that must never be an anchor upstream: present, to come and retired.

@@ -202,6 +202,11 @@ fn a_rotation_has_an_overlap_in_which_both_are_known_and_one_signs() {
     assert_eq!(held, [first.certificates.issuing_facts.fingerprint, next.issuing_facts.fingerprint]);
     let clock = SystemTime::now();
     verify(&first, &during.leaf_at("a.corp.test", clock).unwrap(), "a.corp.test", clock).unwrap();
+    // But for a name that it does not cover: there the second one does, which clients trust by now.
+    let leaf = during.leaf_at("a.new.example", clock).unwrap();
+    assert_eq!(leaf.certified.cert[1], next.issuing);
+    assert_eq!(during.outgrown(&[below("new.example")]), Vec::<String>::new());
+    assert_eq!(during.outgrown(&[below("other.example")]), ["*.other.example"]);
 
     // After it the second one does, without anybody's doing, and the first is not forgotten.
     let after = in_force_after(&dir, OVERLAP + Duration::from_secs(60));
@@ -289,7 +294,7 @@ fn webpki_accepts_the_leaf_for_its_name_and_time_only() {
 fn forged(authority: &Authority, name: &str) -> Arc<Leaf> {
     let Key::Here(issuing) = &authority.key else { panic!("the key is elsewhere") };
     let (certificates, now) = (&authority.certificates, SystemTime::now());
-    let sign = || issuing.sign(name, authority.leaves.public_key(), now);
+    let sign = || issuing[0].sign(name, authority.leaves.public_key(), now);
     authority.leaves.get(name, (&certificates.issuing, certificates.not_after()), now, sign).unwrap()
 }
 
