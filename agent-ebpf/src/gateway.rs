@@ -92,13 +92,7 @@ fn unfollowed(settings: &Settings, packet: &Packet) -> Forwarded {
 }
 
 #[inline(always)]
-fn datagram(
-    ctx: &TcContext,
-    settings: &Settings,
-    packet: &Packet,
-    ports: &[u8; 4],
-    port: u16,
-) -> Forwarded {
+fn datagram(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 4], port: u16) -> Forwarded {
     let skb = ctx.skb.skb;
     if port == DNS_PORT {
         gateway_dns::note_question(ctx, packet, u16::from_be_bytes([ports[0], ports[1]]));

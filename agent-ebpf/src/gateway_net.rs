@@ -9,8 +9,8 @@
 
 use agent_common::abi::{
     EVENT_EXISTING, EVENT_EXISTING_CLOSED, EVENT_NAME, EVENT_UNREADABLE, EXISTING_CLOSE, Event,
-    GATEWAY_MARK_STEER, IN_DOUBT, PASSAGE_OPEN, PASSAGE_STEERED, PASSAGE_STOPPED, Passage,
-    PassageKey, Settings, UNKNOWN_USER,
+    GATEWAY_MARK_STEER, IN_DOUBT, PASSAGE_OPEN, PASSAGE_STEERED, PASSAGE_STOPPED, Passage, PassageKey,
+    Settings, UNKNOWN_USER,
 };
 use agent_common::byte_source::Slot;
 use agent_common::counter::Counter;
@@ -72,7 +72,9 @@ pub fn ingress(ctx: &TcContext) -> Forwarded {
 #[inline(always)]
 fn segment(skb: *mut __sk_buff, settings: &Settings, room: &mut Room) -> Forwarded {
     let Some(data) = read(skb, room) else { return Forwarded::LeftAlone };
-    let Some(passage) = maps::passage(&room.passage.key) else { return existing(skb, settings, room, data.sequence) };
+    let Some(passage) = maps::passage(&room.passage.key) else {
+        return existing(skb, settings, room, data.sequence);
+    };
     let opaque = &raw mut room.opaque;
     let (state, before) = (passage.state, passage.selection != settings.selection);
     if state == PASSAGE_OPEN {

@@ -381,6 +381,7 @@ pub fn passage(key: &PassageKey) -> Option<&'static mut Passage> {
 /// Fetches what a connection said before; false when it was pushed out.
 #[inline(always)]
 pub fn recall_said(room: &mut Room) -> bool {
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "the key is not copied to the stack")]
     let Some(said) = PC_SAID.get_ptr(&room.passage.key) else { return false };
     // SAFETY: NET_BYTES readable and as many writable bytes, in two map values.
     unsafe { copy(said.cast(), room.bytes.as_mut_ptr().cast()) };
@@ -404,6 +405,7 @@ pub fn keep_said(room: &Room) -> bool {
 
 #[inline(always)]
 pub fn forget_said(room: &Room) {
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "the key is not copied to the stack")]
     let _ = PC_SAID.remove(&room.passage.key);
 }
 

@@ -51,7 +51,9 @@ fn at_first(ctx: &SkBuffContext, settings: &Settings, socket: *mut bpf_sock, fir
     }
     let segment = skb::segment(ctx);
     if let Some(segment) = &segment
-        && (segment.data.length == 0 || segment.data.sequence != first || !segment.destination.is_reachable_from_afar())
+        && (segment.data.length == 0
+            || segment.data.sequence != first
+            || !segment.destination.is_reachable_from_afar())
     {
         return false;
     }
@@ -205,7 +207,9 @@ pub fn look<const AT_TC: bool>(
         return UNREADABLE;
     }
     let Room { opaque, name, bytes, .. } = room;
-    let Some(held) = skb::gather::<AT_TC>(data, said.skip, bytes, said.held, opaque) else { return UNREADABLE };
+    let Some(held) = skb::gather::<AT_TC>(data, said.skip, bytes, said.held, opaque) else {
+        return UNREADABLE;
+    };
     match first_words::read(&skb::gathered(bytes, held, opaque), name) {
         Words::More => (Catch::Wait, 0, held),
         Words::Name => match maps::apps_of(name.key()).unwrap_or(0) & settings.steer_apps {

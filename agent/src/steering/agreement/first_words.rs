@@ -16,7 +16,7 @@ use aya::maps::{HashMap, Map, MapData, RingBuf};
 use socket2::SockRef;
 
 use super::super::heart::now_ns;
-use super::super::{Heart, KernelCounters, Options, Orders, Steering, events, load};
+use super::super::{Heart, KernelCounters, Options, Orders, Steering, Why, events, load};
 use super::{Dice, OwnCgroup, corpus, enter_network_namespace, longest};
 use crate::catalog::HostPattern;
 use crate::config::{Existing, Guard};
@@ -132,7 +132,11 @@ impl Bench {
             let after = self.counted();
             let seen = match self.events.next().and_then(|bytes| events::stopped(&bytes)) {
                 None => Fate::Passed,
-                Some(stopped) => stopped.name.map_or(Fate::Unreadable, Fate::Named),
+                Some(stopped) => match stopped.why {
+                    Why::Name(name) => Fate::Named(name),
+                    Why::Unreadable => Fate::Unreadable,
+                    Why::Existing { .. } => panic!("a host has a list of its sockets"),
+                },
             };
             assert_eq!(seen, expected.clone().unwrap_or(Fate::Passed), "after {said:02x?}");
             let counts =
