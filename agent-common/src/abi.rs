@@ -9,9 +9,9 @@ use crate::domain::{DomainKey, KEY_SIZE};
 use crate::limits;
 
 /// Version of every layout in this file.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 /// Stands in the kernel object, where the loader looks for it. Ends in [`ABI_VERSION`].
-pub const ABI_TAG: &[u8; 16] = b"portcullis-abi-4";
+pub const ABI_TAG: &[u8; 16] = b"portcullis-abi-5";
 const _: () = assert!(ABI_TAG[15] == b'0' + ABI_VERSION as u8);
 
 /// `::ffff:0:0/96` as the third 32-bit word in memory.
@@ -187,6 +187,7 @@ pub struct Event {
     pub name_length: u32,
     /// Bits of the selected apps that the name belongs to.
     pub apps: u64,
+    /// 0: the socket is on another host.
     pub socket_cookie: u64,
     /// Where the connection goes, and the socket's own end.
     pub original: Address,
@@ -203,6 +204,11 @@ pub struct Event {
 pub const EVENT_NAME: u32 = 1;
 /// The first words of a connection that was left alone cannot be read: it is stopped and to be closed.
 pub const EVENT_UNREADABLE: u32 = 2;
+/// Gateway: a connection to a selected app from before it could be steered; it was closed, or goes on.
+pub const EVENT_EXISTING_CLOSED: u32 = 3;
+pub const EVENT_EXISTING: u32 = 4;
+/// Owner of a socket that is on another host.
+pub const UNKNOWN_USER: u32 = u32::MAX;
 
 impl Event {
     pub const EMPTY: Self = Self {
@@ -274,13 +280,23 @@ pub struct Settings {
     pub guard: u32,
     /// [`FAIL_OPEN`] or [`FAIL_CLOSED`].
     pub fail: u32,
-    pub reserved: u32,
+    /// Gateway: one of the `EXISTING_*` values. On a host userspace looks after them.
+    pub existing: u32,
     /// Gateway: listeners of each family in the socket map; 0 when none is there yet.
     pub gateway_listeners: u32,
     /// Gateway: 1 when origins are dialled with the clients' addresses, so that their answers are forwarded unless they are
     /// told apart.
     pub gateway_dials_as_client: u32,
+    /// Grows whenever an app is selected that was not before: connections that began under an earlier number were never
+    /// asked about.
+    pub selection: u32,
+    pub reserved: u32,
 }
+
+/// What becomes of connections to selected apps that began before they could be steered.
+pub const EXISTING_LEAVE: u32 = 0;
+pub const EXISTING_REPORT: u32 = 1;
+pub const EXISTING_CLOSE: u32 = 2;
 
 /// While the agent does not live, everything goes direct.
 pub const FAIL_OPEN: u32 = 0;
@@ -330,6 +346,40 @@ pub const GATEWAY_MARK_STEER: u32 = 0x0020_0000;
 /// The packet is refused: a rule makes the kernel answer it with an ICMP error.
 pub const GATEWAY_MARK_REFUSE: u32 = 0x0040_0000;
 
+/// A connection through the gateway, as it was when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(C)]
+pub struct PassageKey {
+    pub client: Address,
+    pub server: Address,
+    pub client_port: u16,
+    pub server_port: u16,
+}
+
+/// What was decided about it, and how far its first words were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Passage {
+    /// Sequence number of the client's first byte.
+    pub first: u32,
+    /// [`Settings::selection`] when it began.
+    pub selection: u32,
+    /// Bytes held of what it said.
+    pub held: u16,
+    pub segments: u8,
+    /// One of the `PASSAGE_*` values.
+    pub state: u8,
+}
+
+/// Its first words are being read.
+pub const PASSAGE_READING: u8 = 0;
+/// They are read, or nobody asks.
+pub const PASSAGE_OPEN: u8 = 1;
+/// It is closed, and the agent knows.
+pub const PASSAGE_STOPPED: u8 = 2;
+/// It was given to the agent.
+pub const PASSAGE_STEERED: u8 = 3;
+
 /// A question that a client behind the gateway sent to a DNS server: answers are believed to those who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(C)]
@@ -342,7 +392,7 @@ pub struct Question {
 }
 
 const _: () = {
-    assert!(size_of::<Question>() == 36);
+    assert!(size_of::<Question>() == 36 && size_of::<PassageKey>() == 36 && size_of::<Passage>() == 12);
     assert!(size_of::<Address>() == 16);
     assert!(size_of::<Target>() == 16);
     assert!(size_of::<PatternKey>() == 4 + KEY_SIZE);
@@ -350,7 +400,7 @@ const _: () = {
     assert!(size_of::<Flow>() == 16 + 4 + 12 + 24 + 16);
     assert!(size_of::<Event>() == 24 + 32 + 8 + KEY_SIZE);
     assert!(size_of::<Asked>() == 16 * limits::ASKED_SERVERS + 4 + 4 * limits::ASKED_QUESTIONS);
-    assert!(size_of::<Settings>() == 8 + 16 + 8 + 16 + 16 + 8 + 8 + 8);
+    assert!(size_of::<Settings>() == 8 + 16 + 8 + 16 + 16 + 8 + 8 + 8 + 8);
     assert!(size_of::<Heartbeat>() == 24);
 };
 

@@ -83,8 +83,13 @@ counters! {
     HttpsQuestionRefused = "https-question-refused",
     /// A DNS answer from a server that the socket had not asked, or to a question that it had not.
     DnsForged = "dns-forged",
+    /// Gateway: a segment of somebody's first words came before those that it follows; it was dropped, and will come again.
+    NetOutOfOrder = "net-out-of-order",
+    /// Gateway: a connection to a selected app from before it could be steered was closed, or only told.
+    ExistingClosed = "existing-closed",
+    ExistingReported = "existing-reported",
 }
 
 /// Size of the counter array.
-pub const COUNT: u32 = 32;
+pub const COUNT: u32 = 40;
 const _: () = assert!(Counter::ALL.len() <= COUNT as usize);

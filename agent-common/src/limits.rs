@@ -45,6 +45,9 @@ pub const GATEWAY_LISTENERS: u32 = 1024;
 pub const QUESTIONS: u32 = 16_384;
 /// Gateway: seconds within which an answer is believed. Resolvers give up after 5 to 30.
 pub const ANSWER_WITHIN_S: u64 = 30;
+/// Gateway: connections that are remembered; those of which part of the first words is held.
+pub const PASSAGES: u32 = 65_536;
+pub const PASSAGE_WORDS: u32 = 1024;
 /// Gateway: IPv6 extension headers that are followed to the transport header.
 pub const EXTENSION_HEADERS: usize = 6;
 

@@ -7,7 +7,10 @@
 
 use core::mem::zeroed;
 
-use agent_common::abi::{Address, FAIL_CLOSED, GATEWAY_MARK_REFUSE, GATEWAY_MARK_STEER, Settings};
+use agent_common::abi::{
+    Address, EXISTING_LEAVE, FAIL_CLOSED, GATEWAY_MARK_REFUSE, GATEWAY_MARK_STEER, GUARD_OFF, PASSAGE_OPEN,
+    PASSAGE_READING, PASSAGE_STEERED, Settings,
+};
 use agent_common::counter::Counter;
 use agent_common::limits::GATEWAY_LISTENERS;
 use aya_ebpf::bindings::{
@@ -24,13 +27,14 @@ use crate::gateway_socket::{LISTEN, TIME_WAIT, claim, lookup, mark};
 use crate::interest::{self, Interest};
 use crate::skb::load_at;
 use crate::verdict::Forwarded;
-use crate::{gateway_dns, liveness, maps};
+use crate::{gateway_dns, gateway_net, liveness, maps};
 
 const QUIC_PORT: u16 = 443;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const FIN_RST_SYN_ACK: u8 = 0x17;
 const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 /// Bits of a VLAN's number in its tag; 0 is a priority alone.
 const VLAN_ID: u32 = 0x0fff;
@@ -39,6 +43,7 @@ const VLAN_ID: u32 = 0x0fff;
 pub fn ingress(ctx: &TcContext) -> Forwarded {
     let skb = ctx.skb.skb;
     let Some(settings) = maps::settings() else { return Forwarded::LeftAlone };
+    packet::gather_first(ctx);
     // The network header and two ports are all that is read of most packets.
     let Some(packet) = packet::read(skb) else { return Forwarded::LeftAlone };
     if packet.obscure {
@@ -48,12 +53,12 @@ pub fn ingress(ctx: &TcContext) -> Forwarded {
         return Forwarded::LeftAlone;
     }
     let mut ports = [0u8; 4];
-    if load_at(skb, packet.transport, &mut ports).is_none() {
-        return if packet.fragmented { unfollowed(settings, &packet) } else { Forwarded::LeftAlone };
+    if packet::load(ctx, packet.transport, &mut ports).is_none() {
+        return unfollowed(settings, &packet);
     }
     let port = u16::from_be_bytes([ports[2], ports[3]]);
     if packet.protocol == UDP {
-        return datagram(skb, settings, &packet, &ports, port);
+        return datagram(ctx, settings, &packet, &ports, port);
     }
     if !settings.ports.contains(&port) || port == 0 {
         // An origin may stand on the inside, too.
@@ -70,7 +75,7 @@ pub fn ingress(ctx: &TcContext) -> Forwarded {
     if packet.fragmented {
         return unfollowed(settings, &packet);
     }
-    segment(skb, settings, &packet, &ports)
+    segment(ctx, settings, &packet, &ports)
 }
 
 /// A fragment or a chain of headers that hides what is in it. TCP never needs that (path MTU discovery); who does it wants
@@ -87,15 +92,10 @@ fn unfollowed(settings: &Settings, packet: &Packet) -> Forwarded {
 }
 
 #[inline(always)]
-fn datagram(
-    skb: *mut __sk_buff,
-    settings: &Settings,
-    packet: &Packet,
-    ports: &[u8; 4],
-    port: u16,
-) -> Forwarded {
+fn datagram(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 4], port: u16) -> Forwarded {
+    let skb = ctx.skb.skb;
     if port == DNS_PORT {
-        gateway_dns::note_question(skb, packet, u16::from_be_bytes([ports[0], ports[1]]));
+        gateway_dns::note_question(ctx, packet, u16::from_be_bytes([ports[0], ports[1]]));
         return Forwarded::LeftAlone;
     }
     if port != QUIC_PORT || settings.refuse_quic == 0 {
@@ -114,10 +114,11 @@ fn datagram(
 
 /// A TCP segment to a steered port.
 #[inline(always)]
-fn segment(skb: *mut __sk_buff, settings: &Settings, packet: &Packet, ports: &[u8; 4]) -> Forwarded {
+fn segment(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 4]) -> Forwarded {
+    let skb = ctx.skb.skb;
     let mut header = [0u8; 20];
-    if load_at(skb, packet.transport, &mut header).is_none() {
-        return Forwarded::LeftAlone;
+    if packet::load(ctx, packet.transport, &mut header).is_none() {
+        return unfollowed(settings, packet);
     }
     let flags = header[13] & FIN_RST_SYN_ACK;
     // A connection that the agent has stays the agent's, whatever policies and answers say meanwhile.
@@ -129,15 +130,31 @@ fn segment(skb: *mut __sk_buff, settings: &Settings, packet: &Packet, ports: &[u
         Found::Failed => return Forwarded::Dropped(Counter::AssignFailed),
         Found::Absent => {}
     }
-    // Others began before they were of interest and are left alone. The third packet of a handshake may be without a
-    // socket, too: under a flood of SYNs the kernel answers with cookies.
-    if flags != SYN && flags != ACK {
+    let mut before = false;
+    if flags & (SYN | RST) == 0 {
+        match stage(settings, packet, &header) {
+            Stage::LeftAlone => return Forwarded::LeftAlone,
+            Stage::Reading => {
+                if has_data(packet, &header) {
+                    maps::read_on(ctx);
+                }
+                return Forwarded::LeftAlone;
+            }
+            Stage::Steered => {}
+            Stage::Before => before = settings.existing != EXISTING_LEAVE,
+        }
+    }
+    // The third packet of a handshake may be without a socket, too: under a flood of SYNs the kernel answers with cookies.
+    // It may be lost, and come with the first data.
+    if flags != SYN && flags & ACK == 0 {
         return Forwarded::LeftAlone;
     }
     let counter = match interest(settings, &packet.destination) {
-        Interest::None => return Forwarded::LeftAlone,
-        Interest::NotSelected => return left_alone(flags, Counter::NotSelected),
-        Interest::Expired => return left_alone(flags, Counter::Expired),
+        Interest::None => return left_alone(ctx, settings, packet, &header, None),
+        Interest::NotSelected => {
+            return left_alone(ctx, settings, packet, &header, Some(Counter::NotSelected));
+        }
+        Interest::Expired => return left_alone(ctx, settings, packet, &header, Some(Counter::Expired)),
         Interest::App => Counter::Steered,
         Interest::Unexplained => Counter::Peeked,
     };
@@ -154,12 +171,23 @@ fn segment(skb: *mut __sk_buff, settings: &Settings, packet: &Packet, ports: &[u
     } else if load_at(skb, 0, &mut ip).is_none() {
         return Forwarded::LeftAlone;
     }
-    match assign_listener(skb, settings, packet, &mut ip, &mut header, flags == ACK) {
+    match assign_listener(skb, settings, packet, &mut ip, &mut header, flags != SYN) {
         Found::Assigned => {
             mark(skb, GATEWAY_MARK_STEER);
-            if flags == SYN { Forwarded::Counted(counter) } else { Forwarded::LeftAlone }
+            if flags != SYN {
+                return Forwarded::LeftAlone;
+            }
+            if settings.existing != EXISTING_LEAVE {
+                gateway_net::begin(settings, packet, &header, PASSAGE_STEERED);
+            }
+            Forwarded::Counted(counter)
         }
-        Found::Absent if flags == ACK => Forwarded::LeftAlone,
+        Found::Absent if flags != SYN => {
+            if before && matches!(counter, Counter::Steered) && (flags == ACK || has_data(packet, &header)) {
+                maps::read_on(ctx);
+            }
+            Forwarded::LeftAlone
+        }
         // The listener goes with the agent's process, at once.
         Found::Absent if counter as u32 == Counter::Steered as u32 && settings.fail == FAIL_CLOSED => {
             mark(skb, GATEWAY_MARK_REFUSE);
@@ -170,14 +198,61 @@ fn segment(skb: *mut __sk_buff, settings: &Settings, packet: &Packet, ports: &[u
     }
 }
 
-/// One count a connection, not one a packet.
 #[inline(always)]
-fn left_alone(flags: u8, counter: Counter) -> Forwarded {
-    if flags == SYN { Forwarded::Counted(counter) } else { Forwarded::LeftAlone }
+fn has_data(packet: &Packet, header: &[u8; 20]) -> bool {
+    packet.end > packet.transport + packet::tcp_header(header)
 }
 
-/// As on a host, but nothing is of interest while no app is selected: the agent may be going. Userspace does not order
-/// GUARD_SNI here, there are no sockets to watch.
+/// Where a connection that is not the agent's stands when its client says something.
+enum Stage {
+    LeftAlone,
+    /// Its first words are not read yet, or it was stopped.
+    Reading,
+    /// The agent had it, or is to have it.
+    Steered,
+    /// It began before anybody was asked about it.
+    Before,
+}
+
+#[inline(always)]
+fn stage(settings: &Settings, packet: &Packet, header: &[u8; 20]) -> Stage {
+    match maps::passage(&gateway_net::key_of(packet, header)) {
+        Some(passage) if passage.state == PASSAGE_STEERED => Stage::Steered,
+        Some(passage) if passage.state != PASSAGE_OPEN => Stage::Reading,
+        Some(passage) if passage.selection == settings.selection => Stage::LeftAlone,
+        Some(_) | None => Stage::Before,
+    }
+}
+
+/// One count a connection, not one a packet. It is remembered when it begins.
+#[inline(always)]
+fn left_alone(
+    ctx: &TcContext,
+    settings: &Settings,
+    packet: &Packet,
+    header: &[u8; 20],
+    counter: Option<Counter>,
+) -> Forwarded {
+    if header[13] & FIN_RST_SYN_ACK != SYN {
+        return Forwarded::LeftAlone;
+    }
+    if let Some(counter) = counter {
+        maps::count(counter);
+    }
+    let reads = settings.guard != GUARD_OFF;
+    let asked = reads || settings.existing != EXISTING_LEAVE;
+    if !asked || settings.steer_apps == 0 || !packet.destination.is_reachable_from_afar() {
+        return Forwarded::LeftAlone;
+    }
+    gateway_net::begin(settings, packet, header, if reads { PASSAGE_READING } else { PASSAGE_OPEN });
+    // A SYN can carry data (RFC 7413).
+    if reads && has_data(packet, header) {
+        maps::read_on(ctx);
+    }
+    Forwarded::LeftAlone
+}
+
+/// As on a host, but nothing is of interest while no app is selected: the agent may be going.
 #[inline(always)]
 fn interest(settings: &Settings, to: &Address) -> Interest {
     if settings.steer_apps == 0 || !to.is_reachable_from_afar() {

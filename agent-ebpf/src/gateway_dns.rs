@@ -7,7 +7,6 @@ use agent_common::abi::Question;
 use agent_common::counter::Counter;
 use agent_common::dns::is_answer;
 use agent_common::limits::ANSWER_WITHIN_S;
-use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 
 use crate::dns::{self, DNS_PORT, NS_PER_S};
@@ -21,10 +20,16 @@ pub fn egress(ctx: &TcContext) {
     let skb = ctx.skb.skb;
     // SAFETY: plain field load. Zero for what the gateway itself sends.
     let came_from = unsafe { (*skb).ingress_ifindex };
+    packet::gather_first(ctx);
     let Some(packet) = packet::read(skb) else { return };
     if packet.protocol != UDP || packet.fragmented {
         return;
     }
+    let mut ports = [0u8; 2];
+    if skb::load_at(skb, packet.transport, &mut ports).is_none() || u16::from_be_bytes(ports) != DNS_PORT {
+        return;
+    }
+    packet::gather_data(ctx);
     let mut bytes = [0u8; UDP_HEADER as usize + 12];
     if skb::load_at(skb, packet.transport, &mut bytes).is_none() {
         return;
@@ -32,7 +37,7 @@ pub fn egress(ctx: &TcContext) {
     let port = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
     let mut head = [0u8; 12];
     head.copy_from_slice(&bytes[UDP_HEADER as usize..]);
-    if port(0) != DNS_PORT || !is_answer(&head) {
+    if !is_answer(&head) {
         return;
     }
     if came_from != 0 && maps::is_inside(came_from) {
@@ -67,9 +72,9 @@ pub fn egress(ctx: &TcContext) {
 
 /// Remembers a question on its way out.
 #[inline(always)]
-pub fn note_question(skb: *mut __sk_buff, packet: &Packet, client_port: u16) {
+pub fn note_question(ctx: &TcContext, packet: &Packet, client_port: u16) {
     let mut id = [0u8; 2];
-    if skb::load_at(skb, packet.transport + UDP_HEADER, &mut id).is_none() {
+    if packet::load(ctx, packet.transport + UDP_HEADER, &mut id).is_none() {
         return;
     }
     let question = Question {
@@ -78,6 +83,5 @@ pub fn note_question(skb: *mut __sk_buff, packet: &Packet, client_port: u16) {
         client_port,
         id: u16::from_be_bytes(id),
     };
-    // SAFETY: no arguments.
     maps::note_question(&question, liveness::now());
 }

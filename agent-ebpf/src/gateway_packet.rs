@@ -3,8 +3,9 @@
 //! IPv4 options are stepped over, IPv6 extension headers followed to a bound. What is read here is untrusted.
 
 use agent_common::abi::Address;
-use agent_common::limits::EXTENSION_HEADERS;
+use agent_common::limits::{self, EXTENSION_HEADERS};
 use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::programs::TcContext;
 
 use crate::skb::load_at;
 
@@ -20,6 +21,10 @@ const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 
+/// Masks of an offset into a packet's headers, and of a length: what an IPv6 chain of [`EXTENSION_HEADERS`] can come to.
+pub const PLACE: u32 = 0x7fff;
+pub const LENGTH: u32 = 0xffff;
+
 pub struct Packet {
     pub source: Address,
     pub destination: Address,
@@ -27,10 +32,53 @@ pub struct Packet {
     pub protocol: u8,
     /// Offset of the transport header from the network header.
     pub transport: u32,
+    /// Offset of its end from the network header, by that header's word: short frames are padded.
+    pub end: u32,
     /// Whether it is the first of several fragments. Later ones are not read at all: without the first they are nothing.
     pub fragmented: bool,
     /// Whether its extension headers are more than are followed, or cut (RFC 7112): what it carries is not known.
     pub obscure: bool,
+}
+
+/// Bytes that every packet of interest has: the headers of an Ethernet link and of IPv4, and that of UDP.
+const LEAST: usize = 14 + IPV4_HEADER as usize + 8;
+/// Bytes of a packet in which all of its headers stand.
+const HEADERS: usize = 256;
+/// The same with a DNS message or a client's first words behind them.
+const WITH_DATA: usize = HEADERS + limits::NET_BYTES;
+const _: () = assert!(limits::DNS_MESSAGE <= limits::NET_BYTES);
+
+/// Has the first headers in one piece: drivers put as much in front as they like, and what is not there cannot be read by
+/// its place behind the network header. Nearly all packets have them so, and are not touched.
+#[inline(always)]
+pub fn gather_first(ctx: &TcContext) {
+    if ctx.data() + LEAST > ctx.data_end() {
+        gather(ctx, HEADERS as u32);
+    }
+}
+
+/// Bytes of a header, which is put together where it has to be.
+#[inline(always)]
+pub fn load<const N: usize>(ctx: &TcContext, at: u32, into: &mut [u8; N]) -> Option<()> {
+    if load_at(ctx.skb.skb, at, into).is_some() {
+        return Some(());
+    }
+    gather(ctx, HEADERS as u32);
+    load_at(ctx.skb.skb, at, into)
+}
+
+/// The same for what is in it, as far as it is read.
+#[inline(always)]
+pub fn gather_data(ctx: &TcContext) {
+    if ctx.data() + WITH_DATA > ctx.data_end() {
+        gather(ctx, WITH_DATA as u32);
+    }
+}
+
+#[inline(always)]
+fn gather(ctx: &TcContext, most: u32) {
+    // A failure shows where something cannot be read.
+    let _ = ctx.pull_data(if ctx.len() < most { ctx.len() } else { most });
 }
 
 /// `None`: neither IPv4 nor IPv6, a later fragment, or cut.
@@ -65,6 +113,7 @@ fn ipv4(skb: *mut __sk_buff) -> Option<Packet> {
         v4: true,
         protocol: ip[9],
         transport,
+        end: end(0, u16::from_be_bytes([ip[2], ip[3]])),
         fragmented: ip[6] & 0x20 != 0,
         obscure: false,
     })
@@ -105,9 +154,22 @@ fn ipv6(skb: *mut __sk_buff) -> Option<Packet> {
         v4: false,
         protocol,
         transport,
+        end: end(IPV6_HEADER, u16::from_be_bytes([ip[4], ip[5]])),
         fragmented,
         obscure: is_extension(protocol),
     })
+}
+
+/// Packets that were put together from several and are longer than the field can say (Linux 5.19, 6.3) have none in it.
+#[inline(always)]
+fn end(before: u32, length: u16) -> u32 {
+    if length == 0 { LENGTH } else { before + length as u32 }
+}
+
+/// Length of a TCP header.
+#[inline(always)]
+pub fn tcp_header(header: &[u8; 20]) -> u32 {
+    (header[12] >> 4) as u32 * 4
 }
 
 #[inline(always)]

@@ -24,6 +24,7 @@ const CURRENT_NETNS: u64 = u64::MAX;
 pub fn ingress(ctx: &TcContext) {
     let skb = ctx.skb.skb;
     let Some(settings) = maps::settings() else { return };
+    packet::gather_first(ctx);
     let Some(packet) = packet::read(skb) else { return };
     if packet.protocol != TCP || packet.obscure || packet.fragmented {
         return;

@@ -8,6 +8,7 @@ mod connect;
 mod dns;
 mod gateway;
 mod gateway_dns;
+mod gateway_net;
 mod gateway_packet;
 mod gateway_socket;
 mod interest;
@@ -82,6 +83,11 @@ pub fn pc_udp_out(ctx: SkBuffContext) -> i32 {
 #[classifier]
 pub fn pc_gateway_in(ctx: TcContext) -> i32 {
     verdict::of_forwarded(gateway::ingress(&ctx))
+}
+
+#[classifier]
+pub fn pc_gateway_net(ctx: TcContext) -> i32 {
+    verdict::of_forwarded(gateway_net::ingress(&ctx))
 }
 
 #[classifier]

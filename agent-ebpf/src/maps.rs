@@ -9,8 +9,8 @@ use core::mem::offset_of;
 use core::ptr::{addr_of, null_mut, read_volatile, write_volatile};
 
 use agent_common::abi::{
-    APP_ID, Address, Asked, Event, FLOW_FRESH, Flow, FlowKey, Heartbeat, PatternKey, Question, Settings,
-    Target,
+    APP_ID, Address, Asked, Event, FLOW_FRESH, Flow, FlowKey, Heartbeat, Passage, PassageKey, PatternKey,
+    Question, Settings, Target,
 };
 use agent_common::byte_source::Slot;
 use agent_common::counter::{self, Counter};
@@ -19,10 +19,11 @@ use agent_common::domain::KEY_SIZE;
 use agent_common::limits;
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock};
 use aya_ebpf::btf_maps::SkStorage;
-use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_map_lookup_elem};
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_map_lookup_elem, bpf_map_update_elem};
 use aya_ebpf::helpers::{bpf_sk_storage_delete, bpf_sk_storage_get};
 use aya_ebpf::macros::{btf_map, map};
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SockMap};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, SockMap};
+use aya_ebpf::programs::TcContext;
 
 /// What userspace ordered: one entry.
 #[map]
@@ -82,6 +83,18 @@ static PC_INSIDE: HashMap<u32, u32> = HashMap::with_max_entries(limits::INSIDE_I
 /// leaves their addresses unexplained; they are then peeked.
 #[map]
 static PC_QUESTIONS: LruHashMap<Question, u64> = LruHashMap::with_max_entries(limits::QUESTIONS, 0);
+/// Gateway: connections with what was decided when they began. LRU: one that is pushed out counts as from before the agent,
+/// and is closed or told where its address is a selected app's.
+#[map]
+static PC_PASSAGES: LruHashMap<PassageKey, Passage> = LruHashMap::with_max_entries(limits::PASSAGES, 0);
+/// Gateway: what they said so far, where that came in several segments. LRU: where it was pushed out, a connection is
+/// stopped as unreadable, and its next attempt is peeked at.
+#[map]
+static PC_SAID: LruHashMap<PassageKey, [u8; limits::NET_BYTES]> =
+    LruHashMap::with_max_entries(limits::PASSAGE_WORDS, 0);
+/// Gateway: the program that reads first words, at 0. Empty once the agent is gone: nobody would be told.
+#[map]
+static PC_NET: ProgramArray = ProgramArray::with_max_entries(1, 0);
 #[map]
 static PC_COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
 /// Room for the DNS message being read, which does not fit the 512-byte stack.
@@ -113,6 +126,16 @@ pub struct Room {
     pub opaque: [u64; Slot::COUNT],
     pub name: NameBuffer,
     pub bytes: MessageBuffer,
+    /// Gateway: the connection that is read.
+    pub passage: Passing,
+}
+
+/// Kept here, and not on the stack, so that the verifier does not follow it.
+#[repr(C)]
+pub struct Passing {
+    pub key: PassageKey,
+    /// Not zero: the segment opens the connection.
+    pub syn: u8,
 }
 const _: () = assert!(limits::NET_BYTES == limits::DNS_MESSAGE, "one mask serves both");
 
@@ -340,6 +363,57 @@ pub fn recall(watched: &Watched, room: &mut Room) {
 pub fn keep(watched: &mut Watched, room: &Room) {
     // SAFETY: as above.
     unsafe { copy(room.bytes.as_ptr().cast(), watched.bytes.as_mut_ptr().cast()) };
+}
+
+/// Remembers a connection through the gateway.
+#[inline(always)]
+pub fn pass(key: &PassageKey, passage: &Passage) -> bool {
+    PC_PASSAGES.insert(key, passage, 0).is_ok()
+}
+
+#[inline(always)]
+pub fn passage(key: &PassageKey) -> Option<&'static mut Passage> {
+    // SAFETY: an LRU entry may be given to another connection meanwhile, which then has its first words read wrongly once:
+    // they are read anew when they are sent again. Map memory stays valid until the program ends.
+    PC_PASSAGES.get_ptr_mut(key).map(|found| unsafe { &mut *found })
+}
+
+/// Fetches what a connection said before; false when it was pushed out.
+#[inline(always)]
+pub fn recall_said(room: &mut Room) -> bool {
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "the key is not copied to the stack")]
+    let Some(said) = PC_SAID.get_ptr(&room.passage.key) else { return false };
+    // SAFETY: NET_BYTES readable and as many writable bytes, in two map values.
+    unsafe { copy(said.cast(), room.bytes.as_mut_ptr().cast()) };
+    true
+}
+
+/// Keeps what a connection said until its next segment.
+#[inline(always)]
+pub fn keep_said(room: &Room) -> bool {
+    // SAFETY: the room's bytes are more than NET_BYTES, from which the value is taken; the key is whole.
+    let failed = unsafe {
+        bpf_map_update_elem(
+            addr_of!(PC_SAID) as *mut c_void,
+            addr_of!(room.passage.key).cast(),
+            room.bytes.as_ptr().cast(),
+            0,
+        )
+    };
+    failed == 0
+}
+
+#[inline(always)]
+pub fn forget_said(room: &Room) {
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "the key is not copied to the stack")]
+    let _ = PC_SAID.remove(&room.passage.key);
+}
+
+/// Goes on with the program that reads first words, and does not come back where there is one.
+#[inline(always)]
+pub fn read_on(ctx: &TcContext) {
+    // SAFETY: nothing here has to be dropped, and no reference is held.
+    unsafe { PC_NET.tail_call(ctx, 0) };
 }
 
 /// Copies NET_BYTES. By hand: the helper for it is not to be had where the kernel is locked down (confidentiality).

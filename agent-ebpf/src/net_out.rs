@@ -19,7 +19,7 @@ use aya_ebpf::programs::SkBuffContext;
 
 use crate::dns::NS_PER_S;
 use crate::maps::{self, Room, Watched};
-use crate::skb::{self, Segment, TCP};
+use crate::skb::{self, Data, Segment, TCP};
 use crate::{connect, liveness};
 
 /// Whether a segment on its way out is refused.
@@ -51,7 +51,9 @@ fn at_first(ctx: &SkBuffContext, settings: &Settings, socket: *mut bpf_sock, fir
     }
     let segment = skb::segment(ctx);
     if let Some(segment) = &segment
-        && (segment.length == 0 || segment.sequence != first || !segment.destination.is_reachable_from_afar())
+        && (segment.data.length == 0
+            || segment.data.sequence != first
+            || !segment.destination.is_reachable_from_afar())
     {
         return false;
     }
@@ -86,7 +88,7 @@ fn again(
         maps::count(Counter::NetUnreadable);
         return true;
     };
-    if segment.length == 0 {
+    if segment.data.length == 0 {
         return false;
     }
     if !liveness::beats(liveness::now()) {
@@ -95,25 +97,25 @@ fn again(
     }
     let (first, held, segments) = (watched.first, watched.held as usize, watched.segments);
     // What this segment repeats of what is held already.
-    let skip = first.wrapping_add(held as u32).wrapping_sub(segment.sequence);
-    if skip as i32 >= 0 && skip >= segment.length {
+    let skip = first.wrapping_add(held as u32).wrapping_sub(segment.data.sequence);
+    if skip as i32 >= 0 && skip >= segment.data.length {
         return false;
     }
     read(ctx, settings, socket, &segment, Some(watched), Said { first, held, segments, skip })
 }
 
 /// What was said before a segment.
-struct Said {
-    first: u32,
-    held: usize,
-    segments: u8,
+pub struct Said {
+    pub first: u32,
+    pub held: usize,
+    pub segments: u8,
     /// Bytes of the segment that repeat what is held.
-    skip: u32,
+    pub skip: u32,
 }
 
 /// What to do with a segment.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Catch {
+pub enum Catch {
     /// It passes; the next one is looked at as well.
     Wait,
     /// It passes, and so does everything behind it.
@@ -147,7 +149,7 @@ fn read(
         segments: forget(said.segments as usize) as u8,
         skip: said.skip,
     };
-    let (catch, apps, held) = look(settings, segment, room, &said);
+    let (catch, apps, held) = look::<false>(settings, &segment.data, room, &said);
     let refused = match catch {
         Catch::Release => {
             if kept {
@@ -194,13 +196,20 @@ fn stop(ctx: &SkBuffContext, socket: *mut bpf_sock, apps: u64, room: &Room) {
 
 /// Adds a segment to the first words and reads them: what to do, for which apps, and the bytes that are held then.
 #[inline(always)]
-fn look(settings: &Settings, segment: &Segment, room: &mut Room, said: &Said) -> (Catch, u64, usize) {
+pub fn look<const AT_TC: bool>(
+    settings: &Settings,
+    data: &Data,
+    room: &mut Room,
+    said: &Said,
+) -> (Catch, u64, usize) {
     const UNREADABLE: (Catch, u64, usize) = (Catch::Unreadable, 0, 0);
-    if (said.skip as i32) < 0 || said.segments >= NET_SEGMENTS {
+    if (said.skip as i32) < 0 || data.urgent || said.segments >= NET_SEGMENTS {
         return UNREADABLE;
     }
     let Room { opaque, name, bytes, .. } = room;
-    let Some(held) = skb::gather(segment, said.skip, bytes, said.held, opaque) else { return UNREADABLE };
+    let Some(held) = skb::gather::<AT_TC>(data, said.skip, bytes, said.held, opaque) else {
+        return UNREADABLE;
+    };
     match first_words::read(&skb::gathered(bytes, held, opaque), name) {
         Words::More => (Catch::Wait, 0, held),
         Words::Name => match maps::apps_of(name.key()).unwrap_or(0) & settings.steer_apps {
@@ -214,7 +223,7 @@ fn look(settings: &Settings, segment: &Segment, room: &mut Room, said: &Said) ->
 
 /// From now on the address belongs to these apps, beside those it belonged to.
 #[inline(always)]
-fn learn(address: &Address, apps: u64) {
+pub fn learn(address: &Address, apps: u64) {
     let now = liveness::now();
     let mut target = Target { apps, expires_ns: now + LEARNED_BY_NET_S * NS_PER_S };
     if let Some(known) = maps::target(address)

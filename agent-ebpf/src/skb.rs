@@ -17,7 +17,8 @@ const IPV6: u16 = 0x86dd;
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 const IPV6_HEADER: u32 = 40;
-const SYN: u8 = 2;
+pub const SYN: u8 = 2;
+pub const URG: u8 = 0x20;
 /// enum bpf_tcp_state
 const SYN_SENT: u32 = 2;
 const UDP_HEADER: usize = 8;
@@ -118,16 +119,24 @@ pub fn datagram(ctx: &SkBuffContext) -> Option<Datagram> {
 
 /// A TCP segment, seen from its network header.
 pub struct Segment {
-    skb: *mut __sk_buff,
-    payload: u32,
+    pub data: Data,
     pub source: Address,
     pub destination: Address,
     pub source_port: u16,
     pub destination_port: u16,
-    /// Sequence number of its first byte of data.
+}
+
+/// The data of a TCP segment.
+pub struct Data {
+    pub skb: *mut __sk_buff,
+    /// Its place, counted from the network header.
+    pub at: u32,
+    /// Sequence number of its first byte.
     pub sequence: u32,
-    /// Bytes of data. With segmentation offload they are those of all segments.
+    /// In bytes. With segmentation offload they are those of all segments.
     pub length: u32,
+    /// Whether it has an urgent byte (RFC 6093), which is among its data and not in what the other side reads.
+    pub urgent: bool,
 }
 
 #[inline(always)]
@@ -145,14 +154,17 @@ pub fn segment(ctx: &SkBuffContext) -> Option<Segment> {
     // A SYN takes one number before the data that it may carry.
     let syn = (tcp[13] & SYN != 0) as u32;
     Some(Segment {
-        skb,
-        payload,
+        data: Data {
+            skb,
+            at: payload,
+            sequence: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]).wrapping_add(syn),
+            length: total.saturating_sub(payload),
+            urgent: tcp[13] & URG != 0,
+        },
         source: network.source,
         destination: network.destination,
         source_port: u16::from_be_bytes([tcp[0], tcp[1]]),
         destination_port: u16::from_be_bytes([tcp[2], tcp[3]]),
-        sequence: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]).wrapping_add(syn),
-        length: total.saturating_sub(payload),
     })
 }
 
@@ -194,15 +206,15 @@ pub fn remote_port(socket: *mut bpf_sock) -> u16 {
 /// Copies what follows the first `skip` bytes of a segment's data behind the `held` bytes of `buffer`, as much as is
 /// read at most, and returns how many are held then.
 #[inline(always)]
-pub fn gather(
-    segment: &Segment,
+pub fn gather<const AT_TC: bool>(
+    data: &Data,
     skip: u32,
     buffer: &mut MessageBuffer,
     held: usize,
     opaque: *mut [u64; Slot::COUNT],
 ) -> Option<usize> {
     let held = maps::launder(opaque, Slot::Start, held) & (DNS_MESSAGE - 1);
-    let left = segment.length.checked_sub(skip)? as usize;
+    let left = data.length.checked_sub(skip)? as usize;
     let room = DNS_MESSAGE - held;
     let take = if left < room { left } else { room };
     if take == 0 {
@@ -212,8 +224,12 @@ pub fn gather(
     let take = ((maps::launder(opaque, Slot::Code, take) - 1) & (DNS_MESSAGE - 1)) + 1;
     // SAFETY: both are at most half of the buffer.
     let failed = unsafe {
-        let to = buffer.as_mut_ptr().add(held);
-        bpf_skb_load_bytes(segment.skb.cast(), segment.payload + skip, to.cast(), take as u32)
+        let (skb, at, to) = (data.skb.cast(), data.at + skip, buffer.as_mut_ptr().add(held));
+        if AT_TC {
+            bpf_skb_load_bytes_relative(skb, at, to.cast(), take as u32, BPF_HDR_START_NET)
+        } else {
+            bpf_skb_load_bytes(skb, at, to.cast(), take as u32)
+        }
     };
     (failed == 0).then_some(held + take)
 }

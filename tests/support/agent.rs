@@ -291,6 +291,11 @@ impl<'lab> Agent<'lab> {
         self.daemon.stop(STOP)
     }
 
+    /// SIGUSR1, with which a service manager ends it for a restart.
+    pub fn end_for_restart(&mut self) -> Result<ExitStatus> {
+        self.daemon.end_by(libc::SIGUSR1, STOP)
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
         self.daemon.kill()

@@ -11,7 +11,7 @@ use std::fs;
 use anyhow::{Context as _, Result};
 
 use crate::netns::{NetNs, inside};
-use crate::process::{Finished, Place, must, run, tool};
+use crate::process::{Daemon, Finished, Place, must, run, tool};
 use crate::{Lab, wait};
 
 /// The bridge, and the interface that is none.
@@ -123,6 +123,19 @@ impl GatewayLab {
         let mut command = place.command("/usr/bin/python3", None)?;
         command.args(["-I", "-c", program]).args(arguments);
         run(command, wait::PATIENCE * 3)
+    }
+
+    /// The same, left running; what it says is in its log.
+    pub fn python_daemon(
+        &self,
+        place: &Place,
+        name: &str,
+        program: &str,
+        arguments: &[&str],
+    ) -> Result<Daemon> {
+        let mut command = place.command("/usr/bin/python3", None)?;
+        command.args(["-I", "-u", "-c", program]).args(arguments);
+        Daemon::spawn(name, command, self.lab.directory().join(format!("{name}.log")))
     }
 
     /// Everything that routes by marks on the gateway: rules that are not the system's own, and routes of their table.

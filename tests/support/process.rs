@@ -273,15 +273,20 @@ impl Daemon {
 
     /// SIGTERM, then SIGKILL when it has not ended by the deadline.
     pub fn stop(&mut self, deadline: Duration) -> Result<ExitStatus> {
+        self.end_by(libc::SIGTERM, deadline)
+    }
+
+    /// The same by another signal.
+    pub(crate) fn end_by(&mut self, signal: libc::c_int, deadline: Duration) -> Result<ExitStatus> {
         if self.ended().is_none() {
-            signal_group(self.pid(), libc::SIGTERM);
+            signal_group(self.pid(), signal);
         }
         let end = Instant::now() + wait::scaled(deadline);
         while self.ended().is_none() {
             if Instant::now() > end {
                 self.kill()?;
                 bail!(
-                    "{} did not stop within {} s of SIGTERM; it said:\n{}",
+                    "{} did not stop within {} s of signal {signal}; it said:\n{}",
                     self.name,
                     deadline.as_secs(),
                     self.log()

@@ -93,8 +93,10 @@ pub(crate) const LAB: [&str; 13] = [
     "util-linux",
 ];
 
-/// What receives exported records, reads metrics and checks outputs; the virtual machine does without.
-const RECEIVERS: [&str; 4] = ["prometheus", "python3-jsonschema", "rsyslog", "rsyslog-openssl"];
+/// What receives exported records, reads metrics, checks outputs and carries a rootless container's packets; the virtual
+/// machine does without.
+const RECEIVERS: [&str; 5] =
+    ["prometheus", "python3-jsonschema", "rsyslog", "rsyslog-openssl", "slirp4netns"];
 
 /// A client that the virtual machine does without as well.
 const CLIENTS: [&str; 1] = ["wget"];
@@ -105,7 +107,7 @@ pub(crate) fn lab() -> Result<()> {
         &[&LAB[..], &RECEIVERS, &CLIENTS].concat(),
         "run real servers and clients",
         "Remedy: install nginx, nghttp2 (nghttpd, h2load), dnsmasq, iproute2, curl, wget, python3 with h2 and jsonschema, openssl, procps, \
-         prometheus, rsyslog and bpftool by hand.",
+         prometheus, rsyslog, slirp4netns and bpftool by hand.",
     )
 }
 

@@ -1,6 +1,6 @@
 //! What the settings ask for and this version or this host does not have, said before anything is made.
 
-use crate::config::{Fail, Guard, Mode};
+use crate::config::{Fail, Mode};
 use crate::reload::Snapshot;
 use crate::steering;
 
@@ -15,11 +15,6 @@ pub(super) fn check(snapshot: &Snapshot, mode: Mode) -> Result<(), Fault> {
         )));
     }
     if mode == Mode::Gateway {
-        if steering.guard == Guard::Sni {
-            tracing::warn!(
-                "[steering] guard = \"sni\" is \"off\" on a gateway, which does not read first words in the kernel"
-            );
-        }
         // What pins it takes it makes itself.
         return Ok(());
     }

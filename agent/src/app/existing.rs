@@ -12,15 +12,13 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
-use crate::addr::{ClientAddr, LocationAddr, OriginalDst};
+use crate::addr::{ClientAddr, OriginalDst};
 use crate::catalog::App;
 use crate::owner;
-use crate::policy::decision::Decision;
 use crate::proxy::refused;
 use crate::proxy::who::Early;
 use crate::proxy::worker::Shared;
 use crate::reload::Snapshot;
-use crate::session::Process;
 use crate::steering::Learned;
 use crate::steering::sock_diag::{self, Connection};
 
@@ -131,18 +129,9 @@ pub(super) async fn deal_with(shared: &Shared, found: Vec<Found>, close: bool) {
                 tracing::warn!(app, %remote, uid, pid, exe, "a connection from before steering stays open: {error}");
             }
         }
-        record(shared, &one, process, close, result.is_ok()).await;
+        let id = one.connection.id;
+        let addresses = (ClientAddr(id.local), OriginalDst(id.remote));
+        let owner = Early { process, uid: Some(one.connection.uid), remote: false };
+        refused::existing(shared, one.app, owner, addresses, (close, close && result.is_ok())).await;
     }
-}
-
-async fn record(shared: &Shared, found: &Found, process: Process, close: bool, done: bool) {
-    let (id, app) = (found.connection.id, found.app.clone());
-    let addresses = (ClientAddr(id.local), OriginalDst(id.remote));
-    let metrics = shared.recorder.metrics.app(&app.id);
-    // Which of the names at this address it was opened for is not known.
-    let owner = Early { process, uid: Some(found.connection.uid), remote: false };
-    let mut session = refused::session(shared, app, owner, addresses, "".into()).await;
-    session.location = LocationAddr(id.local.ip());
-    let decision = Decision::for_existing(close, shared.snapshot.load().revision);
-    refused::decided(shared, &metrics, &session, &decision, (close && done, None));
 }

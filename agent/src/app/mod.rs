@@ -118,8 +118,9 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
             .with_context(|| format!("binding [metrics] listen = \"{}\"", config.metrics.listen))?;
         let sessions = Arc::new(console::Sessions::default());
         let (console_listener, console) = console_listener(&config, &sessions).await;
-        let told = steering.as_ref().filter(|_| mode == Mode::Host);
+        let told = steering.as_ref();
         let events = told.map(Steering::events).transpose().context("opening the ring of events")?;
+        let events = events.zip(told.map(Steering::learned).transpose()?);
         let steering = (steering, mode);
         let live = Live::new(
             shared.clone(),
@@ -160,8 +161,8 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
 
         let watching = shared.clone();
         let stopped_task = tokio::task::spawn_local(async move {
-            if let Some(events) = events {
-                stopped::watch(watching, events).await;
+            if let Some((events, learned)) = events {
+                stopped::watch(watching, events, learned).await;
             }
         });
 

@@ -32,5 +32,5 @@ pub(super) fn of(snapshot: &Snapshot) -> Orders {
             "the kernel looks at {STEERED_PORTS} ports: the further ones of the apps are left alone"
         );
     }
-    Orders { patterns, selected, ports }
+    Orders { patterns, selected, ports, existing: snapshot.config.steering.existing }
 }

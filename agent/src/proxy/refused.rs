@@ -56,6 +56,8 @@ pub async fn session(
     (client, original_dst): (ClientAddr, OriginalDst),
     server_name: Arc<str>,
 ) -> Session {
+    // Of other hosts' clients only their own address says where they are.
+    let location = if owner.remote { None } else { address_towards(original_dst.0) };
     Session {
         app,
         user: owner.user(shared, client).await,
@@ -63,10 +65,29 @@ pub async fn session(
         remote: owner.remote,
         process: Arc::new(owner.process),
         client,
-        location: LocationAddr(address_towards(original_dst.0).unwrap_or(client.0.ip()).to_canonical()),
+        location: LocationAddr(location.unwrap_or(client.0.ip()).to_canonical()),
         original_dst,
         server_name,
     }
+}
+
+/// Records a connection from before it could be inspected: whether it is to be closed, and was. Which of the names at its
+/// address it was opened for is not known.
+pub async fn existing(
+    shared: &Shared,
+    app: Arc<App>,
+    owner: Early,
+    (client, original_dst): (ClientAddr, OriginalDst),
+    (close, closed): (bool, bool),
+) {
+    let metrics = shared.recorder.metrics.app(&app.id);
+    let remote = owner.remote;
+    let mut session = session(shared, app, owner, (client, original_dst), "".into()).await;
+    if !remote {
+        session.location = LocationAddr(client.0.ip());
+    }
+    let decision = Decision::for_existing(close, shared.snapshot.load().revision);
+    decided(shared, &metrics, &session, &decision, (closed, None));
 }
 
 /// The same for a connection whose session is known.

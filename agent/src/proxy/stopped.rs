@@ -11,14 +11,14 @@ use crate::addr::{ClientAddr, OriginalDst};
 use crate::owner;
 use crate::policy::failure_mode::Failure;
 use crate::session::Process;
-use crate::steering::{Events, Stopped};
+use crate::steering::{Events, Learned, Stopped, Why};
 
 /// Serves the kernel's events until the ring fails. Each is served to its end before the next: clients whose events do
 /// not fit the ring meanwhile stay stopped, and tell again.
-pub async fn watch(shared: Arc<Shared>, mut events: Events) {
+pub async fn watch(shared: Arc<Shared>, mut events: Events, learned: Learned) {
     loop {
         match events.next().await {
-            Ok(stopped) => serve(&shared, stopped).await,
+            Ok(stopped) => serve(&shared, stopped, &learned).await,
             Err(error) => {
                 tracing::error!("the kernel's events cannot be read any more: {error}");
                 return;
@@ -44,7 +44,7 @@ fn close(stopped: &Stopped) -> Process {
     process
 }
 
-async fn serve(shared: &Shared, stopped: Stopped) {
+async fn serve(shared: &Shared, stopped: Stopped, learned: &Learned) {
     let closing = stopped.clone();
     let process = match tokio::task::spawn_blocking(move || close(&closing)).await {
         Ok(process) => process,
@@ -54,9 +54,22 @@ async fn serve(shared: &Shared, stopped: Stopped) {
         }
     };
     let (client, original_dst) = (ClientAddr(stopped.local), OriginalDst(stopped.original_dst));
-    let Some(name) = stopped.name else {
-        log_failure(Failure::UnsteeredUnreadable, client.0, Some(original_dst));
-        return refused::count(shared, Failure::UnsteeredUnreadable);
+    let owner = Early { process, uid: stopped.uid, remote: stopped.cookie.is_none() };
+    let name = match stopped.why {
+        Why::Name(name) => name,
+        Why::Unreadable => {
+            log_failure(Failure::UnsteeredUnreadable, client.0, Some(original_dst));
+            return refused::count(shared, Failure::UnsteeredUnreadable);
+        }
+        Why::Existing { closed } => {
+            let ids = learned.apps_at(original_dst.0.ip()).unwrap_or_default();
+            let app = refused::app_of(&shared.snapshot.load(), &ids);
+            let outcome = if closed { "closed" } else { "reported" };
+            shared.recorder.metrics.existing_connection(&app.id, outcome);
+            let (remote, app_id) = (original_dst.0, &*app.id);
+            tracing::info!(app = app_id, client = %client.0, %remote, "{outcome}: a connection from before steering");
+            return refused::existing(shared, app, owner, (client, original_dst), (closed, closed)).await;
+        }
     };
     let failure = Failure::UnsteeredName;
     log_failure(failure, client.0, Some(original_dst));
@@ -66,7 +79,7 @@ async fn serve(shared: &Shared, stopped: Stopped) {
     let refused = Refused {
         failure,
         app: app.clone(),
-        owner: Early { process, uid: Some(stopped.uid), remote: false },
+        owner,
         client,
         original_dst,
         server_name: name.into(),

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
-use agent_common::abi::{EVENT_NAME, Event};
+use agent_common::abi::{EVENT_EXISTING, EVENT_EXISTING_CLOSED, EVENT_NAME, Event, UNKNOWN_USER};
 use agent_common::domain::KEY_SIZE;
 use anyhow::{Context, Result};
 use aya::maps::{Map, MapData, RingBuf};
@@ -19,19 +19,28 @@ pub struct Events {
     ring: AsyncFd<RingBuf<MapData>>,
 }
 
-/// A connection that was left alone and then stopped in the kernel, by what its client said first.
+/// A connection that was left alone and that the kernel then stopped, or wants to be known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stopped {
     /// Where it was going.
     pub original_dst: SocketAddr,
     /// The socket's own address.
     pub local: SocketAddr,
-    /// Names the socket while it is open.
-    pub cookie: u64,
+    /// Names the socket while it is open; `None`: it is on another host, and the kernel has closed the connection.
+    pub cookie: Option<u64>,
     /// Owner of the socket.
-    pub uid: u32,
-    /// The name it is for, lower case; `None` when its first words could not be read.
-    pub name: Option<String>,
+    pub uid: Option<u32>,
+    pub why: Why,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// Its first words are for this name, lower case.
+    Name(String),
+    /// Its first words could not be read.
+    Unreadable,
+    /// It is from before it could be steered, and goes to an address of a selected app.
+    Existing { closed: bool },
 }
 
 impl Events {
@@ -74,9 +83,10 @@ impl Events {
 impl Stopped {
     /// Inode of its socket, by which processes hold it; `None` when it is gone. Blocks for a netlink exchange.
     pub fn inode(&self) -> io::Result<Option<u32>> {
+        let Some(cookie) = self.cookie else { return Ok(None) };
         let mut found = None;
         sock_diag::list_tcp(&[self.original_dst.port()], |connection| {
-            if connection.id.cookie != self.cookie {
+            if connection.id.cookie != cookie {
                 return ControlFlow::Continue(());
             }
             found = Some(connection.inode);
@@ -88,7 +98,10 @@ impl Stopped {
 
     /// Closes its socket: the client sees at once that the connection was aborted. Blocks for a netlink exchange.
     pub fn close(&self) -> io::Result<()> {
-        sock_diag::destroy(self.local, self.original_dst, self.cookie)
+        match self.cookie {
+            Some(cookie) => sock_diag::destroy(self.local, self.original_dst, cookie),
+            None => Ok(()),
+        }
     }
 }
 
@@ -101,13 +114,18 @@ pub(super) fn stopped(bytes: &[u8]) -> Option<Stopped> {
     let event = unsafe { bytes.as_ptr().cast::<Event>().read_unaligned() };
     let mut room = [0; KEY_SIZE];
     let name = String::from_utf8_lossy(event.name(&mut room)).into_owned();
-    let named = event.kind == EVENT_NAME && !name.is_empty();
+    let why = match event.kind {
+        EVENT_NAME if !name.is_empty() => Why::Name(name),
+        EVENT_EXISTING => Why::Existing { closed: false },
+        EVENT_EXISTING_CLOSED => Why::Existing { closed: true },
+        _ => Why::Unreadable,
+    };
     Some(Stopped {
         original_dst: event.original_dst(),
         local: event.local(),
-        cookie: event.socket_cookie,
-        uid: event.uid,
-        name: named.then_some(name),
+        cookie: (event.socket_cookie != 0).then_some(event.socket_cookie),
+        uid: (event.uid != UNKNOWN_USER).then_some(event.uid),
+        why,
     })
 }
 
@@ -133,16 +151,25 @@ mod tests {
         event.name[..key.as_bytes().len()].copy_from_slice(key.as_bytes());
         event.uid = 1000;
         let seen = stopped(&bytes_of(&event)).unwrap();
-        assert_eq!((seen.name.as_deref(), seen.uid), (Some("files.corp.test"), 1000));
+        assert_eq!(
+            (seen.why, seen.uid, seen.cookie),
+            (Why::Name("files.corp.test".into()), Some(1000), None)
+        );
         assert_eq!(seen.local, "192.0.2.7:4000".parse().unwrap());
     }
 
     #[test]
     fn what_the_kernel_could_not_have_written_is_no_name_and_no_panic() {
         let event = Event { kind: EVENT_NAME, name_length: u32::MAX, ..Event::EMPTY };
-        assert_eq!(stopped(&bytes_of(&event)).unwrap().name.map(|name| name.len()), Some(KEY_SIZE));
+        let Why::Name(name) = stopped(&bytes_of(&event)).unwrap().why else { panic!("no name") };
+        assert_eq!(name.len(), KEY_SIZE);
         let event = Event { kind: EVENT_UNREADABLE, ..Event::EMPTY };
-        assert_eq!(stopped(&bytes_of(&event)).unwrap().name, None);
+        assert_eq!(stopped(&bytes_of(&event)).unwrap().why, Why::Unreadable);
+        for (kind, closed) in [(EVENT_EXISTING, false), (EVENT_EXISTING_CLOSED, true)] {
+            let event = Event { kind, uid: UNKNOWN_USER, socket_cookie: 7, ..Event::EMPTY };
+            let seen = stopped(&bytes_of(&event)).unwrap();
+            assert_eq!((seen.why, seen.uid, seen.cookie), (Why::Existing { closed }, None, Some(7)));
+        }
         assert_eq!(stopped(&bytes_of(&event)[1..]), None);
     }
 }

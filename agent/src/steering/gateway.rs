@@ -16,7 +16,7 @@ use agent_common::abi::Address;
 use agent_common::limits::GATEWAY_LISTENERS;
 use anyhow::{Context, Result, bail};
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData, SockMap};
+use aya::maps::{HashMap, MapData, ProgramArray, SockMap};
 
 use super::flow::FlowMiss;
 use super::learned::Learned;
@@ -25,6 +25,9 @@ use links::Links;
 use outside::Outside;
 use pins::Pins;
 use routing::Routing;
+
+/// Reads first words; the one on the inside interfaces jumps to it.
+const NET: &str = "pc_gateway_net";
 
 /// What gateway mode needs to know to start.
 #[derive(Debug, Clone)]
@@ -61,6 +64,7 @@ pub(super) struct Gateway {
     pins: Option<Pins>,
     routing: Routing,
     _listeners: SockMap<MapData>,
+    _net: ProgramArray<MapData>,
 }
 
 impl Gateway {
@@ -95,6 +99,10 @@ impl Gateway {
             outside.look_after(ebpf, pins.as_ref());
         }
         let mut links = Links::new(ebpf, interfaces, inside)?;
+        // Before anything can jump there.
+        let mut net = ProgramArray::try_from(load::take_map(ebpf, "PC_NET")?)?;
+        net.set(0, links::loaded(ebpf, NET)?, 0)
+            .context("handing over the program that reads first words")?;
         links.look_after(ebpf, pins.as_ref());
         if !links.any() {
             bail!(
@@ -102,7 +110,7 @@ impl Gateway {
                 links.missing().join("; ")
             );
         }
-        Ok((Self { links, outside, pins, routing, _listeners: map }, pairs))
+        Ok((Self { links, outside, pins, routing, _listeners: map, _net: net }, pairs))
     }
 
     pub(super) fn look_after(&mut self, ebpf: &mut Ebpf) {

@@ -91,7 +91,8 @@ pub(super) struct Shape {
 }
 
 /// Maps of gateway mode alone. On a host they take no memory, and are not shared.
-const GATEWAY_MAPS: [&str; 3] = ["PC_LISTENERS", "PC_INSIDE", "PC_QUESTIONS"];
+const GATEWAY_MAPS: [&str; 6] =
+    ["PC_LISTENERS", "PC_INSIDE", "PC_QUESTIONS", "PC_PASSAGES", "PC_SAID", "PC_NET"];
 
 /// Every map of the object that host mode uses.
 pub(super) fn shapes() -> Result<Vec<Shape>> {

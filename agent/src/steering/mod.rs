@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent_common::abi::{
-    ABI_VERSION, Address, FAIL_CLOSED, FAIL_OPEN, GUARD_ALL, GUARD_OFF, GUARD_PEEK, GUARD_SNI, Heartbeat,
-    Settings,
+    ABI_VERSION, Address, EXISTING_CLOSE, EXISTING_LEAVE, EXISTING_REPORT, FAIL_CLOSED, FAIL_OPEN, GUARD_ALL,
+    GUARD_OFF, GUARD_PEEK, GUARD_SNI, Heartbeat, Settings,
 };
 use agent_common::limits::STEERED_PORTS;
 use anyhow::{Context, Result};
@@ -36,11 +36,11 @@ use aya::Ebpf;
 use aya::maps::{Array, MapData};
 
 use crate::catalog::HostPattern;
-use crate::config::Guard;
+use crate::config::{Existing, Guard};
 
 pub use arrival::{Arrival, Arrivals};
 pub use counters::KernelCounters;
-pub use events::{Events, Stopped};
+pub use events::{Events, Stopped, Why};
 pub use flow::{FlowMiss, Flows, OwnSockets};
 pub use gateway::GatewayOptions;
 pub use heart::{Heart, is_fresh, is_handed_over, now_ns};
@@ -75,8 +75,16 @@ const fn guard_word(guard: Guard) -> u32 {
     }
 }
 
+const fn existing_word(existing: Existing) -> u32 {
+    match existing {
+        Existing::Leave => EXISTING_LEAVE,
+        Existing::Report => EXISTING_REPORT,
+        Existing::Close => EXISTING_CLOSE,
+    }
+}
+
 /// What the kernel is to steer, from one snapshot of catalog and policies.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Orders {
     /// Every pattern of the catalog with the id of its app: addresses are learned for all of them, so that a policy
     /// edit works for names that were resolved before it.
@@ -84,6 +92,8 @@ pub struct Orders {
     /// Ids of the apps that a policy selects.
     pub selected: Vec<Arc<str>>,
     pub ports: Vec<u16>,
+    /// What a gateway's programs do with connections from before. On a host it is done by their list.
+    pub existing: Existing,
 }
 
 /// The loaded and attached programs, and the pins of both.
@@ -190,15 +200,10 @@ impl Steering {
         let mut settings_map = Array::try_from(load::take_map(&mut ebpf, "PC_SETTINGS")?)?;
         let patterns = patterns::Patterns::new(load::take_map(&mut ebpf, "PC_PATTERNS")?)?;
         let (kept_bits, app_bits) = patterns::KeptBits::open(load::take_map(&mut ebpf, "PC_APPS")?)?;
-        let guard = match options.guard {
-            // First words are read at this host's own sockets alone.
-            Guard::Sni => Guard::Off,
-            guard => guard,
-        };
         let mut settings = Settings {
             abi_version: ABI_VERSION,
             refuse_quic: options.refuse_quic.into(),
-            guard: guard_word(guard),
+            guard: guard_word(options.guard),
             fail: if options.pins.is_some() { FAIL_CLOSED } else { FAIL_OPEN },
             gateway_dials_as_client: options.dial_as_client.into(),
             ..Settings::default()
@@ -258,7 +263,12 @@ impl Steering {
         for (to, port) in self.settings.ports.iter_mut().zip(&selected.ports) {
             *to = *port;
         }
-        self.selected.store(Arc::new(selected));
+        let before = self.selected.swap(Arc::new(selected));
+        let now = self.selected.load();
+        if !now.apps.iter().all(|(app, _)| before.apps.iter().any(|(known, _)| known == app)) {
+            self.settings.selection = self.settings.selection.wrapping_add(1);
+        }
+        self.settings.existing = existing_word(orders.existing);
         let first = self.settings.enabled == 0;
         self.settings.enabled = 1;
         if first && let Place::Cgroup(host) = &mut self.place {

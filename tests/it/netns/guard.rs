@@ -87,7 +87,7 @@ fn a_monitored_host_in_clear_text_at_an_explained_address_is_stopped_once_and_th
 }
 
 /// A hello in pieces, each a segment of its own; `fragments` cuts it into TLS records as well.
-const PIECES: &str = r#"
+pub(super) const PIECES: &str = r#"
 import socket, ssl, sys, time
 name, address, trust, cuts, fragments = sys.argv[1:6]
 incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -102,12 +102,18 @@ if fragments == "yes":
     part, rest = hello[5:middle], hello[middle:]
     record = lambda data: hello[:3] + len(data).to_bytes(2, "big") + data
     hello = record(part) + record(rest)
-places = {"one": [], "two": [middle], "three": [3, middle], "bytes": [1, 2, 3, 4, 5, 6, 7, 8]}[cuts]
+places = {"one": [], "two": [middle], "three": [3, middle], "bytes": [1, 2, 3, 4, 5, 6, 7, 8], "urgent": []}[cuts]
 connection = socket.create_connection((address, 443))
 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 connection.settimeout(10)
 try:
     begun = 0
+    if cuts == "urgent":
+        # In one segment; a receiver takes the urgent byte out.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        connection.sendall(hello[:middle])
+        connection.send(b"X", socket.MSG_OOB)
+        begun = middle
     for end in places + [len(hello)]:
         connection.sendall(hello[begun:end])
         begun = end
@@ -146,6 +152,23 @@ fn a_hello_in_pieces_is_read_all_the_same() {
         assert!(inspected != ORIGIN_CA_NAME && !inspected.starts_with("aborted"), "{cuts}: {inspected}");
         assert_eq!((events(&agent, "net-stopped"), events(&agent, "net-unreadable")), (1.0, 0.0), "{cuts}");
     }
+}
+
+/// An urgent byte in the middle of the name makes it another one to everybody but the origin, which never sees that byte.
+#[test]
+fn an_urgent_byte_in_the_hello_hides_no_name() {
+    let lab = Lab::start().unwrap();
+    // It is a way to talk to the origin.
+    assert_eq!(in_pieces(&lab, MONITORED, "urgent", "no"), ORIGIN_CA_NAME);
+    let agent = Agent::start(&lab, &unresolved()).unwrap();
+    check_passed(&Curl::get(url(SHARED, PAGE)).send(&lab).unwrap(), SHARED, PAGE);
+    let stopped = in_pieces(&lab, MONITORED, "urgent", "no");
+    assert!(stopped.starts_with("aborted"), "{stopped}");
+    assert!(events(&agent, "net-unreadable") >= 1.0);
+    // Steered, the agent reads it as the origin would have.
+    check_blocked(&Curl::get(url(MONITORED, DOCX)).send(&lab).unwrap(), DOCX);
+    let inspected = in_pieces(&lab, MONITORED, "urgent", "no");
+    assert!(inspected != ORIGIN_CA_NAME && !inspected.starts_with("aborted"), "{inspected}");
 }
 
 /// What only userspace can put together is stopped, whoever it is for, and from then on peeked at there.

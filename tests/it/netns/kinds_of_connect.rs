@@ -172,6 +172,37 @@ fn namespaces_are_no_way_out() {
     assert_ne!(finished.unwrap().code, Some(0));
 }
 
+/// A32: a container without a network of the host's: what carries its packets connects for it, and is a program like others.
+#[test]
+fn a_rootless_containers_network_is_no_way_out() {
+    const CONTAINER: &str = r#"
+cd "$(mktemp -d)"
+trap 'kill $holder $carrier; rm -rf "$PWD"' EXIT
+unshare --user --map-root-user --net sleep 120 &
+holder=$!
+until [ "$(readlink /proc/$holder/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.1; done
+slirp4netns --configure --mtu=1500 --ready-fd=4 $holder tap0 4>ready 2>said >&2 &
+carrier=$!
+for _ in $(seq 100); do [ -s ready ] && break; sleep 0.1; done
+[ -s ready ] || { cat said; exit 1; }
+for scheme in http:80 https:443; do
+    nsenter --target $holder --user --net --preserve-credentials curl --silent --show-error --insecure --max-time 20 \
+        --resolve "$1:${scheme#*:}:$2" --output answer --write-out '%{http_code} ' "${scheme%:*}://$1$3"
+done
+"#;
+    let lab = Lab::start().unwrap();
+    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    // A kernel without TUN has no such containers either.
+    if fs::File::open("/dev/net/tun").is_err() {
+        return left_out("a rootless container: this machine has no /dev/net/tun");
+    }
+    let to = address_of(MONITORED, false).unwrap();
+    let finished = lab.run(&["bash", "-c", CONTAINER, "container", MONITORED, to, DOCX.path], None).unwrap();
+    assert_eq!(finished.text().trim(), "403 403", "{}\n{}", finished.stderr, agent.log());
+    let record = agent.wait_for_activity("the download", |record| record["type"] == "download").unwrap();
+    assert!(record["process"]["exe"].to_string().contains("slirp4netns"), "{record}");
+}
+
 /// Programs that bring their own resolver, in datagrams and in a stream.
 #[test]
 fn clients_with_their_own_resolver_are_steered() {

@@ -18,6 +18,7 @@ mod explicit;
 mod exports;
 mod failure_modes;
 mod gateway;
+mod gateway_net;
 mod guard;
 mod hostile;
 mod http2;

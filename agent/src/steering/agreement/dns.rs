@@ -16,7 +16,7 @@ use super::super::heart::now_ns;
 use super::super::{KernelCounters, Options, Orders, Steering, load};
 use super::{Dice, OwnCgroup, corpus, enter_network_namespace, longest};
 use crate::catalog::HostPattern;
-use crate::config::Guard;
+use crate::config::{Existing, Guard};
 
 /// Datagrams beside those of the corpus.
 const MUTATIONS: usize = 30_000;
@@ -131,6 +131,7 @@ impl Bench {
             ],
             selected: vec!["corp".into()],
             ports: vec![443],
+            existing: Existing::Leave,
         };
         steering.apply(&orders).unwrap();
         let targets = load::map_data(&steering.ebpf, "PC_TARGETS").unwrap();

@@ -16,10 +16,10 @@ use aya::maps::{HashMap, Map, MapData, RingBuf};
 use socket2::SockRef;
 
 use super::super::heart::now_ns;
-use super::super::{Heart, KernelCounters, Options, Orders, Steering, events, load};
+use super::super::{Heart, KernelCounters, Options, Orders, Steering, Why, events, load};
 use super::{Dice, OwnCgroup, corpus, enter_network_namespace, longest};
 use crate::catalog::HostPattern;
-use crate::config::Guard;
+use crate::config::{Existing, Guard};
 
 /// Connections beside those of the seeds.
 const MUTATIONS: usize = 8000;
@@ -70,6 +70,7 @@ impl Bench {
             patterns: vec![pattern("*.corp.test", "corp"), pattern("*.other.test", "other")],
             selected: vec!["corp".into()],
             ports: vec![443],
+            existing: Existing::Leave,
         };
         steering.apply(&orders).unwrap();
         let map = |name| load::map_data(&steering.ebpf, name).unwrap();
@@ -131,7 +132,11 @@ impl Bench {
             let after = self.counted();
             let seen = match self.events.next().and_then(|bytes| events::stopped(&bytes)) {
                 None => Fate::Passed,
-                Some(stopped) => stopped.name.map_or(Fate::Unreadable, Fate::Named),
+                Some(stopped) => match stopped.why {
+                    Why::Name(name) => Fate::Named(name),
+                    Why::Unreadable => Fate::Unreadable,
+                    Why::Existing { .. } => panic!("a host has a list of its sockets"),
+                },
             };
             assert_eq!(seen, expected.clone().unwrap_or(Fate::Passed), "after {said:02x?}");
             let counts =

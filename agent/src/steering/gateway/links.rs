@@ -11,7 +11,7 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{
     NlOptions, SchedClassifierLink, TcAttachOptions, qdisc_add_clsact, qdisc_detach_program,
 };
-use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
+use aya::programs::{LinkOrder, ProgramError, ProgramFd, SchedClassifier, TcAttachType};
 use aya::util::KernelVersion;
 
 use super::netlink::{Body, DUMP, Netlink, number};
@@ -203,6 +203,13 @@ pub(super) fn load_programs(ebpf: &mut Ebpf, programs: &Programs) -> Result<()> 
         program(ebpf, name)?.load().with_context(|| format!("loading {name}"))?;
     }
     Ok(())
+}
+
+/// Has the kernel verify a program that is not attached by itself.
+pub(super) fn loaded<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e ProgramFd> {
+    let program = program(ebpf, name)?;
+    program.load().with_context(|| format!("loading {name}"))?;
+    Ok(program.fd()?)
 }
 
 /// Attaches programs to an interface; what an earlier agent left there is replaced.
