@@ -93,8 +93,8 @@ pub(crate) const LAB: [&str; 13] = [
     "util-linux",
 ];
 
-/// What receives exported records, reads metrics and checks outputs; the virtual machine does without.
-const RECEIVERS: [&str; 4] = ["prometheus", "python3-jsonschema", "rsyslog", "rsyslog-openssl"];
+/// What receives exported records, reads metrics, checks outputs and makes disks that fail; the virtual machine does without.
+const RECEIVERS: [&str; 5] = ["e2fsprogs", "prometheus", "python3-jsonschema", "rsyslog", "rsyslog-openssl"];
 
 /// The programs that the lab is made of.
 pub(crate) fn lab() -> Result<()> {
