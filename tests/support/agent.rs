@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::bpf::Objects;
 use crate::client::page;
-use crate::process::{Daemon, Finished, Place, run};
+use crate::process::{Daemon, Finished, Place, run, signal};
 use crate::{Lab, wait};
 
 /// Names the agent's binary; without it, the newest build beside the running program is taken.
@@ -255,20 +255,44 @@ impl<'lab> Agent<'lab> {
     /// agent is there, start it again, restart it under load and stop it. Returns what that saw, and the agents' `log`.
     pub fn under_service_manager(&mut self, host: &str, path: &str) -> Result<Value> {
         self.stop()?;
-        let mut command = self.lab.agent().command("/usr/bin/python3", None)?;
-        command.args(["-I", "-c", include_str!("service_manager.py")]);
-        command
-            .arg(&self.binary)
-            .arg(self.config())
-            .args([host, path])
-            .arg(&self.directory)
-            .arg(self.lab.pins());
+        let mut command = self.service_manager(include_str!("killed_and_restarted.py"))?;
+        command.args([host, path]).arg(self.lab.pins());
         let finished = run(command, wait::PATIENCE * 3)?.succeeded()?;
         let text = finished.text();
         let last = text.lines().last().with_context(|| format!("nothing was said: {}", finished.stderr))?;
         let mut seen: Value = serde_json::from_str(last).with_context(|| format!("no JSON: {text}"))?;
         seen["log"] = finished.stderr.into();
         Ok(seen)
+    }
+
+    /// Ends it, and has a service manager that stores descriptors restart it again and again until `during` returns. Gives
+    /// what that gave, and how often it was restarted.
+    pub fn restarted_during<T>(&mut self, during: impl FnOnce() -> T) -> Result<(T, u64)> {
+        self.stop()?;
+        let command = self.service_manager(include_str!("restarts.py"))?;
+        let log = self.lab.directory().join("service-manager.log");
+        let mut manager = Daemon::spawn("service manager", command, log.clone())?;
+        manager.wait_until("the first agent", || {
+            fs::read_to_string(&log).is_ok_and(|text| text.contains("service manager: ready"))
+        })?;
+        let given = during();
+        // To it alone: the agent is in its process group, and has a restart to end first.
+        signal(manager.pid(), libc::SIGTERM);
+        let ended = wait::until("the end of the service manager", STOP * 2, || Ok(manager.ended()))?;
+        let said = manager.log();
+        ensure!(ended.success(), "the service manager ended with {ended}:\n{said}");
+        let last = said.lines().last().context("the service manager said nothing")?;
+        let seen: Value = serde_json::from_str(last).with_context(|| format!("no JSON: {last}"))?;
+        ensure!(seen["failed"] == json!([]) && seen["ended"] == 0, "ends of agents: {seen}\n{said}");
+        Ok((given, seen["restarts"].as_u64().context("no number of restarts")?))
+    }
+
+    /// A service manager of this agent, which does what the program says.
+    fn service_manager(&self, program: &str) -> Result<Command> {
+        let mut command = self.lab.agent().command("/usr/bin/python3", None)?;
+        command.args(["-I", "-c", &[include_str!("service_manager.py"), program].concat()]);
+        command.arg(&self.binary).arg(self.config()).arg(&self.directory);
+        Ok(command)
     }
 
     /// SIGSTOP.

@@ -10,6 +10,8 @@ use crate::{Lab, wait};
 
 /// Longest that a client may take, a download of the largest file on a busy machine included.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// Longest for tens of thousands of requests.
+const OFTEN: Duration = Duration::from_secs(3600);
 const PYTHON: &str = "/usr/bin/python3";
 
 /// An HTTP answer as a client received it.
@@ -212,6 +214,17 @@ pub fn python(lab: &Lab, program: &str, arguments: &[&str], uid: Option<u32>) ->
     let mut command = lab.client().command(PYTHON, uid)?;
     command.args(["-I", "-c", program]).args(arguments);
     run(command, DEADLINE)
+}
+
+/// Several clients ask `host` for `path`, whose body has `size` octets, on connections that they keep for a while, until that
+/// many requests are done. Gives `{failures, connections: {issuer of the certificate: number}, again}`; the last are requests
+/// that a kept connection had no answer for and a new one did.
+pub fn ask_often(lab: &Lab, host: &str, path: &str, size: usize, requests: u32) -> Result<Value> {
+    let mut command = lab.client().command(PYTHON, None)?;
+    command.args(["-I", "-c", include_str!("requests.py"), host, path]);
+    command.arg(size.to_string()).arg(lab.trust()).arg(requests.to_string());
+    let finished = run(command, OFTEN)?.succeeded()?;
+    Ok(serde_json::from_slice(&finished.stdout)?)
 }
 
 /// The same, running until it ends by itself or is dropped; `name` tells its log from others.

@@ -93,21 +93,18 @@ pub(crate) const LAB: [&str; 13] = [
     "util-linux",
 ];
 
-/// What receives exported records, reads metrics, checks outputs and carries a rootless container's packets; the virtual
-/// machine does without.
-const RECEIVERS: [&str; 5] =
-    ["prometheus", "python3-jsonschema", "rsyslog", "rsyslog-openssl", "slirp4netns"];
-
-/// A client that the virtual machine does without as well.
-const CLIENTS: [&str; 1] = ["wget"];
+/// What receives exported records, reads metrics, checks outputs, makes disks that fail, carries a rootless container's
+/// packets and asks in ways of its own; the virtual machine does without.
+const BESIDE: [&str; 7] =
+    ["e2fsprogs", "prometheus", "python3-jsonschema", "rsyslog", "rsyslog-openssl", "slirp4netns", "wget"];
 
 /// The programs that the lab is made of.
 pub(crate) fn lab() -> Result<()> {
     apt::ensure(
-        &[&LAB[..], &RECEIVERS, &CLIENTS].concat(),
+        &[&LAB[..], &BESIDE].concat(),
         "run real servers and clients",
         "Remedy: install nginx, nghttp2 (nghttpd, h2load), dnsmasq, iproute2, curl, wget, python3 with h2 and jsonschema, openssl, procps, \
-         prometheus, rsyslog, slirp4netns and bpftool by hand.",
+         prometheus, rsyslog, slirp4netns, e2fsprogs and bpftool by hand.",
     )
 }
 

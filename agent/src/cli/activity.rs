@@ -40,7 +40,7 @@ pub struct ActivityArgs {
     /// Id of the app, or of its suite
     #[arg(long, value_name = "ID")]
     pub app: Option<String>,
-    /// download, upload, sign-in, sign-in-failed, message, share, print, view, none
+    /// download, upload, sign-in, sign-in-failed, message, share, print, view, access, none
     #[arg(long = "type", value_name = "TYPE", value_parser = activity_type)]
     pub kind: Option<ActivityType>,
     /// allow, monitor, block

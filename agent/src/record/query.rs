@@ -3,6 +3,7 @@
 //! Rows are fetched in short statements of one page each. A reader that held one statement open for as long as a
 //! pager shows it would keep the writer from ever cutting back its write-ahead log.
 
+mod access;
 mod condition;
 pub mod moment;
 pub mod overview;
@@ -24,15 +25,13 @@ use crate::activity::{Activity, TransferFacts, TransferState};
 use crate::classify::ActivityType;
 use crate::policy::decision::Action;
 use crate::record::{policy_sets, schema};
+use access::{Access, Bounds, Plan};
 pub use condition::network;
 use condition::{Where, micros_up};
 pub use usage::{Discovered, Usage};
 
 /// Rows of one statement.
 const PAGE: usize = 500;
-/// The table, read by the index that fits or by none.
-const ALL: &str = "activities";
-const NEW: &str = "activities NOT INDEXED";
 /// Gaps shown in one listing.
 const GAPS_MAX: usize = 1000;
 
@@ -107,6 +106,7 @@ pub struct Position {
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
+    bounds: Bounds,
 }
 
 /// Ends, from another thread, the statement that a reader is at. The next one runs.
@@ -132,7 +132,7 @@ impl Reader {
         }
         let connection = schema::open_for_reading(path)
             .map_err(|source| QueryError::Unreadable { path: path.to_owned(), source })?;
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { connection, path: path.to_owned(), bounds: Bounds::default() })
     }
 
     /// Calls `show` for each match, newest first, until it breaks or the limit is reached.
@@ -196,8 +196,9 @@ impl Reader {
     /// The record with this id.
     pub fn get(&self, id: Uuid) -> Result<Option<Activity>, QueryError> {
         let mut found = None;
-        let only = Where { sql: "id = ?".to_owned(), values: vec![Value::Blob(id.as_bytes().to_vec())] };
-        let rows = self.page(ALL, &[only], "LIMIT 1").map_err(|source| self.unreadable(source))?;
+        let only = Where::only("id = ?", vec![Value::Blob(id.as_bytes().to_vec())]);
+        let rows =
+            self.rows(&[only.reached(Access::Free)], "LIMIT 1").map_err(|source| self.unreadable(source))?;
         for row in rows {
             if let Entry::Activity(activity) = row.entry {
                 found = Some(*activity);
@@ -222,7 +223,7 @@ impl Reader {
         mut before: Option<Position>,
         show: &mut impl FnMut(Entry) -> ControlFlow<()>,
     ) -> rusqlite::Result<Option<Position>> {
-        let wanted = Where::alternatives(filter);
+        let plan = Plan::of(filter, &self.connection, self.bounds)?;
         let mut gaps = self.gaps_within(filter)?;
         if let Some(Position { time, .. }) = before {
             // Newer ones have been shown.
@@ -231,13 +232,7 @@ impl Reader {
         let mut left = filter.limit.unwrap_or(usize::MAX);
         while left > 0 {
             let page = PAGE.min(left);
-            let mut wanted = wanted.clone();
-            if let Some(Position { time, seq }) = before {
-                for one in &mut wanted {
-                    one.and("(time, seq) < (?, ?)", [time.into(), seq.into()]);
-                }
-            }
-            let rows = self.page(ALL, &wanted, &format!("ORDER BY time DESC, seq DESC LIMIT {page}"))?;
+            let rows = self.page(&plan, before, page)?;
             let last_page = rows.len() < page;
             for row in rows {
                 left -= 1;
@@ -273,7 +268,8 @@ impl Reader {
         let mut wanted = Where::of(filter);
         wanted.and("seq > ?", [cursor.activity.into()]);
         // In the order of writing, whatever index a filter might like: what is new is little.
-        let rows = self.page(NEW, &[wanted], &format!("ORDER BY seq LIMIT {PAGE}"))?;
+        let (sql, values) = wanted.reached(Access::Written);
+        let rows = self.rows(&[(sql, values)], &format!("ORDER BY seq LIMIT {PAGE}"))?;
         cursor.activity = match rows.last() {
             Some(last) if rows.len() == PAGE => last.seq,
             last => end.unwrap_or(0).max(last.map_or(0, |row| row.seq)).max(cursor.activity),
@@ -296,12 +292,46 @@ impl Reader {
         Ok(entries)
     }
 
-    /// Rows of any of the alternatives, which exclude each other.
-    fn page(&self, from: &str, wanted: &[Where], order: &str) -> rusqlite::Result<Vec<Found>> {
-        let arm =
-            |one: &Where| format!("SELECT seq, time, record, transfer, sent FROM {from} WHERE {}", one.sql);
+    /// One page of a listing, behind `before`.
+    fn page(&self, plan: &Plan, before: Option<Position>, page: usize) -> rusqlite::Result<Vec<Found>> {
+        let order = format!("ORDER BY time DESC, seq DESC LIMIT {page}");
+        match plan {
+            Plan::Alternatives(alternatives) => {
+                let behind = |(one, access): &(Where, Access)| {
+                    let mut one = one.clone();
+                    if let Some(Position { time, seq }) = before {
+                        one.and("(time, seq) < (?, ?)", [time.into(), seq.into()]);
+                    }
+                    one.reached(*access)
+                };
+                self.rows(&alternatives.iter().map(behind).collect::<Vec<_>>(), &order)
+            }
+            Plan::Rows(wanted, rows) => {
+                let from = before.map_or(0, |at| rows.partition_point(|row| *row >= (at.time, at.seq)));
+                let mut found = Vec::new();
+                for some in rows.get(from..).unwrap_or_default().chunks(page) {
+                    let numbers: Vec<i64> = some.iter().map(|(_, seq)| *seq).collect();
+                    let mut wanted = wanted.clone();
+                    wanted.and(
+                        "seq IN (SELECT value FROM json_each(?))",
+                        [serde_json::Value::from(numbers).to_string().into()],
+                    );
+                    found.extend(self.rows(&[wanted.reached(Access::Written)], &order)?);
+                    if found.len() >= page {
+                        found.truncate(page);
+                        break;
+                    }
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    /// Rows of any of these conditions, which exclude each other.
+    fn rows(&self, wanted: &[(String, Vec<Value>)], order: &str) -> rusqlite::Result<Vec<Found>> {
+        let arm = |(sql, _): &(String, _)| format!("SELECT seq, time, record, transfer, sent FROM {sql}");
         let sql = wanted.iter().map(arm).collect::<Vec<_>>().join(" UNION ALL ");
-        let values = wanted.iter().flat_map(|one| &one.values);
+        let values = wanted.iter().flat_map(|(_, values)| values);
         let mut statement = self.connection.prepare_cached(&format!("{sql} {order}"))?;
         let rows = statement.query_map(params_from_iter(values), Found::read)?;
         rows.collect()

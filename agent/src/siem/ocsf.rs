@@ -1,4 +1,4 @@
-//! Open Cybersecurity Schema Framework 1.9: what is about a file is File Hosting Activity (6006), the rest HTTP Activity
+//! Open Cybersecurity Schema Framework 1.8: what is about a file is File Hosting Activity (6006), the rest HTTP Activity
 //! (4002), a gap a Base Event (0). What is not known is left out; what has no attribute there stands in `unmapped`.
 
 use serde_json::{Map, Value, json};
@@ -8,7 +8,7 @@ use crate::activity::{Activity, FileFacts};
 use crate::classify::ActivityType;
 use crate::policy::decision::Action;
 
-const SCHEMA: &str = "1.9.0-dev";
+const SCHEMA: &str = "1.8.0";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// `activity_id` for what the class has no number for.
 const OTHER: u32 = 99;

@@ -1,21 +1,23 @@
 //! The activity log on disks that fail, and in an agent that is killed, with real clients downloading meanwhile.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lab::agent::{Agent, Settings};
 use lab::attachment::{DOCX, PDF};
-use lab::client::Curl;
+use lab::client::{Curl, python_daemon, sha256};
 use lab::{Lab, wait};
 use serde_json::Value;
 
-use super::{MONITORED, Stop, check_blocked, url};
+use super::{MONITORED, Stop, check_blocked, request_until, url};
 
 /// Number of kills; every one takes a few seconds.
 const KILLS_VARIABLE: &str = "PORTCULLIS_TEST_KILLS";
 const KILLS: usize = 3;
+/// What the clients ask for meanwhile.
+const DOWNLOADS_A_SECOND: &str = "50";
 /// Clients that download at once.
 const CLIENTS: usize = 4;
 const MEMO: &str = "notes.memo.test";
@@ -38,6 +40,53 @@ impl Drop for SmallDisk {
     }
 }
 
+/// An ext4 of its own in a file for the agent's state, which can be made to fail as one on a failing disk does.
+struct FailingDisk {
+    image: PathBuf,
+    at: PathBuf,
+}
+
+impl FailingDisk {
+    fn mount(lab: &Lab) -> Self {
+        let (image, at) = (lab.directory().join("disk"), lab.directory().join("agent/state"));
+        std::fs::create_dir_all(&at).unwrap();
+        std::fs::File::create(&image).unwrap().set_len(48 << 20).unwrap();
+        run("mkfs.ext4", &["-q", path(&image)]);
+        run("mount", &["-o", "loop", path(&image), path(&at)]);
+        std::fs::set_permissions(&at, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        Self { image, at }
+    }
+
+    /// From now on it is read-only, also for what is open; for everybody, because it is the file system and not the mount.
+    fn fail(&self) {
+        run("mount", &["-o", "remount,abort", path(&self.at)]);
+    }
+
+    /// As an administrator does it, here and where the agent has mounts of its own.
+    fn repair(&self, agent: &Agent<'_>) {
+        let (pid, at) = (agent.pid().to_string(), path(&self.at));
+        run("umount", &["-l", at]);
+        run("nsenter", &["--mount", "--target", &pid, "umount", "-l", at]);
+        // Another file, or mount(8) finds the file system that is still in use.
+        let copy = self.image.with_extension("repaired");
+        std::fs::copy(&self.image, &copy).unwrap();
+        // 1: errors were corrected.
+        let checked = std::process::Command::new("e2fsck").args(["-fy", path(&copy)]).output().unwrap();
+        assert!(checked.status.code().is_some_and(|code| code <= 1), "{checked:?}");
+        run("mount", &["-o", "loop", path(&copy), at]);
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let device =
+            mounts.lines().filter_map(|line| line.split_once(' ')).find(|(_, rest)| rest.starts_with(at));
+        run("nsenter", &["--mount", "--target", &pid, "mount", device.unwrap().0, at]);
+    }
+}
+
+impl Drop for FailingDisk {
+    fn drop(&mut self) {
+        run("umount", &["-l", path(&self.at)]);
+    }
+}
+
 fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
@@ -50,7 +99,10 @@ fn run(program: &str, arguments: &[&str]) {
 
 /// The ids of all records, and how many more are accounted for in gaps.
 fn stored(agent: &Agent<'_>) -> (HashSet<String>, u64) {
-    let entries = agent.activities(&[]).unwrap();
+    ids_and_missing(&agent.activities(&[]).unwrap())
+}
+
+fn ids_and_missing(entries: &[Value]) -> (HashSet<String>, u64) {
     let gaps = entries.iter().filter(|entry| entry["type"] == "gap");
     let missing = gaps.map(|gap| gap["count"].as_u64().unwrap()).sum();
     let ids = entries.iter().filter_map(|entry| entry["id"].as_str());
@@ -84,40 +136,54 @@ fn download(lab: &Lab, stop: &AtomicBool, request: &Curl<'_>) -> usize {
     received
 }
 
-/// A37: what a client has wholly received is on record after SIGKILL, or counted as lost.
+/// A37: what clients have wholly received is on record after SIGKILL at any moment, or counted as lost; and nothing is on
+/// record that nobody asked for.
 #[test]
 fn log_and_clients_agree_after_kills_at_random_moments() {
     let kills = std::env::var(KILLS_VARIABLE).map_or(KILLS, |kills| kills.parse().unwrap());
     let lab = Lab::start().unwrap();
     let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
-    let request = Curl::get(url(MEMO, PDF));
-    let mut received = 0;
-    let mut states = HashSet::new();
-    for kill in 0..kills {
-        let stop = AtomicBool::new(false);
-        received += std::thread::scope(|scope| {
-            let ending = Stop(&stop);
-            let clients: Vec<_> =
-                (0..CLIENTS).map(|_| scope.spawn(|| download(&lab, &stop, &request))).collect();
-            // No two rounds alike, and no clock needed to make them so.
-            std::thread::sleep(Duration::from_millis(700 + (kill as u64 * 7919) % 611));
-            agent.kill().unwrap();
-            drop(ending);
-            clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
-        });
+    let (digest, trust) = (sha256(&PDF.body(MEMO)).unwrap(), lab.trust().display().to_string());
+    let arguments = [MEMO, PDF.path, &digest, &trust, DOWNLOADS_A_SECOND];
+    let mut clients =
+        python_daemon(&lab, "downloads", include_str!("../../support/downloads.py"), &arguments, None)
+            .unwrap();
+    let mut seed = u64::from(std::process::id());
+    for _ in 0..kills {
+        // xorshift: any spread of moments will do.
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        std::thread::sleep(Duration::from_millis(300 + seed % 1400));
+        agent.kill().unwrap();
         agent.start_again().unwrap();
-        let records = agent.activities(&["--type", "download"]).unwrap();
-        let (_, missing) = stored(&agent);
-        assert!(
-            records.len() as u64 + missing >= received as u64,
-            "kill {kill}: {received} received, {} on record, {missing} counted as lost",
-            records.len()
-        );
-        states.extend(records.iter().filter_map(|r| r["transfer"]["state"].as_str().map(str::to_owned)));
-        assert!(!states.contains("open"), "nothing is under way after a restart: {states:?}");
     }
-    assert!(received > 10 * kills, "only {received} downloads");
-    assert!(states.contains("complete"), "{states:?}");
+    assert!(clients.stop(Duration::from_secs(30)).unwrap().success(), "{}", clients.log());
+    let seen: Value = serde_json::from_str(clients.log().trim()).unwrap();
+    let (made, whole) = (seen["made"].as_u64().unwrap(), seen["whole"].as_u64().unwrap());
+    // Nothing is under way any more, and what still was when the agent was stopped is stored before it ends.
+    agent.stop().unwrap();
+    let entries = agent.activities(&[]).unwrap();
+    let (ids, missing) = ids_and_missing(&entries);
+    let states: BTreeMap<&str, usize> = entries
+        .iter()
+        .filter_map(|entry| entry["transfer"]["state"].as_str())
+        .fold(BTreeMap::new(), |mut counts, state| {
+            *counts.entry(state).or_default() += 1;
+            counts
+        });
+    println!("{kills} kills: {seen}; {} on record, {missing} counted as lost, {states:?}", ids.len());
+    let on_record = ids.len() as u64;
+    assert!(
+        on_record + missing >= whole,
+        "{whole} received, {on_record} on record, {missing} counted as lost"
+    );
+    assert!(on_record <= made, "{on_record} on record of {made} requests");
+    assert!(whole > 5 * kills as u64 && states.contains_key("complete"), "{seen}, {states:?}");
+    assert!(!states.contains_key("open"), "nothing is under way after a restart: {states:?}");
+    let damaged = |name: std::ffi::OsString| name.to_string_lossy().contains("damaged");
+    let files = std::fs::read_dir(lab.directory().join("agent/state")).unwrap();
+    assert!(!files.into_iter().any(|file| damaged(file.unwrap().file_name())), "the file was damaged");
 }
 
 fn be_strict(agent: &Agent<'_>) {
@@ -239,6 +305,42 @@ fn an_agent_starts_on_a_read_only_disk_and_blocks() {
     run("nsenter", &["--mount", "--target", &pid, "mount", "-o", "remount,rw", path(&disk.0)]);
     wait::until("the log to go on", wait::PATIENCE, || Ok(trouble(&agent).is_null().then_some(()))).unwrap();
     check_accounted(&agent, 6);
+    drop(agent);
+}
+
+/// A disk that becomes read-only under load: every request is blocked all the same, every block is on record or counted once
+/// the disk is back, and the metric says the same.
+#[test]
+fn a_disk_that_fails_under_load_stops_no_block() {
+    let lab = Lab::start().unwrap();
+    let disk = FailingDisk::mount(&lab);
+    let agent = Agent::start(&lab, &Settings::default()).unwrap();
+    // What such a disk had not written yet is gone with it.
+    be_strict(&agent);
+    let stop = AtomicBool::new(false);
+    let blocked = [Curl::get(url(MONITORED, DOCX))];
+    let seen = std::thread::scope(|scope| {
+        let ending = Stop(&stop);
+        let clients: Vec<_> =
+            (0..CLIENTS).map(|_| scope.spawn(|| request_until(&stop, &lab, &blocked))).collect();
+        wait::until("some records", wait::PATIENCE, || Ok((stored(&agent).0.len() > 20).then_some(())))
+            .unwrap();
+        disk.fail();
+        wait::until("the log to notice", wait::PATIENCE, || Ok(trouble(&agent).is_string().then_some(())))
+            .unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        disk.repair(&agent);
+        wait::until("the log to go on", wait::PATIENCE, || Ok(trouble(&agent).is_null().then_some(())))
+            .unwrap();
+        drop(ending);
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<_>>()
+    });
+    for one in &seen {
+        assert_eq!(one.result, Ok(403));
+    }
+    check_accounted(&agent, seen.len() as u64);
+    let lost = agent.metric("portcullis_activity_log_lost_total", &[]).unwrap() as u64;
+    assert_eq!(lost, stored(&agent).1, "what the metrics count as lost the gaps announce");
     drop(agent);
 }
 

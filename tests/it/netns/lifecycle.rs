@@ -7,7 +7,7 @@ use lab::Lab;
 use lab::agent::{Agent, Settings};
 use lab::attachment::{DOCX, PAGE, SLOW};
 use lab::bpf::{Objects, attached};
-use lab::client::Curl;
+use lab::client::{self, Curl};
 
 use super::{MONITORED, Stop, UNMONITORED, check_blocked, check_passed, request_until, url};
 
@@ -62,4 +62,40 @@ fn a_killed_agent_does_not_disturb_unmonitored_sites() {
     }
     check_passed(&slow.unwrap(), UNMONITORED, SLOW);
     check_blocked(&Curl::get(url(MONITORED, DOCX)).send(&lab).unwrap(), DOCX);
+}
+
+/// How many requests; the number that releases are measured with is 50000.
+const REQUESTS_VARIABLE: &str = "PORTCULLIS_TEST_REQUESTS";
+const REQUESTS: u32 = 1000;
+/// So that some restarts have nothing to wait for.
+const BETWEEN_TRANSFERS: Duration = Duration::from_secs(10);
+
+/// A40: restart after restart while clients ask a monitored site on connections that they keep: no request fails, none goes
+/// past the agent, and a transfer that runs at the time of a restart arrives whole.
+#[test]
+fn restarts_fail_no_request_and_cut_no_transfer() {
+    let requests = std::env::var(REQUESTS_VARIABLE).map_or(REQUESTS, |text| text.parse().unwrap());
+    let lab = Lab::start().unwrap();
+    let mut agent = Agent::start(&lab, &Settings { compliant: true, ..Settings::default() }).unwrap();
+    check_passed(&Curl::get(url(MONITORED, DOCX)).send(&lab).unwrap(), MONITORED, DOCX);
+    let size = DOCX.body(MONITORED).len();
+    let (asked, restarts) = agent
+        .restarted_during(|| {
+            std::thread::scope(|scope| {
+                let asking =
+                    scope.spawn(|| client::ask_often(&lab, MONITORED, DOCX.path, size, requests).unwrap());
+                // Each of them lasts longer than an agent does.
+                while !asking.is_finished() {
+                    check_passed(&Curl::get(url(MONITORED, SLOW)).send(&lab).unwrap(), MONITORED, SLOW);
+                    std::thread::sleep(BETWEEN_TRANSFERS);
+                }
+                asking.join().unwrap()
+            })
+        })
+        .unwrap();
+    println!("{requests} requests, {restarts} restarts: {asked}");
+    assert_eq!(asked["failures"], serde_json::json!([]));
+    assert!(restarts >= 2, "{restarts} restarts");
+    let issuers: Vec<_> = asked["connections"].as_object().unwrap().keys().collect();
+    assert_eq!(issuers, ["Portcullis"], "{asked}");
 }

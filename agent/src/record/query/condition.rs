@@ -10,13 +10,46 @@ use super::Filter;
 use crate::record::store::address_bytes;
 
 /// A condition in SQL with the values bound to it. No text of the user ever becomes SQL.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Where {
+    /// Each served by an index of its own, whose entries lie in the order of time.
+    pub(super) keys: Vec<Key>,
+    /// What an index holds side by side, but not in the order of time.
+    pub(super) ranges: Vec<Range>,
+    /// What else must hold, `ranges` included.
     pub(super) sql: String,
     pub(super) values: Vec<Value>,
 }
 
+/// `column = value`.
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    pub(super) index: &'static str,
+    column: &'static str,
+    collation: &'static str,
+    pub(super) value: Value,
+}
+
+impl Key {
+    /// With a place for the value.
+    pub(super) fn condition(&self, table: &str) -> String {
+        format!("{table}.{} = ?{}", self.column, self.collation)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Range {
+    pub(super) index: &'static str,
+    pub(super) sql: &'static str,
+    pub(super) values: Vec<Value>,
+}
+
 impl Where {
+    /// No more than this.
+    pub(super) fn only(sql: &str, values: Vec<Value>) -> Self {
+        Self { keys: Vec::new(), ranges: Vec::new(), sql: sql.to_owned(), values }
+    }
+
     /// The filter as one condition.
     pub(super) fn of(filter: &Filter) -> Self {
         let mut wanted = Self::but_app(filter);
@@ -31,40 +64,41 @@ impl Where {
     pub(super) fn alternatives(filter: &Filter) -> Vec<Self> {
         let Some(app) = &filter.app else { return vec![Self::but_app(filter)] };
         let [mut by_app, mut by_suite] = [Self::but_app(filter), Self::but_app(filter)];
-        by_app.and("app = ?", [app.clone().into()]);
-        by_suite.and("suite = ? AND app <> ?", [app.clone().into(), app.clone().into()]);
+        by_app.key("activities_app", "app", app.clone().into());
+        by_suite.key("activities_suite", "suite", app.clone().into());
+        by_suite.and("app <> ?", [app.clone().into()]);
         vec![by_app, by_suite]
     }
 
     fn but_app(filter: &Filter) -> Self {
-        let mut wanted = Self { sql: "TRUE".to_owned(), values: Vec::new() };
+        let mut wanted = Self::only("TRUE", Vec::new());
         if let Some(user) = &filter.user {
             match user.parse::<u32>() {
                 Ok(uid) => wanted.and("(user = ? OR uid = ?)", [user.clone().into(), i64::from(uid).into()]),
-                Err(_) => wanted.and("user = ?", [user.clone().into()]),
+                Err(_) => wanted.key("activities_user", "user", user.clone().into()),
             }
         }
         if let Some(kind) = filter.kind {
-            wanted.and("type = ?", [kind.name().to_owned().into()]);
+            wanted.key("activities_type", "type", kind.name().to_owned().into());
         }
         if let Some(action) = filter.action {
-            wanted.and("action = ?", [action.name().to_owned().into()]);
+            wanted.key("activities_action", "action", action.name().to_owned().into());
         }
         if let Some(network) = filter.network {
             let (first, last) = (address_bytes(network.network()), address_bytes(network.broadcast()));
             let length = i64::try_from(first.len()).unwrap_or(0);
             if first == last {
-                wanted.and("client_ip = ?", [first.into()]);
+                wanted.key("activities_ip", "client_ip", first.into());
             } else {
-                // Looked for by time, newest first: by address, all that match would have to be sorted.
-                wanted.and(
-                    "length(client_ip) = ? AND +client_ip BETWEEN ? AND ?",
-                    [length.into(), first.into(), last.into()],
+                wanted.range(
+                    "activities_ip",
+                    "length(client_ip) = ? AND client_ip BETWEEN ? AND ?",
+                    vec![length.into(), first.into(), last.into()],
                 );
             }
         }
         if let Some(device) = &filter.device {
-            wanted.and("device = ?", [device.clone().into()]);
+            wanted.key("activities_device", "device", device.clone().into());
         }
         if let Some(since) = filter.since {
             wanted.and("time >= ?", [micros_up(since).into()]);
@@ -73,13 +107,23 @@ impl Where {
             wanted.and("time <= ?", [until.as_microsecond().into()]);
         }
         if let Some(policy) = &filter.policy {
-            wanted.and("policy = ?", [policy.clone().into()]);
+            wanted.key("activities_policy", "policy", policy.clone().into());
         }
         if let Some(file) = filter.file.as_ref().filter(|file| !file.contains(['*', '?'])) {
             // The same letters as LIKE folds, and the index has them in this order.
-            wanted.and("file = ? COLLATE NOCASE", [file.clone().into()]);
+            let value = file.clone().into();
+            wanted.keys.push(Key {
+                index: "activities_file",
+                column: "file",
+                collation: " COLLATE NOCASE",
+                value,
+            });
         } else if let Some(file) = &filter.file {
-            wanted.and("file LIKE ? ESCAPE '\\'", [like(file).into()]);
+            wanted.range(
+                "activities_file",
+                "file IS NOT NULL AND file LIKE ? ESCAPE '\\'",
+                vec![like(file).into()],
+            );
         }
         wanted
     }
@@ -88,6 +132,17 @@ impl Where {
         self.sql.push_str(" AND ");
         self.sql.push_str(condition);
         self.values.extend(values);
+    }
+
+    fn key(&mut self, index: &'static str, column: &'static str, value: Value) {
+        self.keys.push(Key { index, column, collation: "", value });
+    }
+
+    fn range(&mut self, index: &'static str, sql: &'static str, values: Vec<Value>) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(sql);
+        self.values.extend(values.iter().cloned());
+        self.ranges.push(Range { index, sql, values });
     }
 }
 

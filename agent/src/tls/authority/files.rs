@@ -89,6 +89,11 @@ impl Held {
             .mode(DIR_MODE)
             .create(dir)
             .map_err(|error| AuthorityError::io(dir, error))?;
+        let standing = fs::symlink_metadata(dir).map_err(|error| AuthorityError::io(dir, error))?;
+        if standing.is_symlink() {
+            // Whoever owns the directory above could have root write wherever it leads.
+            return Err(AuthorityError::Elsewhere { path: dir.into() });
+        }
         own(dir, dir).map_err(|error| AuthorityError::io(dir, error))?;
         let metadata = fs::metadata(dir).map_err(|error| AuthorityError::io(dir, error))?;
         if metadata.mode() & OTHERS_WRITE != 0 {

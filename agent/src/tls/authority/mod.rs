@@ -42,6 +42,10 @@ pub const OVERLAP: Duration = Duration::from_secs(7 * 24 * 3600);
 pub enum AuthorityError {
     #[error("{path}: {error}")]
     Io { path: PathBuf, error: io::Error },
+    #[error(
+        "{path} is a symbolic link; the authority is kept in a directory: put one there, or set [paths] state"
+    )]
+    Elsewhere { path: PathBuf },
     #[error("{path}: other users may write here (mode {mode:04o}); `chmod 700` it and check its files")]
     DirectoryOpen { path: PathBuf, mode: u32 },
     #[error(

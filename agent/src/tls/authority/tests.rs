@@ -109,6 +109,17 @@ fn a_key_that_others_can_read_is_refused_with_the_remedy() {
 }
 
 #[test]
+fn nothing_is_written_through_a_link_in_place_of_the_directory() {
+    let home = tempfile::tempdir().unwrap();
+    let (elsewhere, dir) = (home.path().join("elsewhere"), home.path().join("ca"));
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &dir).unwrap();
+    let error = Authority::open_or_create(&dir, &[below("corp.test")]).err().unwrap();
+    assert!(matches!(error, AuthorityError::Elsewhere { .. }), "{error}");
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+}
+
+#[test]
 fn files_that_do_not_belong_together_are_refused() {
     let ((_a, dir, _one), (_b, other, _two)) = (fresh(), fresh());
     let open = || Authority::open_or_create(&dir, &[below("corp.test")]).err().unwrap();
