@@ -217,6 +217,8 @@ pub async fn run(
         match accepted {
             Ok((stream, client)) => {
                 connections.spawn_local(serve(worker.clone(), stream, client, port));
+                // However many arrive at once, between two of them those that are served have a turn.
+                tokio::task::yield_now().await;
             }
             Err(error) => {
                 tracing::warn!("accepting a connection: {error}");

@@ -18,9 +18,8 @@ END_STREAM, END_HEADERS = 1, 4
 # Turns that an offender gets: an agent that bears more is not protected.
 MOST = 20_000
 
-order = json.loads(sys.argv[1])
-host, path, kind = order["host"], order["path"], order["kind"]
 encoder = hpack.Encoder()
+host = path = ""
 
 
 def frame(kind, flags, stream, payload=b""):
@@ -73,39 +72,59 @@ FLOODS = {
     "malformed": lambda turn, stream: request(stream, more=[("Upper", "case")]),
 }
 
-context = ssl.create_default_context(cafile=order["trust"])
-context.set_alpn_protocols(["h2"])
-address = socket.getaddrinfo(host, 443, socket.AF_INET, socket.SOCK_STREAM)[0][4]
-stream = context.wrap_socket(socket.create_connection(address, timeout=20), server_hostname=host)
-assert stream.selected_alpn_protocol() == "h2"
-stream.setblocking(False)
-unread, unsent = b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0)
-told, turns, cut = None, 0, False
-begun = time.monotonic()
-while not cut and turns < MOST and time.monotonic() < begun + 30:
-    if len(unsent) < 65536:
-        unsent += FLOODS[kind](turns, 2 * turns + 1)
-        turns += 1
-    try:
-        unsent = unsent[stream.send(unsent):]
-    except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-        select.select([stream], [], [], 0.01)
-    except OSError:
-        cut = True
-    try:
-        octets = stream.recv(65536)
-        cut = cut or not octets
-        unread += octets
-    except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-        pass
-    except OSError:
-        cut = True
-    while len(unread) >= 9 and len(unread) >= 9 + int.from_bytes(unread[:3], "big"):
-        length = int.from_bytes(unread[:3], "big")
-        if unread[3] == GOAWAY:
-            told = int.from_bytes(unread[13:17], "big")
-        # Nothing may stand within the header block that is under way there.
-        if unread[3] == SETTINGS and not unread[4] & 1 and kind != "continuation":
-            unsent += frame(SETTINGS, 1, 0)
-        unread = unread[9 + length:]
-print(json.dumps({"cut": cut, "turns": turns, "told": told, "seconds": round(time.monotonic() - begun, 2)}))
+
+def connect(order):
+    """A connection over HTTP/2; through a proxy, where `order` names one."""
+    context = ssl.create_default_context(cafile=order["trust"])
+    context.set_alpn_protocols(["h2"])
+    address = order.get("proxy") or socket.getaddrinfo(host, 443, socket.AF_INET, socket.SOCK_STREAM)[0][4]
+    plain = socket.create_connection(tuple(address), timeout=20)
+    if order.get("proxy"):
+        plain.sendall(f"CONNECT {order['tunnel']} HTTP/1.1\r\nHost: {order['tunnel']}\r\n\r\n".encode())
+        assert b" 200 " in plain.recv(4096)
+    stream = context.wrap_socket(plain, server_hostname=host)
+    assert stream.selected_alpn_protocol() == "h2"
+    stream.setblocking(False)
+    return stream
+
+
+def flood(order):
+    """Misbehaves until it is cut, and tells what became of it."""
+    global encoder, host, path
+    encoder, host, path, kind = hpack.Encoder(), order["host"], order["path"], order["kind"]
+    stream = connect(order)
+    unread, unsent = b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0)
+    told, turns, cut = None, 0, False
+    begun = time.monotonic()
+    while not cut and turns < MOST and time.monotonic() < begun + 30:
+        if len(unsent) < 65536:
+            unsent += FLOODS[kind](turns, 2 * turns + 1)
+            turns += 1
+        try:
+            unsent = unsent[stream.send(unsent):]
+        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            select.select([stream], [], [], 0.01)
+        except OSError:
+            cut = True
+        try:
+            octets = stream.recv(65536)
+            cut = cut or not octets
+            unread += octets
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError:
+            cut = True
+        while len(unread) >= 9 and len(unread) >= 9 + int.from_bytes(unread[:3], "big"):
+            length = int.from_bytes(unread[:3], "big")
+            if unread[3] == GOAWAY:
+                told = int.from_bytes(unread[13:17], "big")
+            # Nothing may stand within the header block that is under way there.
+            if unread[3] == SETTINGS and not unread[4] & 1 and kind != "continuation":
+                unsent += frame(SETTINGS, 1, 0)
+            unread = unread[9 + length:]
+    stream.close()
+    return {"cut": cut, "turns": turns, "told": told, "seconds": round(time.monotonic() - begun, 2)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(flood(json.loads(sys.argv[1]))))

@@ -4,7 +4,8 @@ mod browser;
 mod holder;
 mod place;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +15,9 @@ use crate::session::{ClientKind, Process};
 
 pub use holder::{holders, own_sockets};
 pub use place::Place;
+
+/// Longest text that is read of a file in /proc: a line for each of a dozen hierarchies, each with a path.
+const LONGEST: usize = 64 * 1024;
 
 /// Everything known about the process that connected. What the process took with it when it ended is absent.
 pub fn process_of(flow: &Flow) -> Process {
@@ -31,12 +35,26 @@ pub fn process(pid: u32) -> Process {
         // The kernel adds this to the name of a replaced file, as after an upgrade of a running program.
         Arc::from(path.strip_suffix(" (deleted)").unwrap_or(&path))
     });
-    let name = fs::read_to_string(directory.join("comm")).ok().map(|name| name.trim_end().into());
-    let cgroup = fs::read_to_string(directory.join("cgroup"))
-        .ok()
+    let name = text(&directory.join("comm")).map(|name| name.trim_end().into());
+    let cgroup = text(&directory.join("cgroup"))
         .and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::").map(Arc::from)));
     let place = cgroup.as_deref().map(Place::of).unwrap_or_default();
     Process { pid: Some(pid), exe, name, cgroup, unit: place.unit, container: place.container }
+}
+
+/// What a file of /proc says. These have no size that could be asked for, and nearly all fit into one read.
+fn text(path: &Path) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    let mut piece = [0; 4096];
+    let mut octets = Vec::new();
+    while octets.len() < LONGEST {
+        let count = file.read(&mut piece).ok()?;
+        octets.extend_from_slice(piece.get(..count)?);
+        if count < piece.len() {
+            break;
+        }
+    }
+    String::from_utf8(octets).ok()
 }
 
 /// Browser or native by the executable.

@@ -99,36 +99,66 @@ pub(super) async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &m
         }
     }
     let (wish, bytes) = wish_of(peeked, unexplained);
-    let snapshot = worker.shared.snapshot.load_full();
-    match wish {
-        Wish::Gone => {}
-        Wish::Failed(failure) => Box::pin(fail(worker, accepted, bytes, (failure, ""), guard)).await,
-        Wish::PlainHttp => Box::pin(plain::plain(worker, accepted, bytes, guard)).await,
-        Wish::Tls { hello, name } if contradicts(&accepted, &hello, &name, &snapshot) => {
-            Box::pin(fail(worker, accepted, bytes, (Failure::TunnelNameDiffers, &name), guard)).await;
+    match way_of(worker, &accepted, wish) {
+        Way::Gone => {}
+        Way::Refused(failure, name) => {
+            Box::pin(fail(worker, accepted, bytes, (failure, &name), guard)).await;
         }
-        Wish::Tls { hello, name } => match app_of(worker, &accepted, &name, &snapshot) {
-            Some(app) if is_bypassed(&snapshot, &name) => {
-                guard.set_app(&app.id);
-                guard.set_path(Path::Bypassed);
-                tracing::info!(app = %app.id, name, "bypassed: the name is in [tls] bypass");
-                Box::pin(untouched(worker, accepted, bytes, guard)).await;
-            }
-            Some(app) if snapshot.policies.selects(&app) => {
-                guard.set_app(&app.id);
-                Box::pin(inspect::tls(worker, accepted, bytes, &hello, &name, app, guard)).await;
-            }
-            _ if ech::hides_its_name(&hello, &name, &snapshot.config.tls.ech_public_names) => {
-                log_failure(Failure::ServerNameHidden, accepted.client.0, Some(accepted.original_dst));
-                Box::pin(record(worker, &accepted, (Failure::ServerNameHidden, &name), guard)).await;
-                Box::pin(ech::switch_off(worker, accepted, bytes, &name)).await;
-            }
-            _ => {
-                worker.note_unmonitored(accepted.owner.as_ref(), &bytes);
-                guard.set_path(Path::Spliced);
-                Box::pin(untouched(worker, accepted, bytes, guard)).await;
-            }
-        },
+        Way::PlainHttp => Box::pin(plain::plain(worker, accepted, bytes, guard)).await,
+        Way::Bypassed(app, name) => {
+            guard.set_app(&app.id);
+            guard.set_path(Path::Bypassed);
+            tracing::info!(app = %app.id, name, "bypassed: the name is in [tls] bypass");
+            Box::pin(untouched(worker, accepted, bytes, guard)).await;
+        }
+        Way::Inspected(app, name, offered) => {
+            guard.set_app(&app.id);
+            Box::pin(inspect::tls(worker, accepted, bytes, &offered, &name, app, guard)).await;
+        }
+        Way::NameHidden(name) => {
+            log_failure(Failure::ServerNameHidden, accepted.client.0, Some(accepted.original_dst));
+            Box::pin(record(worker, &accepted, (Failure::ServerNameHidden, &name), guard)).await;
+            Box::pin(ech::switch_off(worker, accepted, bytes, &name)).await;
+        }
+        Way::Unmonitored => {
+            worker.note_unmonitored(accepted.owner.as_ref(), &bytes);
+            guard.set_path(Path::Spliced);
+            Box::pin(untouched(worker, accepted, bytes, guard)).await;
+        }
+    }
+}
+
+/// Where a connection goes, with what is needed there: it may last for hours, and the set that this was decided by need not.
+enum Way {
+    Gone,
+    /// With the server name that was asked for, empty when there is none.
+    Refused(Failure, String),
+    PlainHttp,
+    Bypassed(Arc<App>, String),
+    /// With the protocols that the client offered.
+    Inspected(Arc<App>, String, Vec<Vec<u8>>),
+    NameHidden(String),
+    Unmonitored,
+}
+
+fn way_of(worker: &Worker, accepted: &Accepted, wish: Wish) -> Way {
+    let (hello, name) = match wish {
+        Wish::Gone => return Way::Gone,
+        Wish::Failed(failure) => return Way::Refused(failure, String::new()),
+        Wish::PlainHttp => return Way::PlainHttp,
+        Wish::Tls { hello, name } => (hello, name),
+    };
+    let snapshot = &**worker.shared.snapshot.load();
+    if contradicts(accepted, &hello, &name, snapshot) {
+        return Way::Refused(Failure::TunnelNameDiffers, name);
+    }
+    match app_of(worker, accepted, &name, snapshot) {
+        Some(app) if is_bypassed(snapshot, &name) => Way::Bypassed(app, name),
+        Some(app) if snapshot.policies.selects(&app) => Way::Inspected(app, name, hello.alpn),
+        _ if ech::hides_its_name(&hello, &name, &snapshot.config.tls.ech_public_names) => {
+            Way::NameHidden(name)
+        }
+        _ => Way::Unmonitored,
     }
 }
 

@@ -24,7 +24,7 @@ use crate::record::guard::ConnectionGuard;
 use crate::record::metrics::{Direction, Path, Side as TlsSide};
 use crate::record::transfer::Transfer;
 use crate::session::Session;
-use crate::tls::{self, ClientHello, HANDSHAKE_DEADLINE, LeafError, Prefixed};
+use crate::tls::{self, HANDSHAKE_DEADLINE, LeafError, Prefixed};
 
 /// The protocols that are inspected, as ALPN has them (RFC 7301 section 6, RFC 9113 section 3.2).
 const HTTP_1_1: &[u8] = b"http/1.1";
@@ -35,13 +35,13 @@ pub(super) async fn tls(
     worker: &Rc<Worker>,
     accepted: Accepted,
     bytes: Vec<u8>,
-    hello: &ClientHello,
+    offered: &[Vec<u8>],
     name: &str,
     app: Arc<App>,
     guard: &mut ConnectionGuard,
 ) {
     let metrics = &worker.shared.recorder.metrics;
-    let alpn = protocols(&hello.alpn, worker.shared.snapshot.load().policies.reads_bodies_of(&app));
+    let alpn = protocols(offered, worker.shared.snapshot.load().policies.reads_bodies_of(&app));
     // The process may be gone in milliseconds: ask before anything that waits.
     let early = Early::of(&accepted).await;
     let owner = accepted.session_owner();

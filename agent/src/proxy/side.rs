@@ -6,9 +6,24 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop;
 
 use super::buffer::Input;
 use crate::tls::{PassError, Stream};
+
+/// The runtime lets a connection make so many calls before others have their turn, whatever a call moves. What is read is
+/// counted as calls of this size, so that one that carries a body has its turn for a megabyte and not for ten.
+const CALL: usize = 8 * 1024;
+
+fn spend(cx: &mut Context<'_>, octets: usize) {
+    for _ in 0..octets / CALL {
+        match coop::poll_proceed(cx) {
+            Poll::Ready(call) => call.made_progress(),
+            // The next read says so, and has its task come back.
+            Poll::Pending => return,
+        }
+    }
+}
 
 /// A stream with its unread input and unsent output.
 #[derive(Debug)]
@@ -24,6 +39,11 @@ pub struct Side<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     pub fn new(stream: S) -> Self {
         Self { stream, input: Input::default(), out: Vec::new(), sent: 0, unflushed: false, written: 0 }
+    }
+
+    /// The stream without its buffers.
+    pub fn into_stream(self) -> S {
+        self.stream
     }
 
     /// Bytes that go out before anything else.
@@ -83,6 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
             self.input.release();
         }
         ready!(state)?;
+        spend(cx, count);
         Poll::Ready(Ok(count))
     }
 
@@ -132,6 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         }
         let passed = ready!(self.stream.poll_pass(cx, &mut to.stream, most))?;
         if let Some(count) = passed {
+            spend(cx, count);
             to.unflushed = true;
             to.written += count as u64;
         }

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use agent_common::abi::Flow;
 use tokio::net::TcpStream;
 
 use super::explicit::{self, AskedFor};
@@ -42,11 +41,13 @@ impl Early {
         let Some(socket) = asked.owner else {
             return Self { process: Process::default(), uid: None, remote: asked.remote };
         };
-        let search = move || {
-            let pid = explicit::process_with(socket)?;
-            Some(owner::process_of(&Flow { pid, ..Flow::default() }))
+        let found = match explicit::recent_process_with(socket) {
+            Some(pid) => Some(owner::process(pid)),
+            None => {
+                let search = move || explicit::process_with(socket).map(owner::process);
+                tokio::task::spawn_blocking(search).await.ok().flatten()
+            }
         };
-        let found = tokio::task::spawn_blocking(search).await.ok().flatten();
         Self { process: found.unwrap_or_default(), uid: Some(socket.uid), remote: asked.remote }
     }
 

@@ -9,7 +9,7 @@ use lab::client::{Curl, python, python_daemon, streams};
 use lab::{Daemon, Lab, OLD_SITE, OWN_SITE, wait};
 use serde_json::{Value, json};
 
-use super::{MONITORED, Stop, UNMONITORED, check_blocked, check_passed, request_until, url};
+use super::{MONITORED, Stop, UNMONITORED, check_blocked, check_passed, request_until, resident, url};
 
 const CLIENT: &str = include_str!("../../support/flood.py");
 
@@ -278,13 +278,6 @@ time.sleep(60)
     said(&client, "stalled");
     let after = resident(agent.pid());
     assert!(after < before + READERS * EACH, "{} KiB more", (after - before) >> 10);
-}
-
-/// Octets of memory that a process holds.
-fn resident(pid: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
 }
 
 /// G1 to G7: each offender is cut and told why, and a client on another connection notices nothing.

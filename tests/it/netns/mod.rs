@@ -21,6 +21,7 @@ mod gateway_net;
 mod guard;
 mod hostile;
 mod http2;
+mod idle;
 mod kinds_of_connect;
 mod lifecycle;
 mod looking;
@@ -32,6 +33,7 @@ mod records;
 mod rights;
 mod signer;
 mod steering;
+mod tls_records;
 mod trust;
 
 use std::io::Write as _;
@@ -96,6 +98,13 @@ fn check_passed(reply: &Reply, host: &str, resource: Resource) {
     assert_eq!(reply.header("server"), Some("nginx"), "{host}{}", resource.path);
     assert_eq!(reply.header("x-portcullis-activity"), None, "{host}{}", resource.path);
     assert!(reply.body == resource.body(host), "{host}{}: the bytes differ", resource.path);
+}
+
+/// Octets of memory that a process holds.
+fn resident(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
 }
 
 /// Says what this machine cannot show, past the harness, which keeps what a passing test prints to itself.

@@ -6,6 +6,7 @@
 
 mod destination;
 mod forward;
+mod resolve;
 mod socket_owner;
 
 use std::io;
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 
 use self::destination::Asker;
 pub use self::socket_owner::SocketOwner;
-pub(super) use self::socket_owner::process_with;
+pub(super) use self::socket_owner::{process_with, recent_process_with};
 use super::connection::{self, is_bypassed};
 use super::dial::{self, Ready};
 use super::enforce::Answer;
@@ -34,18 +35,15 @@ use crate::addr::{ClientAddr, OriginalDst};
 use crate::catalog::App;
 use crate::http::h1::{Parsed, Peer, RequestReader, Target};
 use crate::http::head::{RequestHead, Version};
-use crate::http::proxy_request::{self, Authority, Host, Wish};
+use crate::http::proxy_request::{self, Authority, Wish};
 use crate::policy::failure_mode::Failure;
 use crate::record::guard::ConnectionGuard;
 use crate::reload::Snapshot;
 use crate::tls::PeekDeadlines;
 
-/// Longest wait for the host's resolver.
-const RESOLVE: Duration = Duration::from_secs(5);
-/// Addresses of one name that are tried.
-const ADDRESSES: usize = 8;
-/// For each of them while another is left.
+/// For each address of a name while another is left.
 const NEXT_AFTER: Duration = Duration::from_secs(3);
+
 /// What a client told the proxy it wants.
 #[derive(Debug, Clone)]
 pub struct AskedFor {
@@ -107,7 +105,9 @@ pub(super) async fn serve(
             }
             side.out().extend_from_slice(b"HTTP/1.1 200 Connection established\r\n\r\n");
             if side.flush().await.is_ok() {
-                Box::pin(connection::route(worker, accepted.with(side.stream), guard)).await;
+                // The tunnel may last for hours; what was asked, its buffer, and the set that it was judged by need not.
+                drop((head, asked));
+                Box::pin(connection::route(worker, accepted.with(side.into_stream()), guard)).await;
             }
         }
     }
@@ -192,10 +192,10 @@ async fn connect(
     asker: Asker,
     authority: &Authority,
 ) -> Result<TcpStream, (Refusal, Option<SocketAddr>)> {
-    let addresses = resolve(authority).await.map_err(|refusal| (refusal, None))?;
+    let addresses = resolve::resolve(authority).await.map_err(|refusal| (refusal, None))?;
     let mut last = (Refusal::new(502, "the name has no address"), None);
     let mut left = addresses.len();
-    for address in addresses {
+    for address in addresses.iter().copied() {
         left -= 1;
         if let Err(barred) = destination::check(address, asker) {
             last = (Refusal::new(403, barred.words()), None);
@@ -219,19 +219,6 @@ async fn connect(
         }
     }
     Err(last)
-}
-
-/// The addresses of the host, by the resolver of this host.
-async fn resolve(authority: &Authority) -> Result<Vec<SocketAddr>, Refusal> {
-    let name = match &authority.host {
-        Host::Address(address) => return Ok(vec![SocketAddr::new(*address, authority.port)]),
-        Host::Name(name) => name.as_str(),
-    };
-    match timeout(RESOLVE, tokio::net::lookup_host((name, authority.port))).await {
-        Ok(Ok(addresses)) => Ok(addresses.take(ADDRESSES).collect()),
-        Ok(Err(_)) => Err(Refusal::new(502, "the name could not be resolved")),
-        Err(_) => Err(Refusal::new(504, "the resolver did not answer in time")),
-    }
 }
 
 /// The first head, whose bytes stay unread, and its length. `None` when it was refused or never came.

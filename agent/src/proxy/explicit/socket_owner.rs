@@ -1,13 +1,14 @@
 //! Who made a connection from this host: the kernel is asked for the socket (sock_diag(7)), /proc for its process.
 //! Needs no privileges; the links of other users' processes cannot be read without, then the process stays unknown.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -24,6 +25,8 @@ const ANSWER: usize = 72;
 /// Where uid and inode stand in an inet_diag_msg.
 const UID_AT: usize = 64;
 const INODE_AT: usize = 68;
+/// For an answer: it has one message, of less than 200 octets.
+const ROOM: usize = 1024;
 /// The kernel answers at once; nobody waits longer.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Processes, and descriptors of one process, that are looked at.
@@ -32,11 +35,26 @@ const MOST_DESCRIPTORS: usize = 4096;
 /// Longest search for a process.
 const SEARCH: Duration = Duration::from_millis(200);
 
-/// Processes that are asked before all others.
+/// Processes that are asked before all others, and how many of them at once.
 const MOST_RECENT: usize = 8;
+const AT_ONCE: usize = 2;
+/// Descriptors of such a process that are looked at: its last one, and the next ones. A program gets the lowest that is free.
+const NEIGHBOURS: u32 = 6;
 
 /// Those that held the last sockets that were looked for, the last one first.
-static RECENT: Mutex<VecDeque<u32>> = Mutex::new(VecDeque::new());
+static RECENT: Mutex<VecDeque<Recent>> = Mutex::new(VecDeque::new());
+
+thread_local! {
+    /// Where this thread asks the kernel. Each question has one answer, which is there when the question is sent.
+    static KERNEL: Cell<Option<Socket>> = const { Cell::new(None) };
+}
+
+/// A process, and the descriptor under which it held its last socket.
+#[derive(Debug, Clone, Copy)]
+struct Recent {
+    pid: u32,
+    descriptor: u32,
+}
 
 /// The owner of a socket as the kernel has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +70,21 @@ pub(super) fn owner_of(local: SocketAddr, remote: SocketAddr) -> Option<SocketOw
 }
 
 fn ask(question: &[u8]) -> io::Result<Vec<u8>> {
-    let mut socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(SOCK_DIAG)))?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut socket = match KERNEL.take() {
+        Some(socket) => socket,
+        None => {
+            let kernel = Some(Protocol::from(SOCK_DIAG));
+            let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, kernel)?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket
+        }
+    };
     socket.write_all(question)?;
-    let mut answer = vec![0; 4096];
+    let mut answer = vec![0; ROOM];
     let length = socket.read(&mut answer)?;
     answer.truncate(length);
+    // One whose answer did not come is not asked again: it would give that one to the next question.
+    KERNEL.set(Some(socket));
     Ok(answer)
 }
 
@@ -111,30 +138,71 @@ fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> Option<SocketOw
     Some(SocketOwner { uid: number(UID_AT)?, inode: number(INODE_AT)? })
 }
 
+/// The process of `owner.uid` that holds the socket, if it is one that held the last ones, and where it would hold this
+/// one: a few links are read, which a thread that serves connections may do.
+pub(crate) fn recent_process_with(owner: SocketOwner) -> Option<u32> {
+    let link = link_of(owner);
+    let recent: Vec<_> = recent().iter().copied().take(AT_ONCE).collect();
+    let found = recent.into_iter().find_map(|last| {
+        let process = directory_of(last.pid);
+        let mut near = last.descriptor..=last.descriptor.saturating_add(NEIGHBOURS);
+        let descriptor = near.find(|number| links_to(&process.join(format!("fd/{number}")), &link))?;
+        is_of(&process, owner.uid).then_some(Recent { descriptor, ..last })
+    })?;
+    remember(found);
+    Some(found.pid)
+}
+
 /// The process of `owner.uid` that holds the socket. Reads /proc: not for a thread that serves connections.
 pub(crate) fn process_with(owner: SocketOwner) -> Option<u32> {
-    let link = format!("socket:[{}]", owner.inode);
+    let link = link_of(owner);
     // Programs make several connections: whoever held the last ones is asked first. What it holds is read anew.
-    let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let holder = recent.into_iter().find(|pid| {
-        let process = PathBuf::from(format!("/proc/{pid}"));
-        is_of(&process, owner.uid) && holds(&process, &link)
-    });
+    let recent: Vec<_> = recent().iter().map(|last| last.pid).collect();
+    let holder = recent.into_iter().find_map(|pid| held_by(pid, owner.uid, &link));
     let found = holder.or_else(|| search(owner, &link))?;
-    let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
-    if recent.front() != Some(&found) {
-        recent.retain(|pid| *pid != found);
-        recent.push_front(found);
-        recent.truncate(MOST_RECENT);
+    remember(found);
+    Some(found.pid)
+}
+
+fn recent() -> MutexGuard<'static, VecDeque<Recent>> {
+    RECENT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn remember(found: Recent) {
+    let mut recent = recent();
+    match recent.front_mut() {
+        Some(first) if first.pid == found.pid => *first = found,
+        _ => {
+            recent.retain(|last| last.pid != found.pid);
+            recent.push_front(found);
+            recent.truncate(MOST_RECENT);
+        }
     }
-    Some(found)
+}
+
+fn link_of(owner: SocketOwner) -> String {
+    format!("socket:[{}]", owner.inode)
+}
+
+fn directory_of(pid: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}"))
+}
+
+fn links_to(path: &Path, link: &str) -> bool {
+    fs::read_link(path).is_ok_and(|to| to.as_os_str() == link)
+}
+
+fn held_by(pid: u32, uid: u32, link: &str) -> Option<Recent> {
+    let process = directory_of(pid);
+    let descriptor = is_of(&process, uid).then(|| holds(&process, link))??;
+    Some(Recent { pid, descriptor })
 }
 
 fn is_of(process: &Path, uid: u32) -> bool {
     fs::metadata(process).is_ok_and(|meta| meta.uid() == uid)
 }
 
-fn search(owner: SocketOwner, link: &str) -> Option<u32> {
+fn search(owner: SocketOwner, link: &str) -> Option<Recent> {
     let until = Instant::now() + SEARCH;
     let processes = fs::read_dir("/proc").ok()?.flatten().take(MOST_PROCESSES);
     for entry in processes {
@@ -142,23 +210,21 @@ fn search(owner: SocketOwner, link: &str) -> Option<u32> {
             return None;
         }
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if is_of(&entry.path(), owner.uid) && holds(&entry.path(), link) {
-            return Some(pid);
+        if let Some(found) = held_by(pid, owner.uid, link) {
+            return Some(found);
         }
     }
     None
 }
 
-fn holds(process: &Path, link: &str) -> bool {
+/// The descriptor under which a process holds a socket.
+fn holds(process: &Path, link: &str) -> Option<u32> {
     let directory = process.join("fd");
-    let Ok(descriptors) = fs::read_dir(&directory) else { return false };
+    let descriptors = fs::read_dir(&directory).ok()?.flatten().take(MOST_DESCRIPTORS);
     // Listed in their order; a connection that was just made is among the last.
-    let numbers: Vec<_> =
-        descriptors.flatten().take(MOST_DESCRIPTORS).map(|entry| entry.file_name()).collect();
-    numbers
-        .into_iter()
-        .rev()
-        .any(|number| fs::read_link(directory.join(number)).is_ok_and(|to| to.as_os_str() == link))
+    let numbers: Vec<u32> =
+        descriptors.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    numbers.into_iter().rev().find(|number| links_to(&directory.join(number.to_string()), link))
 }
 
 #[cfg(test)]
@@ -179,6 +245,9 @@ mod tests {
             // Looked for, and then remembered.
             assert_eq!(process_with(owner), Some(std::process::id()));
             assert_eq!(process_with(owner), Some(std::process::id()));
+            // At once, too, unless other tests of this process have other descriptors now.
+            assert!(recent_process_with(owner).is_none_or(|pid| pid == std::process::id()));
+            assert_eq!(recent_process_with(SocketOwner { inode: 0, ..owner }), None);
             // Nobody has that one; the listener on the other port is not taken for it.
             assert_eq!(
                 owner_of(listener.local_addr().unwrap(), client),

@@ -88,6 +88,16 @@ pub(crate) fn names<'a>(der: &'a CertificateDer<'_>) -> Result<(&'a [u8], &'a [u
     Ok((certificate.tbs_certificate.subject.as_raw(), certificate.tbs_certificate.issuer.as_raw()))
 }
 
+/// DER of a certificate's SubjectPublicKeyInfo.
+pub(crate) fn public_key<'a>(der: &'a CertificateDer<'_>) -> Result<&'a [u8], Unreadable> {
+    Ok(parse(der)?.tbs_certificate.subject_pki.raw)
+}
+
+/// When a certificate ends.
+pub(crate) fn not_after(der: &CertificateDer<'_>) -> Result<SystemTime, Unreadable> {
+    Ok(time(parse(der)?.validity().not_after.timestamp()))
+}
+
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Unreadable> {
     match X509Certificate::from_der(der.as_ref()) {
         Ok(([], certificate)) => Ok(certificate),

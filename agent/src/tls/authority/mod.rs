@@ -25,7 +25,7 @@ pub use issue::{AUTHORITY_LIFE, IssueFault, LEAF_LIFE};
 pub use issuing::Issuing;
 pub use leaves::Leaf;
 
-pub(super) use certificate::{Unreadable, names};
+pub(super) use certificate::{Unreadable, names, not_after};
 
 use super::name::{self, NameFault};
 use super::signer::{Client, SignFault};
@@ -294,8 +294,8 @@ impl Authority {
         let sign = || async {
             let signed = signer.sign(issuer, key, &name).await?;
             // A certificate for another key would end in handshakes that fail without a reason.
-            match CertificateFacts::read(&signed.0) {
-                Ok(facts) if facts.public_key == key => Ok(signed),
+            match certificate::public_key(&signed.0) {
+                Ok(signed_key) if signed_key == key => Ok(signed),
                 _ => Err(LeafError::Signer(SignFault::Nonsense)),
             }
         };

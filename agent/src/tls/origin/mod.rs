@@ -4,6 +4,7 @@ mod failure;
 mod roots;
 #[cfg(test)]
 mod tests;
+mod verified;
 mod witness;
 
 use std::sync::Arc;
@@ -27,10 +28,11 @@ use witness::{Witness, noted};
 /// Shakes hands with origins. Immutable: when the roots change, build another one and swap it in; handshakes under way
 /// end with the one they began with.
 ///
-/// Sessions are kept per owner, name and ALPN list, and go with the connector. Early data is not sent.
+/// Sessions are kept per owner, name and ALPN list, verdicts about chains per name; both go with the connector. Early data is not sent.
 pub struct OriginConnector {
     /// Without ALPN and without sessions.
     base: ClientConfig,
+    witness: Arc<Witness>,
     configs: Cache<Vec<u8>, Kept>,
 }
 
@@ -69,17 +71,18 @@ impl OriginConnector {
             .with_webpki_verifier(verifier)
             .with_no_client_auth();
         base.dangerous().set_certificate_verifier(witness.clone());
-        base.client_auth_cert_resolver = witness;
+        base.client_auth_cert_resolver = witness.clone();
         base.resumption = Resumption::disabled();
         base.enable_early_data = false;
         // For the record layer of `stream`; no key leaves this module.
         base.enable_secret_extraction = true;
-        Ok((Self { base, configs: Cache::new(CONFIGS) }, report))
+        Ok((Self { base, witness, configs: Cache::new(CONFIGS) }, report))
     }
 
     /// Every handshake from here on verifies the origin.
     pub fn forget_sessions(&self) {
         self.configs.clear();
+        self.witness.forget();
     }
 
     fn config(&self, owner: SessionOwner, name: &str, alpn: &[Vec<u8>]) -> Arc<ClientConfig> {

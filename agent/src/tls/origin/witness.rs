@@ -16,6 +16,7 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::failure::UpstreamFailure;
+use super::verified::{Shown, Verified};
 use crate::tls::authority::names;
 
 /// What was noticed in one handshake.
@@ -56,11 +57,17 @@ pub(super) struct Witness {
     verifier: Arc<WebPkiServerVerifier>,
     /// DER subjects of the own authorities.
     own: Vec<Vec<u8>>,
+    verified: Verified,
 }
 
 impl Witness {
     pub(super) fn new(verifier: Arc<WebPkiServerVerifier>, own: Vec<Vec<u8>>) -> Self {
-        Self { verifier, own }
+        Self { verifier, own, verified: Verified::new() }
+    }
+
+    /// Every chain from here on is verified.
+    pub(super) fn forget(&self) {
+        self.verified.forget();
     }
 
     /// Tells the kinds of unknown issuer apart. Only for the name of a failure that stands already.
@@ -82,8 +89,15 @@ impl ServerCertVerifier for Witness {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let shown = Shown::new(&server_name.to_str(), end_entity, intermediates);
+        if self.verified.knows(&shown, now) {
+            return Ok(ServerCertVerified::assertion());
+        }
         let verdict =
             self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        if verdict.is_ok() {
+            self.verified.note(shown, end_entity, intermediates, now);
+        }
         if let Err(Error::InvalidCertificate(error)) = &verdict {
             let failure = match error {
                 CertificateError::UnknownIssuer => self.unknown_issuer(end_entity),

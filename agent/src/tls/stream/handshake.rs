@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Poll, ready};
 
 use rustls::CommonState;
@@ -13,6 +14,7 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{Error, ExtractedSecrets};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::record::{HEADER, RecordHeader};
 
@@ -71,10 +73,39 @@ enum Next {
     Done,
 }
 
-/// Shakes hands; gives what arrived behind the handshake.
+/// Leave for the arithmetic of one flight: a fraction of a millisecond. Whoever has it lets everybody else of the thread have
+/// a turn before the next one gets it ([`Turn::end`]), so that connections which carry data wait for one flight at most,
+/// however many clients shake hands.
+pub(super) struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
+
+thread_local! {
+    static TURNS: Arc<Semaphore> = Arc::new(Semaphore::new(1));
+}
+
+impl Turn {
+    /// In the order of asking.
+    pub(super) async fn begin() -> io::Result<Self> {
+        let turns = TURNS.with(Arc::clone);
+        let _permit = turns.acquire_owned().await.map_err(io::Error::other)?;
+        Ok(Self { _permit })
+    }
+
+    /// Before anything that waits for the peer, who may take as long as he likes.
+    async fn end(turn: &mut Option<Self>) {
+        if let Some(turn) = turn.take() {
+            tokio::task::yield_now().await;
+            drop(turn);
+        }
+    }
+}
+
+/// Shakes hands; gives what arrived behind the handshake. `turn` is that in which the connection was made, if that took one.
 pub(super) async fn shake<H: Handshake, S: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut H,
     stream: &mut S,
+    mut turn: Option<Turn>,
 ) -> io::Result<Vec<u8>> {
     let mut input = Vec::new();
     let mut output = Vec::new();
@@ -85,7 +116,10 @@ pub(super) async fn shake<H: Handshake, S: AsyncRead + AsyncWrite + Unpin>(
     loop {
         let UnbufferedStatus { discard, state } = connection.step(input.get_mut(..shown).unwrap_or_default());
         let next = match state {
-            Err(error) => return Err(fail(connection, stream, output, error).await),
+            Err(error) => {
+                Turn::end(&mut turn).await;
+                return Err(fail(connection, stream, output, error).await);
+            }
             Ok(ConnectionState::EncodeTlsData(mut data)) => {
                 encode(&mut output, |out| data.encode(out)).map_err(io::Error::other)?;
                 Next::Go
@@ -105,18 +139,26 @@ pub(super) async fn shake<H: Handshake, S: AsyncRead + AsyncWrite + Unpin>(
         match next {
             Next::Go => {}
             Next::Send => {
+                Turn::end(&mut turn).await;
                 if unsent.is_none() {
                     unsent = send(stream, &output, &mut input).await.err();
                 }
                 output.clear();
             }
-            Next::Done if !connection.state().is_handshaking() => return unsent.map_or(Ok(input), Err),
+            Next::Done if !connection.state().is_handshaking() => {
+                Turn::end(&mut turn).await;
+                return unsent.map_or(Ok(input), Err);
+            }
             // Not before it asks: behind the peer's last record may stand data already, which is not for rustls. A server
             // may write before the client's last message is there.
             Next::Read | Next::Done => {
                 let more = show_more(&input, shown);
                 if more == shown {
+                    Turn::end(&mut turn).await;
                     read(stream, &mut input).await.map_err(|error| unsent.take().unwrap_or(error))?;
+                }
+                if more > shown && turn.is_none() {
+                    turn = Some(Turn::begin().await?);
                 }
                 shown = more;
             }

@@ -31,7 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::buffers::Queue;
 use self::control::{Control, Tickets};
-use self::handshake::{Handshake, shake};
+use self::handshake::{Handshake, Turn, shake};
 use self::pass::Sealing;
 use self::record::{HEADER, MAX_PLAINTEXT, RecordHeader, RecordKey, kind};
 use super::negotiated::Negotiated;
@@ -72,8 +72,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OriginStream<S> {
         name: ServerName<'static>,
         mut stream: S,
     ) -> io::Result<Self> {
+        // Making it makes the keys that are offered.
+        let turn = Turn::begin().await?;
         let mut connection = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
-        let rest = shake(&mut connection, &mut stream).await?;
+        let rest = shake(&mut connection, &mut stream, Some(turn)).await?;
         Self::behind(connection, stream, rest)
     }
 }
@@ -82,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
     /// Shakes hands with a client.
     pub(super) async fn accept(config: Arc<ServerConfig>, mut stream: S) -> io::Result<Self> {
         let mut connection = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
-        let rest = shake(&mut connection, &mut stream).await?;
+        let rest = shake(&mut connection, &mut stream, None).await?;
         Self::behind(connection, stream, rest)
     }
 }

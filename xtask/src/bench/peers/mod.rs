@@ -1,6 +1,7 @@
 //! The agent beside its peers: every system does the same work in every round, so that what the machine does besides
 //! strikes all alike. CPU time is that of the system's own processes.
 
+mod installed;
 mod report;
 mod setting;
 mod systems;
@@ -39,7 +40,7 @@ pub(crate) struct Arguments {
     /// Only these systems (the first is what ratios are taken to); all when left out
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Only these works: bulk, small, api, fresh, first-seen, idle
+    /// Only these works: bulk (with peak), small, api, fresh, first-seen, idle
     #[arg(long, value_delimiter = ',')]
     work: Vec<String>,
     /// Also over HTTP/2
@@ -58,9 +59,14 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     ensure!(arguments.rounds > 0, "--rounds 0 measures nothing");
     // nginx is the origin, too.
     let mut packages = vec!["nginx-light", "openssl", "util-linux"];
-    for (system, package) in [("haproxy", "haproxy"), ("squid", "squid-openssl")] {
+    let needed: [(&str, &[&str]); 3] = [
+        ("haproxy", &["haproxy"]),
+        ("squid", &["squid-openssl"]),
+        ("mitmproxy", &["python3", "python3-venv"]),
+    ];
+    for (system, needed) in needed {
         if arguments.only.is_empty() || arguments.only.iter().any(|only| only.starts_with(system)) {
-            packages.push(package);
+            packages.extend(needed);
         }
     }
     apt::ensure(
@@ -103,9 +109,17 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
                     }
                     _ => system.reach.clone(),
                 };
+                if work == "bulk" {
+                    system.forget_peak()?;
+                }
+                let memory = system.resident_kib("VmRSS:")?;
                 let sample = measure(&setting, (system, &reach), (work, protocol, path), &command)
                     .with_context(|| format!("{}, {work} over {protocol}", system.name))?;
                 say(format_args!("round {round}: {sample}"));
+                if work == "bulk" {
+                    let value = (system.resident_kib("VmHWM:")? - memory) / 1024.0;
+                    samples.push(Sample { work: "peak", value, unit: "MiB", ..sample.clone() });
+                }
                 samples.push(sample);
             }
         }

@@ -62,6 +62,8 @@ fn tables(samples: &[Sample]) -> Tables {
     for (key, systems) in by_work {
         let values = |samples: &[&Sample]| samples.iter().map(|sample| sample.value).collect::<Vec<f64>>();
         let reference = systems.get(REFERENCE).map(|samples| values(samples));
+        // What grew by nothing is no measure.
+        let reference = reference.filter(|values| values.iter().all(|value| *value > 0.0));
         let mut rows: Vec<Row> = systems
             .iter()
             .map(|(system, samples)| {

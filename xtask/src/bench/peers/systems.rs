@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::installed;
 use super::setting::{FIRST_SEEN, NAME, ORIGIN_PORT, OTHER_NAME, Setting};
 use crate::workspace::target_dir;
 
@@ -93,7 +94,7 @@ pub(super) fn origin(setting: &Setting) -> Result<Running> {
 
 /// Every system, or those named, in that order.
 pub(super) fn all(setting: &Setting, only: &[String]) -> Result<Vec<System>> {
-    const ALL: [&str; 9] = [
+    const ALL: [&str; 11] = [
         "relay",
         "agent",
         "direct",
@@ -101,6 +102,8 @@ pub(super) fn all(setting: &Setting, only: &[String]) -> Result<Vec<System>> {
         "haproxy",
         "haproxy-64k",
         "squid",
+        "mitmproxy",
+        "hudsucker",
         "agent-untouched",
         "tcp-copy",
     ];
@@ -145,6 +148,28 @@ fn system(setting: &Setting, name: &str) -> Result<System> {
             setting.write("squid.conf", &setting.template("squid.conf", &[("PORT", "24006")])?)?;
             squid_database(setting)?;
             (24006, words(&format!("squid -N -f {dir}/squid.conf")), tunnel(24006, NAME))
+        }
+        "mitmproxy" => {
+            setting.write("mitmproxy.py", &setting.template("mitmproxy.py", &[])?)?;
+            let home = setting.path("mitmproxy");
+            fs::create_dir_all(&home)?;
+            // Its authority, as it keeps one.
+            let (certificate, key) = (fs::read(setting.path("ca.pem"))?, fs::read(setting.path("ca.key"))?);
+            fs::write(home.join("mitmproxy-ca.pem"), [key, certificate].concat())?;
+            let program = format!(
+                "{} --quiet --listen-host 127.0.0.1 --listen-port 24009 --scripts {dir}/mitmproxy.py --set confdir={} \
+                 --set ssl_verify_upstream_trusted_ca={dir}/ca.pem --set connection_strategy=lazy",
+                installed::mitmdump()?.display(),
+                home.display()
+            );
+            (24009, words(&program), tunnel(24009, NAME))
+        }
+        "hudsucker" => {
+            let program = format!(
+                "{} --listen 127.0.0.1:24010 --authority {dir}/ca.pem --key {dir}/ca.key",
+                installed::hudsucker()?.display()
+            );
+            (24010, words(&program), tunnel(24010, NAME))
         }
         "agent" | "agent-untouched" => {
             let port: u16 = if name == "agent" { 24007 } else { 24008 };
@@ -233,6 +258,27 @@ impl System {
             }
         }
         Ok(nanoseconds / 1e9)
+    }
+
+    /// From here on the most memory it had is what it has now (proc(5), clear_refs).
+    pub(super) fn forget_peak(&self) -> Result<()> {
+        for pid in self.processes()? {
+            fs::write(format!("/proc/{pid}/clear_refs"), "5")?;
+        }
+        Ok(())
+    }
+
+    /// A line of its processes' status: `VmRSS:` what they have in memory, `VmHWM:` the most they had.
+    pub(super) fn resident_kib(&self, line: &str) -> Result<f64> {
+        let mut kib = 0.0;
+        for pid in self.processes()? {
+            let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let value = text.lines().find_map(|text| text.strip_prefix(line));
+            kib += value
+                .and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok())
+                .unwrap_or_default();
+        }
+        Ok(kib)
     }
 
     /// Its share of memory: pages that several processes have count in parts.
