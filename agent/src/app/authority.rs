@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -76,7 +76,7 @@ impl Custody {
             if matches!(key, Key::Child(_)) {
                 // It has said itself what is wrong; a service is waited for instead.
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(authority.ask_signer()).context("the signer does not come up")?;
+                runtime.block_on(comes_up(&authority)).context("the signer does not come up")?;
             }
             let event = if there {
                 AuthorityEvent::Opened {
@@ -166,9 +166,22 @@ fn make(sources: &Sources) -> Result<()> {
     Ok(())
 }
 
+/// Waits for a signer that was just started: on a busy machine a process takes its time.
+async fn comes_up(authority: &Authority) -> Result<(), SignFault> {
+    const MOST: Duration = Duration::from_secs(10);
+    const AGAIN: Duration = Duration::from_millis(100);
+    let begun = Instant::now();
+    loop {
+        match authority.ask_signer().await {
+            Err(SignFault::Silent { .. }) if begun.elapsed() < MOST => tokio::time::sleep(AGAIN).await,
+            answer => return answer,
+        }
+    }
+}
+
 /// Asks the signer again and again, so that `status` knows before a client does.
 pub(super) async fn watch(authority: impl Fn() -> Arc<Authority>, custody: &Custody) {
-    const EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+    const EVERY: Duration = Duration::from_secs(1);
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
