@@ -10,13 +10,13 @@ pub mod overview;
 mod usage;
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 use rusqlite::types::Value;
 use rusqlite::{Connection, InterruptHandle, OptionalExtension, Row, params_from_iter};
 use uuid::Uuid;
@@ -120,15 +120,12 @@ impl Stopper {
 
 impl Reader {
     pub fn open(path: &Path) -> Result<Self, QueryError> {
-        // SQLite says the same of what is not there and of what may not be read.
-        match File::open(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(QueryError::Missing(path.to_owned()));
-            }
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                return Err(QueryError::Denied(path.to_owned()));
-            }
-            Ok(_) | Err(_) => {}
+        // SQLite says the same of what is not there and of what may not be read. Asked without opening it: closing any
+        // descriptor of the file drops the locks that SQLite holds on it for this process (fcntl(2)).
+        match access(path, AccessFlags::R_OK) {
+            Err(Errno::ENOENT) => return Err(QueryError::Missing(path.to_owned())),
+            Err(Errno::EACCES) => return Err(QueryError::Denied(path.to_owned())),
+            Ok(()) | Err(_) => {}
         }
         let connection = schema::open_for_reading(path)
             .map_err(|source| QueryError::Unreadable { path: path.to_owned(), source })?;
