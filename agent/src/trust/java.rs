@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 
 use super::change::{Of, Part};
 use super::{Filled, Place, StoreError, system};
@@ -19,31 +23,60 @@ const PASSWORD: &str = "changeit";
 const ALIAS: &str = "portcullis";
 /// Runtimes that are looked at.
 const RUNTIMES: usize = 64;
+/// Octets of a keystore that are looked at: the distributions' have a sixth of a mebibyte.
+const KEYSTORE: u64 = 16 << 20;
+/// How a keystore begins that has its certificates in it as they are (`JKS`).
+pub(super) const JKS: [u8; 4] = [0xfe, 0xed, 0xfe, 0xed];
+/// By this variable dpkg tells a script of a package what it is; triggers then run after it.
+const WITHIN_DPKG: &str = "DPKG_MAINTSCRIPT_PACKAGE";
 
 pub(super) fn fill(
     place: &Place,
     journal: &mut Of<'_>,
     certificates: &Certificates,
 ) -> Result<Filled, StoreError> {
-    let (mut lines, mut following) = (Vec::new(), 0);
+    let (mut lines, mut following) = (Vec::new(), BTreeSet::new());
     let mut seen = BTreeSet::new();
     for home in homes(place) {
         for keystore in KEYSTORES.map(|below| home.join(below)) {
             let Some(real) = resolved(place, &keystore) else { continue };
             if SYSTEMS.iter().any(|directory| real.starts_with(directory)) {
-                following += 1;
+                following.insert(real);
             } else if seen.insert(real.clone()) {
                 lines.push(import(place, journal, certificates, &home, &real)?);
             }
         }
     }
-    if following > 0 && system::layout(place).is_some() {
+    if let Some(layout) = system::layout(place).filter(|_| !following.is_empty()) {
         lines.push("runtimes of the distribution follow the system's store".to_owned());
+        // Debian's tool reports success whatever became of the programs that it told of the change.
+        let behind = following
+            .iter()
+            .find(|_| place.at(layout.anchor("")).exists())
+            .filter(|keystore| certificates.roots().iter().any(|(_, pem)| lacks(&place.at(keystore), pem)));
+        match behind {
+            Some(keystore) if std::env::var_os(WITHIN_DPKG).is_none() => {
+                return Err(StoreError::Unusable { path: place.at(keystore), fault: BEHIND.to_owned() });
+            }
+            Some(_) => lines.push("their keystore is written when dpkg has ended".to_owned()),
+            None => {}
+        }
     }
     if lines.is_empty() {
         return Ok(Filled::Absent(format!("no Java runtime below {}", HOMES.join(", "))));
     }
     Ok(Filled::Done(lines))
+}
+
+const BEHIND: &str = "the root is in the system's store but not in this one, which follows it: its hook failed. \
+    Was dpkg at work? When it has ended run `dpkg --triggers-only --pending`, then `portcullis ca trust --store java`";
+
+/// Whether a keystore certainly has not this certificate; of those in other formats than `JKS` nobody can say.
+fn lacks(keystore: &Path, pem: &str) -> bool {
+    let Ok(certificate) = CertificateDer::from_pem_slice(pem.as_bytes()) else { return false };
+    let mut octets = Vec::new();
+    let read = fs::File::open(keystore).and_then(|file| file.take(KEYSTORE).read_to_end(&mut octets));
+    read.is_ok() && octets.starts_with(&JKS) && memchr::memmem::find(&octets, &certificate).is_none()
 }
 
 fn homes(place: &Place) -> Vec<PathBuf> {

@@ -5,6 +5,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use super::java::JKS;
 use super::system::LAYOUTS;
 use super::*;
 use crate::catalog::HostPattern;
@@ -236,6 +240,16 @@ fn a_keystore_is_told_from_one_that_follows_the_system() {
     let lines = done(scratch.put(Store::Java));
     assert_eq!(lines, ["runtimes of the distribution follow the system's store"]);
     assert_eq!(scratch.everything(), before);
+
+    // A keystore that can be looked into, after a hook that did nothing.
+    fs::write(scratch.place().at("/etc/ssl/certs/java/cacerts"), JKS).unwrap();
+    done(scratch.put(Store::Java));
+    scratch.file("/usr/local/share/ca-certificates/portcullis.crt", "the anchor");
+    let error = failed(scratch.put(Store::Java));
+    assert!(error.contains("java/cacerts") && error.contains("--triggers-only"), "{error}");
+    let root = CertificateDer::from_pem_slice(scratch.certificates.root_pem.as_bytes()).unwrap();
+    fs::write(scratch.place().at("/etc/ssl/certs/java/cacerts"), [&JKS[..], &root].concat()).unwrap();
+    assert_eq!(done(scratch.put(Store::Java)), lines);
 
     scratch.file("/opt/jdk-8/jre/lib/security/cacerts", "its own");
     let error = failed(scratch.put(Store::Java));

@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::left_out;
 
-/// A copy of everything that `ca trust` and the tools behind it write to, put over the original for this script alone.
-const SCRIPT: &str = r#"
+/// A copy of everything that `ca trust` and the tools behind it write to, put over the original for a script alone.
+/// dpkg is among them: by its triggers Debian tells Java's keystore of the change.
+const COPIES: &str = r#"
 set -eu
 program=$1 config=$2 scratch=$3
 for directory in /etc /usr/local/share /var/lib/dpkg /var/lib/ca-certificates-java; do
@@ -19,6 +20,9 @@ for directory in /etc /usr/local/share /var/lib/dpkg /var/lib/ca-certificates-ja
     cp -a "$directory/." "$scratch$directory/"
     mount --bind "$scratch$directory" "$directory"
 done
+"#;
+
+const SCRIPT: &str = r#"
 # A store that was not up to date would change by being brought up to date.
 update-ca-certificates >/dev/null 2>&1
 inventory() {
@@ -45,7 +49,7 @@ fn every_installed_program_believes_the_authority_between_trust_and_untrust_and_
     let shown = scratch.path().display();
     fs::write(&config, format!("[paths]\nstate = \"{shown}/state\"\nrun = \"{shown}/run\"\n")).unwrap();
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", SCRIPT, "sh"]);
+    command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", &[COPIES, SCRIPT].concat(), "sh"]);
     command.arg(lab::agent::binary().unwrap()).arg(&config).arg(scratch.path());
     let finished = lab::run(command, Duration::from_secs(600)).unwrap().succeeded().unwrap();
 
@@ -74,13 +78,6 @@ fn every_installed_program_believes_the_authority_between_trust_and_untrust_and_
 
 /// The stores of the system alone, while curl asks a site of the authority's without a pause.
 const ROTATION: &str = r#"
-set -eu
-program=$1 config=$2 scratch=$3
-for directory in /etc /usr/local/share; do
-    mkdir -p "$scratch$directory"
-    cp -a "$directory/." "$scratch$directory/"
-    mount --bind "$scratch$directory" "$directory"
-done
 update-ca-certificates >/dev/null 2>&1
 find /etc /usr/local/share -xdev -type f -exec sha256sum {} + | sort > "$scratch/before"
 "$program" ca init --config "$config" > /dev/null
@@ -112,7 +109,15 @@ fn a_rotation_is_believed_by_the_systems_store_all_along() {
     let shown = scratch.path().display();
     fs::write(&config, format!("[paths]\nstate = \"{shown}/state\"\nrun = \"{shown}/run\"\n")).unwrap();
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", ROTATION, "sh"]);
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "/bin/sh",
+        "-c",
+        &[COPIES, ROTATION].concat(),
+        "sh",
+    ]);
     command.arg(lab::agent::binary().unwrap()).arg(&config).arg(scratch.path());
     lab::run(command, Duration::from_secs(300)).unwrap().succeeded().unwrap();
 
