@@ -94,9 +94,17 @@ pub(crate) const LAB: [&str; 13] = [
 ];
 
 /// What receives exported records, reads metrics, checks outputs, makes disks that fail, carries a rootless container's
-/// packets and asks in ways of its own; the virtual machine does without.
-const BESIDE: [&str; 7] =
-    ["e2fsprogs", "prometheus", "python3-jsonschema", "rsyslog", "rsyslog-openssl", "slirp4netns", "wget"];
+/// packets and asks in ways of its own (wget, programs that Go makes); the virtual machine does without.
+const BESIDE: [&str; 8] = [
+    "e2fsprogs",
+    "golang-go",
+    "prometheus",
+    "python3-jsonschema",
+    "rsyslog",
+    "rsyslog-openssl",
+    "slirp4netns",
+    "wget",
+];
 
 /// The programs that the lab is made of.
 pub(crate) fn lab() -> Result<()> {
@@ -104,7 +112,7 @@ pub(crate) fn lab() -> Result<()> {
         &[&LAB[..], &BESIDE].concat(),
         "run real servers and clients",
         "Remedy: install nginx, nghttp2 (nghttpd, h2load), dnsmasq, iproute2, curl, wget, python3 with h2 and jsonschema, openssl, procps, \
-         prometheus, rsyslog, slirp4netns, e2fsprogs and bpftool by hand.",
+         prometheus, rsyslog, slirp4netns, e2fsprogs, Go and bpftool by hand.",
     )
 }
 

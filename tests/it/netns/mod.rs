@@ -34,6 +34,7 @@ mod quic_browser;
 mod records;
 mod rights;
 mod signer;
+mod static_client;
 mod steering;
 mod tls_records;
 mod trust;
