@@ -171,7 +171,13 @@ fn segment(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 4
     } else if load_at(skb, 0, &mut ip).is_none() {
         return Forwarded::LeftAlone;
     }
-    match assign_listener(skb, settings, packet, &mut ip, &mut header, flags != SYN) {
+    // A connection that began is its listener's, which the next agent may have by the time the client goes on.
+    let found = if flags == SYN && !liveness::beats(liveness::now()) {
+        Found::Absent
+    } else {
+        assign_listener(skb, settings, packet, &mut ip, &mut header, flags != SYN)
+    };
+    match found {
         Found::Assigned => {
             mark(skb, GATEWAY_MARK_STEER);
             if flags != SYN {
@@ -188,12 +194,18 @@ fn segment(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 4
             }
             Forwarded::LeftAlone
         }
-        // The listener goes with the agent's process, at once.
+        // The listener goes with the agent's process, at once, unless the service manager has it too.
         Found::Absent if counter as u32 == Counter::Steered as u32 && settings.fail == FAIL_CLOSED => {
             mark(skb, GATEWAY_MARK_REFUSE);
             Forwarded::Counted(Counter::RefusedWithoutAgent)
         }
-        Found::Absent => Forwarded::Counted(Counter::PassedWithoutAgent),
+        Found::Absent => {
+            // Let pass once, let pass to its end: not taken for one from before, nor read.
+            if settings.existing != EXISTING_LEAVE || settings.guard != GUARD_OFF {
+                gateway_net::begin(settings, packet, &header, PASSAGE_OPEN);
+            }
+            Forwarded::Counted(Counter::PassedWithoutAgent)
+        }
         Found::Failed => Forwarded::Dropped(Counter::AssignFailed),
     }
 }
@@ -336,9 +348,12 @@ fn assign_listener(
     }
 }
 
-/// Whether an agent listens: its sockets leave the map when they close.
+/// Whether an agent serves, or one is about to: its heart beats, and it listens. Sockets leave the map when they close.
 #[inline(always)]
 fn is_served(v4: bool) -> bool {
+    if !liveness::beats(liveness::now()) {
+        return false;
+    }
     let listener = maps::listener(!v4 as u32);
     if listener.is_null() {
         return false;

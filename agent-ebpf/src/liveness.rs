@@ -1,6 +1,6 @@
 //! Whether the agent can serve a connection now, and what becomes of a connection when it cannot.
 //!
-//! Two signs, both needed. The heartbeat stops when the process is dead, frozen, starved or one of its threads is stuck,
+//! Two signs, both needed, on hosts and gateways. The heartbeat stops when the process is dead, frozen, starved or one of its threads is stuck,
 //! and is noticed after [`HEARTBEAT_LIMIT_NS`]. The listener goes with the process, at once; it must bear the agent's own
 //! mark, so that nobody who takes over the port of a dead agent is handed its connections.
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -64,12 +64,7 @@ impl Listeners {
         listen: SocketAddr,
         workers: usize,
     ) -> io::Result<Option<Self>> {
-        let (mut fours, mut sixes) = (Vec::new(), Vec::new());
-        for socket in earlier {
-            socket.set_nonblocking(true)?;
-            let list = if socket.local_addr()?.is_ipv4() { &mut fours } else { &mut sixes };
-            list.push(socket);
-        }
+        let Families { fours, sixes } = Families::of(earlier, false)?;
         let Some(v4) = fours.first().map(std::net::TcpListener::local_addr).transpose()? else {
             return Ok(None);
         };
@@ -83,9 +78,19 @@ impl Listeners {
             return Ok(None);
         }
         let v6 = (!sixes.is_empty()).then_some(wanted_v6);
-        let mut sixes = sixes.into_iter();
-        let per_worker = fours.into_iter().map(|v4| Sockets { v4, v6: sixes.next() }).collect();
-        Ok(Some(Self { v4, v6, per_worker }))
+        Ok(Some(Self { v4, v6, per_worker: paired(fours, sixes) }))
+    }
+
+    /// The same for transparent sockets.
+    pub fn take_over_transparent(
+        earlier: Vec<std::net::TcpListener>,
+        workers: usize,
+    ) -> io::Result<(Self, bool)> {
+        let Families { fours, sixes } = Families::of(earlier, true)?;
+        if fours.len() != workers.max(1) || ![0, fours.len()].contains(&sixes.len()) {
+            return Ok((Self::bind_transparent(workers)?, false));
+        }
+        Ok((Self::of(paired(fours, sixes))?, true))
     }
 
     /// Every socket of every worker.
@@ -126,6 +131,10 @@ impl Listeners {
             };
             per_worker.push(Sockets { v4, v6 });
         }
+        Self::of(per_worker)
+    }
+
+    fn of(per_worker: Vec<Sockets>) -> io::Result<Self> {
         let first = per_worker.first().ok_or(io::ErrorKind::InvalidInput)?;
         let v4 = first.v4.local_addr()?;
         let v6 = first.v6.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
@@ -155,6 +164,35 @@ impl Listeners {
     pub fn into_sockets(self) -> Vec<Sockets> {
         self.per_worker
     }
+}
+
+/// Sockets of an earlier run by their family, in the order in which they were kept.
+struct Families {
+    fours: Vec<std::net::TcpListener>,
+    sixes: Vec<std::net::TcpListener>,
+}
+
+impl Families {
+    /// Those that are transparent, or those that are not: what is left over was another mode's.
+    fn of(sockets: Vec<std::net::TcpListener>, transparent: bool) -> io::Result<Self> {
+        let mut families = Self { fours: Vec::new(), sixes: Vec::new() };
+        for socket in sockets {
+            socket.set_nonblocking(true)?;
+            let v4 = socket.local_addr()?.is_ipv4();
+            let about = SockRef::from(&socket);
+            if transparent == if v4 { about.ip_transparent_v4()? } else { about.ip_transparent_v6()? } {
+                let list = if v4 { &mut families.fours } else { &mut families.sixes };
+                list.push(socket);
+            }
+        }
+        Ok(families)
+    }
+}
+
+/// As many of the second family as of the first, or none.
+fn paired(fours: Vec<std::net::TcpListener>, sixes: Vec<std::net::TcpListener>) -> Vec<Sockets> {
+    let mut sixes = sixes.into_iter();
+    fours.into_iter().map(|v4| Sockets { v4, v6: sixes.next() }).collect()
 }
 
 /// SO_REUSEPORT spreads connections over the workers' sockets by a hash of the addresses.
@@ -276,6 +314,8 @@ mod tests {
         sockets.remove(0);
         assert!(!Listeners::take_over(sockets, any, 2).unwrap().1);
         assert!(!Listeners::take_over(Vec::new(), any, 1).unwrap().1);
+        // A host's are none of a gateway's.
+        assert!(Families::of(earlier(2).1, true).unwrap().fours.is_empty());
     }
 
     #[test]

@@ -214,7 +214,7 @@ fn start_steering(snapshot: &Snapshot, mode: Mode, listeners: &Listeners) -> Res
     Ok(Some(steering))
 }
 
-/// The listening sockets of the mode: in host mode those that the service manager kept, where they fit.
+/// The listening sockets of the mode: those that the service manager kept, where they fit.
 fn listeners(
     config: &Config,
     mode: Mode,
@@ -223,21 +223,18 @@ fn listeners(
 ) -> Result<Listeners> {
     let listen = config.steering.listen;
     let kept = earlier.len();
-    if mode != Mode::Host {
-        // Of an earlier run in host mode: nothing comes there any more.
-        if kept > 0 {
-            let _ = inherited::give_up();
+    let (listeners, taken_over) = match mode {
+        Mode::Host => Listeners::take_over(earlier, listen, workers)
+            .with_context(|| format!("binding the listener {listen}"))?,
+        Mode::Gateway => Listeners::take_over_transparent(earlier, workers)
+            .context("binding transparent listeners (needs CAP_NET_ADMIN)")?,
+        // What was kept is of another mode: nothing comes there any more.
+        Mode::Explicit => {
+            drop(earlier);
+            let proxy = Listeners::bind_proxy(listen, workers);
+            (proxy.with_context(|| format!("binding the proxy {listen}"))?, false)
         }
-        drop(earlier);
-        return if mode == Mode::Gateway {
-            Listeners::bind_transparent(workers)
-                .context("binding transparent listeners (needs CAP_NET_ADMIN)")
-        } else {
-            Listeners::bind_proxy(listen, workers).with_context(|| format!("binding the proxy {listen}"))
-        };
-    }
-    let (listeners, taken_over) = Listeners::take_over(earlier, listen, workers)
-        .with_context(|| format!("binding the listener {listen}"))?;
+    };
     if taken_over {
         tracing::info!(sockets = kept, "took over the listening sockets, with what waits in them");
     } else if kept > 0 {

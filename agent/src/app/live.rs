@@ -52,7 +52,7 @@ pub(super) struct Live<'p> {
     since: Timestamp,
     pool: &'p Pool,
     last_good: LastGood,
-    /// Only in host mode.
+    /// Absent in explicit mode, where there is no kernel to tell.
     heartbeat: Option<Heartbeat>,
     kernel: Kernel,
     exports: Exports,
@@ -112,7 +112,7 @@ impl<'p> Live<'p> {
         pool: &'p Pool,
     ) -> Result<Self> {
         let counters = steering.as_ref().map(Steering::counters).transpose()?.map(Arc::new);
-        let heart = steering.as_ref().map(Steering::heart).transpose()?.flatten();
+        let heart = steering.as_ref().map(Steering::heart).transpose()?;
         let heartbeat = heart.map(|heart| Heartbeat::start(heart, pool.ticks())).transpose()?;
         let kernel = Kernel {
             fail: match shared.snapshot.load().config.steering.fail {

@@ -106,8 +106,9 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
         last_good,
         _lock,
     } = built;
-    // Only those of a host: while anybody has a gateway's, the kernel takes it for served; a proxy's are bound anew.
-    let kept = listeners.sockets().filter(|_| mode == Mode::Host);
+    // Those that programs outlive this process for; a proxy's are bound anew.
+    let outlived = steering.as_ref().is_some_and(|steering| mode == Mode::Host || steering.can_be_left());
+    let kept = listeners.sockets().filter(|_| outlived);
     let keep: Vec<_> = kept.map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
     let pool = workers::start(&shared, steering.as_ref(), listeners, DRAIN)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -108,6 +108,7 @@ pub struct Steering {
     /// What the last orders selected, for every handle.
     selected: Arc<ArcSwap<learned::Selected>>,
     kept_bits: patterns::KeptBits,
+    heart: Heart,
     // Before the object: its programs are detached first.
     place: Place,
     ebpf: Ebpf,
@@ -121,7 +122,6 @@ enum Place {
 
 /// What host mode has beside the object.
 struct Host {
-    heart: Heart,
     earlier: Option<Heartbeat>,
     cgroup: PathBuf,
     // Dropped in this order: the programs' links before the pins that hold them.
@@ -168,11 +168,11 @@ impl Steering {
             selected: Arc::default(),
             place: Place::Cgroup(Box::new(Host {
                 earlier: if adopted { heart.last() } else { None },
-                heart,
                 cgroup,
                 links: None,
                 pins,
             })),
+            heart,
             ebpf,
         };
         // New programs are disabled until the orders are in: they are attached one after the other and must not
@@ -210,6 +210,7 @@ impl Steering {
         };
         // Disabled until the orders are in, as on a host.
         settings_map.set(0, settings, 0).context("writing the settings map")?;
+        let heart = Heart::new(load::map_data(&ebpf, "PC_HEARTBEAT")?)?;
         let (gateway, pairs) = gateway::Gateway::start(&mut ebpf, options, listeners)?;
         settings.gateway_listeners = pairs;
         Ok(Self {
@@ -219,6 +220,7 @@ impl Steering {
             app_bits,
             kept_bits,
             selected: Arc::default(),
+            heart,
             place: Place::Gateway(Box::new(gateway)),
             ebpf,
         })
@@ -271,9 +273,9 @@ impl Steering {
         self.settings.existing = existing_word(orders.existing);
         let first = self.settings.enabled == 0;
         self.settings.enabled = 1;
-        if first && let Place::Cgroup(host) = &mut self.place {
+        if first {
             // The sockets listen: what is steered from here on waits there for the workers.
-            host.heart.beat(now_ns())?;
+            self.heart.beat(now_ns())?;
         }
         // Port and switch in one write. Should a program read half of it, it finds no listener of ours at the port.
         self.write_settings()?;
@@ -374,12 +376,9 @@ impl Steering {
         KernelCounters::new(load::map_data(&self.ebpf, "PC_COUNTERS")?)
     }
 
-    /// A handle for the thread that says that a host's agent lives. A gateway's programs do not ask.
-    pub fn heart(&self) -> Result<Option<Heart>> {
-        match self.place {
-            Place::Cgroup(_) => Ok(Some(Heart::new(load::map_data(&self.ebpf, "PC_HEARTBEAT")?)?)),
-            Place::Gateway(_) => Ok(None),
-        }
+    /// A handle for the thread that says that the agent lives.
+    pub fn heart(&self) -> Result<Heart> {
+        Heart::new(load::map_data(&self.ebpf, "PC_HEARTBEAT")?)
     }
 
     /// Where the programs are attached, for people.

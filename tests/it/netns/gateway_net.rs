@@ -277,7 +277,65 @@ fn a_policy_that_begins_to_select_an_app_closes_its_connections_on_a_gateway() {
     other.go("went on");
 }
 
-/// A40: ended for a restart, the pinned programs refuse monitored apps until the next agent is there; what ran runs to its
+/// A39: a stopped process is noticed by its heartbeat, though its sockets listen on; it serves again when it goes on.
+#[test]
+fn a_stopped_agent_on_a_gateway_is_noticed_and_serves_again_when_it_goes_on() {
+    const NOTICED: Duration = Duration::from_millis(1500);
+    for fail in ["closed", "open"] {
+        let gateway = GatewayLab::start().unwrap();
+        let agent = Agent::start(&gateway.lab, &steering("peek", fail, "")).unwrap();
+        let b = gateway.host(Inside::B);
+        let get = |name, family| Curl::get(url(name, DOCX)).at(&b).arguments(&[family, "--max-time", "3"]);
+        for family in FAMILIES {
+            check_blocked(&get(MONITORED, family).send(&gateway.lab).unwrap(), DOCX);
+        }
+        agent.pause();
+        std::thread::sleep(NOTICED);
+        for family in FAMILIES {
+            let finished = get(MONITORED, family).run(&gateway.lab).unwrap();
+            // "Failed to connect to host", at once; what passes meets the origin's certificate and its file.
+            let expected = if fail == "closed" { 7 } else { 0 };
+            assert_eq!(finished.code, Some(expected), "{fail}, {family}: {}", finished.stderr);
+            check_passed(&get(UNMONITORED, family).send(&gateway.lab).unwrap(), UNMONITORED, DOCX);
+        }
+        agent.resume();
+        for family in FAMILIES {
+            wait::until(&format!("service after a stop, {fail}, {family}"), wait::PATIENCE, || {
+                let answer = get(MONITORED, family).send(&gateway.lab).ok();
+                Ok(answer.filter(|reply| reply.status == 403))
+            })
+            .unwrap();
+        }
+    }
+}
+
+/// A40: while the service manager restarts the agent again and again, new connections wait for the next one: none is
+/// refused, none goes past it.
+#[test]
+fn restarts_on_a_gateway_refuse_no_connection() {
+    const FOR: Duration = Duration::from_secs(8);
+    let gateway = GatewayLab::start().unwrap();
+    let mut agent = Agent::start(&gateway.lab, &steering("peek", "closed", "")).unwrap();
+    let b = gateway.host(Inside::B);
+    let (asked, restarts) = agent
+        .restarted_during(|| {
+            let (begun, mut asked) = (Instant::now(), 0);
+            while begun.elapsed() < FOR {
+                for family in FAMILIES {
+                    let get = Curl::get(url(MONITORED, DOCX)).at(&b).arguments(&[family]);
+                    check_blocked(&get.send(&gateway.lab).unwrap(), DOCX);
+                    asked += 1;
+                }
+            }
+            asked
+        })
+        .unwrap();
+    assert!(asked > 10 && restarts >= 2, "{asked} asked, {restarts} restarts");
+    assert_eq!(gateway.marked_routing().unwrap(), Vec::<String>::new());
+    assert_eq!(lab::pins::pinned(&gateway.lab.pins()), Vec::<std::path::PathBuf>::new());
+}
+
+/// A40: ended for a restart with nobody to keep its sockets, the pinned programs refuse monitored apps until the next agent is there; what ran runs to its
 /// end, the rest goes on, and an orderly stop leaves nothing.
 #[test]
 fn a_restart_hands_a_gateway_over_to_the_next_agent() {

@@ -9,10 +9,7 @@ impl Live<'_> {
     /// What becomes of connections once this agent stops, in words.
     pub(in crate::app) fn afterwards(&self, end: End) -> &'static str {
         match self.mode {
-            Mode::Host if end == End::HandOver => "new connections wait for the next agent",
-            Mode::Gateway if end == End::HandOver => {
-                "new connections to monitored apps are refused until the next agent serves"
-            }
+            Mode::Host | Mode::Gateway if end == End::HandOver => "new connections wait for the next agent",
             Mode::Host | Mode::Gateway => "new connections go direct",
             Mode::Explicit => "the proxy takes no new connections",
         }
