@@ -490,4 +490,7 @@ fn kills_under_load_harm_nobody_and_let_nothing_through() {
         "too little load to mean anything"
     );
     check_serves(&lab);
+    assert!(agent.stop().unwrap().success());
+    assert_eq!(attached(lab.cgroup()).unwrap(), Vec::<String>::new());
+    assert!(!lab.pins().exists());
 }
