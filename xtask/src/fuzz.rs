@@ -33,6 +33,9 @@ pub(crate) struct Arguments {
     /// Afterwards take what was found into the kept corpora, and from these what adds no coverage out
     #[arg(long)]
     minimise: bool,
+    /// Without AddressSanitizer: built in half the time, and blind for what unsafe code of libraries does
+    #[arg(long, conflicts_with = "replay")]
+    coverage_only: bool,
     /// Targets at the same time
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
@@ -50,7 +53,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         ]));
     }
     let targets = targets(arguments.target.as_deref())?;
-    let fuzzer = Fuzzer::build()?;
+    let fuzzer = Fuzzer::build(arguments.coverage_only)?;
     let mut broken = Vec::new();
     for group in targets.chunks(arguments.jobs.into()) {
         broken.extend(fuzzer.fuzz(group, arguments.seconds)?);
@@ -100,12 +103,13 @@ struct Fuzzer {
 impl Fuzzer {
     /// Coverage passes are in every rustc, the sanitizer's runtime in every rustup toolchain: no nightly is needed, only
     /// the leave to name an unstable flag.
-    fn build() -> Result<Self> {
-        let directory = target_dir()?.join("fuzz");
+    fn build(coverage_only: bool) -> Result<Self> {
+        // Other flags: one directory for both would be built anew at each change.
+        let directory = target_dir()?.join(if coverage_only { "fuzz-coverage" } else { "fuzz" });
         apt::ensure(&["g++"], "build libFuzzer", "Remedy: install a C++ compiler by hand.")?;
         let host = host_triple()?;
-        let sanitizer = has_sanitizer(&host)?;
-        if !sanitizer {
+        let sanitizer = !coverage_only && has_sanitizer(&host)?;
+        if !sanitizer && !coverage_only {
             say("this toolchain has no AddressSanitizer runtime: fuzzing with coverage alone");
         }
         let flags = format!("{COVERAGE}{}", if sanitizer { " -Zsanitizer=address" } else { "" });
