@@ -33,14 +33,14 @@ const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Serves both connections until one side has had enough. `stopping` resolves when the agent is about to end: the client
 /// is told to open no more streams, and those under way go on.
-pub async fn serve<C, X>(
+pub fn serve<C, X>(
     client: Side<C>,
     origin: X::Origin,
     exchanges: &X,
     limits: &Limits,
     deadlines: &Deadlines,
     stopping: impl Future<Output = ()>,
-) -> Ended
+) -> impl Future<Output = Ended>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     X: Exchanges,
@@ -57,37 +57,40 @@ where
         transfers: Vec::new(),
         cut: false,
     };
-    let mut stopping = pin!(stopping);
-    let mut stopped = false;
-    let mut timer = pin!(sleep_until(connection.clocks.due(begun)));
-    let ended = poll_fn(|cx| {
-        if !stopped && stopping.as_mut().poll(cx).is_ready() {
-            stopped = true;
-            connection.wind_down(Instant::now(), Reason::Stop);
-        }
-        loop {
-            let now = Instant::now();
-            if let Poll::Ready(ended) = connection.poll(cx, now) {
-                return Poll::Ready(ended);
+    // What an asynchronous function is called with and what it makes of it would both be kept to the end.
+    async move {
+        let mut stopping = pin!(stopping);
+        let mut stopped = false;
+        let mut timer = pin!(sleep_until(connection.clocks.due(begun)));
+        let ended = poll_fn(|cx| {
+            if !stopped && stopping.as_mut().poll(cx).is_ready() {
+                stopped = true;
+                connection.wind_down(Instant::now(), Reason::Stop);
             }
-            let due = connection.clocks.due(now);
-            if due <= now {
-                if let Some(ended) = connection.expire(now) {
+            loop {
+                let now = Instant::now();
+                if let Poll::Ready(ended) = connection.poll(cx, now) {
                     return Poll::Ready(ended);
                 }
-                continue;
+                let due = connection.clocks.due(now);
+                if due <= now {
+                    if let Some(ended) = connection.expire(now) {
+                        return Poll::Ready(ended);
+                    }
+                    continue;
+                }
+                // A timer that is early looks again; only one that would be late is set anew.
+                if due < timer.deadline() || timer.is_elapsed() {
+                    timer.as_mut().reset(due);
+                }
+                if timer.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
             }
-            // A timer that is early looks again; only one that would be late is set anew.
-            if due < timer.deadline() || timer.is_elapsed() {
-                timer.as_mut().reset(due);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
-    })
-    .await;
-    connection.part(ended).await
+        })
+        .await;
+        connection.part(ended).await
+    }
 }
 
 /// A response that is held until its record is stored.
@@ -420,7 +423,7 @@ where
     }
 
     /// The last frames go out, and every stream that is still open is accounted for.
-    async fn part(mut self, ended: Ended) -> Ended {
+    async fn part(&mut self, ended: Ended) -> Ended {
         if !matches!(ended, Ended::ClientBroken) {
             if !self.clocks.is_line_drawn() {
                 self.relay.shut_down(true);

@@ -1,8 +1,12 @@
 //! Inspection of one connection: the origin is verified first, then the client gets its certificate, then HTTP.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::net::TcpStream;
+
+use super::dial::Ready;
 use super::ended::Ended;
 use super::enforce::Answer;
 use super::exchanges::Exchanges;
@@ -25,7 +29,7 @@ use crate::record::guard::ConnectionGuard;
 use crate::record::metrics::{Direction, Path, Side as TlsSide};
 use crate::record::transfer::Transfer;
 use crate::session::Session;
-use crate::tls::{self, HANDSHAKE_DEADLINE, LeafError, Prefixed};
+use crate::tls::{self, ClientStream, HANDSHAKE_DEADLINE, LeafError, OriginStream, Prefixed};
 
 /// The protocols that are inspected, as ALPN has them (RFC 7301 section 6, RFC 9113 section 3.2).
 const HTTP_1_1: &[u8] = b"http/1.1";
@@ -41,6 +45,55 @@ pub(super) async fn tls(
     app: Arc<App>,
     guard: &mut ConnectionGuard,
 ) {
+    let (owner, to) = (accepted.session_owner(), accepted.original_dst);
+    // A box, so that what only the beginning takes is given back.
+    let Some(both) = Box::pin(establish(worker, accepted, bytes, offered, name, app, guard)).await else {
+        return;
+    };
+    let Established { session, chosen, ready, streams } = both;
+    guard.set_path(Path::Inspected);
+    let judge = Judge::new(&worker.shared, &session, guard);
+    let dialler = TlsDialler { worker, owner, name, alpn: &chosen, to, ready: &ready };
+    let exchanges = Inspected { judge, dialler, guard };
+    let shared = &worker.shared;
+    let mut waiting = None;
+    let serving: Pin<Box<dyn Future<Output = Ended> + '_>> = {
+        let (client, origin) = *streams;
+        let client = Side::new(client);
+        if chosen == [HTTP_2] {
+            let stopping = worker.stopping();
+            Box::pin(h2::serve(client, origin, &exchanges, &shared.h2_limits, &shared.deadlines, stopping))
+        } else {
+            let client = waiting.insert(Box::new(client));
+            Box::pin(h1::serve(client, origin, &exchanges, &shared.limits, &shared.deadlines))
+        }
+    };
+    let ended = serving.await;
+    log_end(&ended, name);
+    record_end(&worker.shared, guard, &session, &ended);
+}
+
+/// Both connections of an inspected one, each with its handshake done.
+struct Established {
+    session: Session,
+    /// The protocol that the origin chose, if any: the client gets the same, and so does every later connection to the
+    /// origin.
+    chosen: Vec<Vec<u8>>,
+    ready: Ready,
+    /// To the client and to the origin.
+    streams: Box<(ClientStream<Prefixed<TcpStream>>, OriginStream<TcpStream>)>,
+}
+
+/// The origin first, so that the client is told what it chose; `None` when there was a failure, which is on record.
+async fn establish(
+    worker: &Rc<Worker>,
+    accepted: Accepted,
+    bytes: Vec<u8>,
+    offered: &[Vec<u8>],
+    name: &str,
+    app: Arc<App>,
+    guard: &ConnectionGuard,
+) -> Option<Established> {
     let metrics = &worker.shared.recorder.metrics;
     let alpn = protocols(offered, worker.shared.snapshot.load().policies.reads_bodies_of(&app));
     // The process may be gone in milliseconds: ask before anything that waits.
@@ -62,14 +115,12 @@ pub(super) async fn tls(
                     let _ = say_and_close(accepted.stream, &tls::mirrored_alert(&failure)).await;
                 }
             }
-            return;
+            return None;
         }
     };
     let session =
         early.session(worker, name, app, (accepted.client, accepted.original_dst), origin.get_ref()).await;
-    // The client gets what the origin chose, and so does every later connection to the origin.
     let chosen: Vec<Vec<u8>> = origin.negotiated().alpn.clone().into_iter().collect();
-    let dialler = TlsDialler { alpn: &chosen, ..dialler };
     let offered: Vec<&[u8]> = chosen.iter().map(Vec::as_slice).collect();
     let config = match worker.shared.clients.obtain(owner, name, &offered).await {
         Ok(config) => config,
@@ -79,32 +130,21 @@ pub(super) async fn tls(
             let failure = no_leaf(&error);
             refused::in_session(&worker.shared, guard.app(), &session, failure, None);
             let _ = say_and_close(accepted.stream, &tls::alert_without_leaf(&error)).await;
-            return;
+            return None;
         }
     };
     let stream = Prefixed::new(accepted.stream, bytes);
-    let client = match Box::pin(tls::accept(stream, config, HANDSHAKE_DEADLINE)).await {
-        Ok(client) => client,
+    match Box::pin(tls::accept(stream, config, HANDSHAKE_DEADLINE)).await {
+        Ok(client) => {
+            metrics.tls_handshake(TlsSide::Client, "ok");
+            Some(Established { session, chosen, ready: accepted.ready, streams: Box::new((client, origin)) })
+        }
         Err(failure) => {
             metrics.tls_handshake(TlsSide::Client, failure.name());
             tracing::info!(name, exe = session.process.exe.as_deref(), "{failure}");
-            return;
+            None
         }
-    };
-    metrics.tls_handshake(TlsSide::Client, "ok");
-    guard.set_path(Path::Inspected);
-    let judge = Judge::new(&worker.shared, &session, guard);
-    let exchanges = Inspected { judge, dialler, guard };
-    let mut client = Side::new(client);
-    let shared = &worker.shared;
-    let ended = if offered == [HTTP_2] {
-        let stopping = worker.stopping();
-        Box::pin(h2::serve(client, origin, &exchanges, &shared.h2_limits, &shared.deadlines, stopping)).await
-    } else {
-        Box::pin(h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines)).await
-    };
-    log_end(&ended, name);
-    record_end(&worker.shared, guard, &session, &ended);
+    }
 }
 
 /// Which failure it is that a name got no certificate.
