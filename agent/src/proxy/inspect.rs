@@ -58,6 +58,8 @@ pub(super) async fn tls(
     let shared = &worker.shared;
     let mut waiting = None;
     let serving: Pin<Box<dyn Future<Output = Ended> + '_>> = {
+        // The box goes with the block, not with the connection.
+        let streams = streams;
         let (client, origin) = *streams;
         let client = Side::new(client);
         if chosen == [HTTP_2] {
