@@ -75,7 +75,7 @@ impl Bench {
         steering.apply(&orders).unwrap();
         let map = |name| load::map_data(&steering.ebpf, name).unwrap();
         Self {
-            heart: steering.heart().unwrap().unwrap(),
+            heart: steering.heart().unwrap(),
             targets: HashMap::try_from(Map::LruHashMap(map("PC_TARGETS"))).unwrap(),
             events: RingBuf::try_from(Map::RingBuf(map("PC_EVENTS"))).unwrap(),
             counters: steering.counters().unwrap(),
