@@ -16,6 +16,7 @@ pub mod config;
 pub mod detect;
 pub mod http;
 pub mod notice;
+pub mod pages;
 pub mod policy;
 pub mod zip;
 

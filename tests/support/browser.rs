@@ -250,6 +250,16 @@ impl Session {
         self.order(&json!({ "do": "press", "script": script }))
     }
 
+    /// Presses a letter with the control key. `command`: what it means in a text, as editors call it; empty for none.
+    pub fn keys(&mut self, letter: char, command: &str) -> Result<()> {
+        self.order(&json!({ "do": "keys", "letter": letter, "command": command })).map(drop)
+    }
+
+    /// How many sheets the page takes when it is printed.
+    pub fn print(&mut self) -> Result<u64> {
+        self.order(&json!({ "do": "print" }))?.as_u64().context("no number of sheets")
+    }
+
     pub fn look(&mut self) -> Result<Page> {
         let seen = self.order(&json!({ "do": "look" }))?;
         let text = |key: &str| seen[key].as_str().unwrap_or_default().to_owned();

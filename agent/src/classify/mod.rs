@@ -28,7 +28,7 @@ pub use file_name::is_named;
 pub use file_type::{FileGroup, FileType};
 pub use first_bytes::{FirstBytes, MAX_LOOK_AHEAD, fuzz_first_bytes};
 pub use request::{classify_request, no_answer};
-pub use requester::claimed_kind;
+pub use requester::{claimed_kind, opens_page};
 
 /// The kinds of activity that are recorded and that policies name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +41,11 @@ pub enum ActivityType {
     Share,
     Print,
     View,
+    /// Of what a page shows, in the browser.
+    Copy,
+    Cut,
+    /// Into a page, in the browser.
+    Paste,
     /// A connection or request as such, where it was refused before it could be anything else.
     Access,
     /// An exchange that is no activity of its own: API calls, sub-resources, redirects.
@@ -48,7 +53,7 @@ pub enum ActivityType {
 }
 
 impl ActivityType {
-    pub const ALL: [ActivityType; 10] = [
+    pub const ALL: [ActivityType; 13] = [
         ActivityType::Download,
         ActivityType::Upload,
         ActivityType::SignIn,
@@ -57,6 +62,9 @@ impl ActivityType {
         ActivityType::Share,
         ActivityType::Print,
         ActivityType::View,
+        ActivityType::Copy,
+        ActivityType::Cut,
+        ActivityType::Paste,
         ActivityType::Access,
         ActivityType::None,
     ];
@@ -71,6 +79,9 @@ impl ActivityType {
             ActivityType::Share => "share",
             ActivityType::Print => "print",
             ActivityType::View => "view",
+            ActivityType::Copy => "copy",
+            ActivityType::Cut => "cut",
+            ActivityType::Paste => "paste",
             ActivityType::Access => "access",
             ActivityType::None => "none",
         }

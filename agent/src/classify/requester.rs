@@ -47,6 +47,11 @@ const PARTS: &[&str] = &[
 
 /// Decides by what the process is, where that is known, and by Fetch Metadata else. A native program's metadata counts
 /// for nothing: it can write what it likes.
+/// Whether what comes is shown as a page or in a frame of one, also by way of a service worker.
+pub fn opens_page(request: &RequestHead, client: ClientKind) -> bool {
+    matches!(requester(request, Some(client)), Requester::Navigation | Requester::Intercepted)
+}
+
 pub(super) fn requester(request: &RequestHead, client: Option<ClientKind>) -> Requester {
     if client == Some(ClientKind::Native) {
         return Requester::Native;

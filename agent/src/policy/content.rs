@@ -65,6 +65,8 @@ pub struct Bodies {
     at_request: bool,
     /// A rule asks what files really are, which the first octets of responses tell.
     true_types: bool,
+    /// A rule blocks something in pages, which has to be put into them.
+    pages: bool,
 }
 
 impl Bodies {
@@ -74,7 +76,7 @@ impl Bodies {
     }
 
     fn of_rule(rule: &Rule) -> Self {
-        use RuleActivity::{Access, Download, Message, Print, SignIn, Upload, View};
+        use RuleActivity::{Access, Copy, Cut, Download, Message, Paste, Print, SignIn, Upload, View};
         let named = Activities::of(&rule.activities);
         let sent = named.among(&[Upload, Message, SignIn, Access]);
         let names = !rule.files.names.is_empty() || !rule.files.extensions.is_empty();
@@ -86,6 +88,7 @@ impl Bodies {
             upload_names: names && !named.among(&[Upload, Access]).is_empty(),
             at_request: rule.action == Action::Block && !sent.is_empty(),
             true_types: !rule.files.types.is_empty(),
+            pages: rule.action == Action::Block && !named.among(&[Copy, Cut, Paste, Print]).is_empty(),
         }
     }
 
@@ -96,6 +99,7 @@ impl Bodies {
             upload_names: self.upload_names || other.upload_names,
             at_request: self.at_request || other.at_request,
             true_types: self.true_types || other.true_types,
+            pages: self.pages || other.pages,
         }
     }
 
@@ -125,6 +129,11 @@ impl Bodies {
 
     pub const fn asks_true_types(self) -> bool {
         self.true_types
+    }
+
+    /// Whether something may be blocked in pages.
+    pub const fn restricts_pages(self) -> bool {
+        self.pages
     }
 }
 
@@ -164,7 +173,7 @@ pub(super) fn bodies_by_app(
 
 /// Some of the activities that rules name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Activities(u8);
+struct Activities(u16);
 
 impl Activities {
     /// An empty list names all of them.

@@ -72,6 +72,8 @@ pub enum Failure {
     Misdirected,
     RequestFraming,
     ResponseFraming,
+    /// What policies block in pages cannot be put into this one.
+    PageUnrestrictable,
     ActivityLogFull,
     /// Where a download waits for its record.
     RecordNotStored,
@@ -99,7 +101,7 @@ impl Outcome {
 }
 
 impl Failure {
-    pub const ALL: [Failure; 27] = [
+    pub const ALL: [Failure; 28] = [
         Self::OriginalDestinationMissing,
         Self::NoServerName,
         Self::ServerNameUnusable,
@@ -125,6 +127,7 @@ impl Failure {
         Self::Misdirected,
         Self::RequestFraming,
         Self::ResponseFraming,
+        Self::PageUnrestrictable,
         Self::ActivityLogFull,
         Self::RecordNotStored,
     ];
@@ -253,6 +256,13 @@ impl Failure {
             Self::ResponseFraming => {
                 (Stage::Http, "response_framing", Refuse, "the response can be read in more than one way")
             }
+            Self::PageUnrestrictable => (
+                Stage::Http,
+                "page_unrestrictable",
+                Refuse,
+                "what policies block in pages cannot be blocked in this one: it is compressed although plain text was \
+                 asked for, or UTF-16",
+            ),
             Self::ActivityLogFull => (
                 Stage::Record,
                 "activity_log_full",
@@ -331,6 +341,7 @@ mod tests {
             (F::Misdirected, Refuse),
             (F::RequestFraming, Refuse),
             (F::ResponseFraming, Refuse),
+            (F::PageUnrestrictable, Refuse),
             (F::ActivityLogFull, Continue),
             (F::RecordNotStored, Refuse),
         ];

@@ -179,7 +179,8 @@ impl PolicySet {
     /// Whether a policy that includes the app decides by what stands in bodies. Asked before a protocol is agreed on:
     /// bodies are looked at in HTTP/1.1 only, so such an app is offered nothing else.
     pub fn reads_bodies_of(&self, app: &App) -> bool {
-        self.bodies_of(app).any() || self.asks_true_types(app)
+        let bodies = self.bodies_of(app);
+        bodies.any() || bodies.asks_true_types() || bodies.restricts_pages()
     }
 
     /// Which bodies the policies that include the app decide by.

@@ -178,18 +178,25 @@ pub enum RuleActivity {
     Message,
     Print,
     View,
+    /// In pages of the app, as is printing.
+    Copy,
+    Cut,
+    Paste,
     /// Any use of the app at all.
     Access,
 }
 
 impl RuleActivity {
-    pub(super) const CHOICES: [(&'static str, RuleActivity); 7] = [
+    pub(super) const CHOICES: [(&'static str, RuleActivity); 10] = [
         (Self::Download.name(), Self::Download),
         (Self::Upload.name(), Self::Upload),
         (Self::SignIn.name(), Self::SignIn),
         (Self::Message.name(), Self::Message),
         (Self::Print.name(), Self::Print),
         (Self::View.name(), Self::View),
+        (Self::Copy.name(), Self::Copy),
+        (Self::Cut.name(), Self::Cut),
+        (Self::Paste.name(), Self::Paste),
         (Self::Access.name(), Self::Access),
     ];
 
@@ -202,6 +209,9 @@ impl RuleActivity {
             Self::Message => "message",
             Self::Print => "print",
             Self::View => "view",
+            Self::Copy => "copy",
+            Self::Cut => "cut",
+            Self::Paste => "paste",
             Self::Access => "access",
         }
     }
@@ -215,6 +225,9 @@ impl RuleActivity {
             Self::Message => class.activity == ActivityType::Message,
             Self::Print => class.activity == ActivityType::Print,
             Self::View => class.activity == ActivityType::View,
+            Self::Copy => class.activity == ActivityType::Copy,
+            Self::Cut => class.activity == ActivityType::Cut,
+            Self::Paste => class.activity == ActivityType::Paste,
             Self::Access => true,
         }
     }

@@ -14,6 +14,10 @@ pub fn standard_text(activity: ActivityType, filename: Option<&str>) -> String {
         ActivityType::Upload => ("Upload blocked", format!("Uploading {file}")),
         ActivityType::Message => ("Message blocked", "Sending this message".to_owned()),
         ActivityType::SignIn | ActivityType::SignInFailed => ("Sign-in blocked", "Signing in".to_owned()),
+        ActivityType::Copy => ("Copying blocked", "Copying from this page".to_owned()),
+        ActivityType::Cut => ("Cutting blocked", "Cutting from this page".to_owned()),
+        ActivityType::Paste => ("Pasting blocked", "Pasting into this page".to_owned()),
+        ActivityType::Print => ("Printing blocked", "Printing this page".to_owned()),
         ActivityType::None => ("Request blocked", "This request".to_owned()),
         _ => ("Download blocked", format!("Downloading {file}")),
     };
@@ -26,6 +30,7 @@ const fn code(activity: ActivityType) -> &'static str {
         ActivityType::Upload => "upload_blocked",
         ActivityType::Message => "message_blocked",
         ActivityType::SignIn | ActivityType::SignInFailed => "sign_in_blocked",
+        ActivityType::Print => "print_blocked",
         ActivityType::None => "request_blocked",
         _ => "download_blocked",
     }

@@ -6,6 +6,7 @@ use super::enforce::Answer;
 use crate::detect::scan::Held;
 use crate::http::h1::Peer;
 use crate::http::head::{RequestHead, ResponseHead};
+use crate::pages::Start;
 use crate::policy::failure_mode::Failure;
 use crate::record::transfer::Transfer;
 use crate::tls::Stream;
@@ -43,6 +44,17 @@ pub trait Exchanges {
     }
     /// Before the first byte of the response reaches the client. `Some` is sent instead of it.
     fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer>;
+    /// Whether something is put into the page that a response is, once its start is there.
+    fn alters_page(&self, _: &RequestHead, _: &ResponseHead) -> bool {
+        false
+    }
+    /// What goes into a page at its [`Start`], of whose body nothing has reached the client; its head is made to fit.
+    ///
+    /// # Errors
+    /// It cannot be done: what is sent instead.
+    fn alter_page(&self, _: &RequestHead, _: &mut ResponseHead, _: Start) -> Result<String, Box<Answer>> {
+        Ok(String::new())
+    }
     /// The record of the download that `response` has just let pass: asked for right behind it, waited for before the
     /// first body byte, and told how the body ended.
     fn transfer(&self) -> Option<Transfer<'_>> {
@@ -52,7 +64,7 @@ pub trait Exchanges {
     fn unrecorded(&self) -> Answer {
         Answer::failure(503, Failure::RecordNotStored.words())
     }
-    /// What is taken out of a request before it is sent on.
+    /// What is changed in a request before it is sent on.
     fn adapt_request(&self, _: &mut RequestHead) {}
     /// What is taken out of a response, interim ones included, before it is judged and sent on.
     fn adapt_response(&self, _: &mut ResponseHead) {}

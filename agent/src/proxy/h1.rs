@@ -9,6 +9,7 @@ use std::task::Poll;
 use tokio::time::{Instant, timeout};
 
 use heads::{HeadError, Origin, poll_head};
+use hold::FIRST_OCTETS;
 
 use super::deadline::{Clock, Deadlines, Stalled};
 use super::ended::Ended;
@@ -137,13 +138,16 @@ where
             return self.upgraded(&request, &response.head).await;
         }
         let wanted = self.exchanges.holds_response(&request.head, &response.head);
-        let answer = if wanted > 0 {
-            self.hold_response(&request, &mut response, wanted).await?;
+        let mut answer = if wanted > 0 {
+            self.hold_response(&request, &mut response, wanted, FIRST_OCTETS).await?;
             let held = response.down.as_ref().map_or(Held::NOTHING, Pump::held);
             self.exchanges.response_body(&request.head, &response.head, held)
         } else {
             self.exchanges.response(&request.head, &response.head)
         };
+        if answer.is_none() && self.exchanges.alters_page(&request.head, &response.head) {
+            answer = self.alter_page(&request, &mut response).await?;
+        }
         if let Some(answer) = answer {
             // The rest of the blocked body is not fetched: its connection goes.
             self.origin = None;

@@ -19,6 +19,7 @@ use crate::catalog::App;
 use crate::detect::scan::Held;
 use crate::http::h1::Peer;
 use crate::http::head::{RequestHead, ResponseHead};
+use crate::pages::Start;
 use crate::policy::failure_mode::Failure;
 use crate::record::guard::ConnectionGuard;
 use crate::record::metrics::{Direction, Path, Side as TlsSide};
@@ -190,6 +191,23 @@ impl<D: Dialler> Exchanges for Inspected<'_, D> {
 
     fn unrecorded(&self) -> Answer {
         self.judge.unrecorded()
+    }
+
+    fn alters_page(&self, request: &RequestHead, response: &ResponseHead) -> bool {
+        self.judge.alters_page(request, response)
+    }
+
+    fn alter_page(
+        &self,
+        request: &RequestHead,
+        response: &mut ResponseHead,
+        start: Start,
+    ) -> Result<String, Box<Answer>> {
+        self.judge.alter_page(request, response, start)
+    }
+
+    fn adapt_request(&self, request: &mut RequestHead) {
+        self.judge.ask_for_page(request);
     }
 
     fn adapt_response(&self, response: &mut ResponseHead) {

@@ -282,19 +282,25 @@ impl<'a> Judge<'a> {
         most.min(declared.max(classify::MAX_LOOK_AHEAD).saturating_add(1))
     }
 
-    fn bodies(&self) -> Bodies {
+    /// The decision about something that is no exchange of its own.
+    pub(super) fn decide_now(&self, session: &Session, subject: Subject<'_>) -> Decision {
+        let snapshot = self.shared.snapshot.load();
+        self.decide(&snapshot.policies, session, &self.shared.device_of(self.session), subject)
+    }
+
+    pub(super) fn bodies(&self) -> Bodies {
         self.shared.snapshot.load().policies.bodies_of(&self.session.app)
     }
 
     /// The process decides what the client is, where it is known; else its own word is all there is.
-    fn session_of(&self, request: &RequestHead) -> Cow<'a, Session> {
+    pub(super) fn session_of(&self, request: &RequestHead) -> Cow<'a, Session> {
         if self.session.process.is_known() {
             return Cow::Borrowed(self.session);
         }
         Cow::Owned(Session { kind: classify::claimed_kind(request), ..self.session.clone() })
     }
 
-    fn exchange<'e>(
+    pub(super) fn exchange<'e>(
         &self,
         session: &'e Session,
         request: &'e RequestHead,

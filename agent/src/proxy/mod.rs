@@ -24,6 +24,7 @@ mod plain;
 mod pump;
 pub mod refused;
 pub mod relay;
+mod restrict;
 pub mod share;
 pub mod side;
 pub mod stopped;

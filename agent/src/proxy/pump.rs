@@ -108,6 +108,12 @@ impl Pump {
         Held { octets: &self.held, complete: self.is_read() }
     }
 
+    /// Puts octets of our own behind the first `at` of what is kept back. The head has to count them.
+    pub fn insert(&mut self, at: usize, octets: &[u8]) {
+        let at = at.min(self.held.len());
+        self.held.splice(at..at, octets.iter().copied());
+    }
+
     /// Payload bytes taken from the sender so far.
     pub fn payload(&self) -> u64 {
         self.payload

@@ -5,6 +5,7 @@ mod apps;
 mod browser;
 mod browser_notice;
 mod browser_pages;
+mod browser_restrictions;
 mod browser_saves;
 mod console;
 mod content;

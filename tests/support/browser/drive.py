@@ -6,18 +6,23 @@ with one: `{"ok": …}` or `{"error": text}`.
     {"do": "press", "script"}          the same, in Firefox's own windows and with its rights
     {"do": "look"}                     address, title and text of the page
     {"do": "issuer"}                   common name of who issued the certificate of the page
+    {"do": "keys", "letter", "command"} the letter with the control key, as from the keyboard; what an editor calls it
+    {"do": "print"}                    how many sheets the page takes on paper
     {"do": "fresh"}                    closes every tab but a new one
 """
 
+import base64
 import json
 import os
 import pathlib
 import queue
+import re
 import socket
 import subprocess
 import sys
 import threading
 import time
+import zlib
 
 kind, home, downloads, *more = sys.argv[1:]
 HOME = pathlib.Path(home)
@@ -130,6 +135,14 @@ class Chromium:
             raise Failed(answer["exceptionDetails"].get("exception", {}).get("description", "an exception"))
         return answer["result"].get("value")
 
+    def keys(self, letter, command):
+        key = {"modifiers": 2, "key": letter, "code": f"Key{letter.upper()}", "windowsVirtualKeyCode": ord(letter.upper())}
+        self._ask("Input.dispatchKeyEvent", {"type": "rawKeyDown", "commands": [command] if command else [], **key}, self.session)
+        self._ask("Input.dispatchKeyEvent", {"type": "keyUp", **key}, self.session)
+
+    def print(self):
+        return self._ask("Page.printToPDF", session=self.session)["data"]
+
     def close(self):
         try:
             self._ask("Browser.close")
@@ -220,11 +233,32 @@ class Firefox:
         finally:
             self._ask("Marionette:SetContext", {"value": "content"})
 
+    def keys(self, letter, command):
+        control = "\ue009"
+        self._ask("WebDriver:PerformActions", {"actions": [{"type": "key", "id": "keyboard", "actions": [
+            {"type": kind, "value": value}
+            for kind, value in [("keyDown", control), ("keyDown", letter), ("keyUp", letter), ("keyUp", control)]
+        ]}]})
+
+    def print(self):
+        return self._ask("WebDriver:Print")
+
     def close(self):
         try:
             self._ask("Marionette:Quit", {"flags": ["eForceQuit"]})
         except (Failed, OSError):
             pass
+
+
+def sheets(document):
+    """Pages of a PDF, whose objects may be packed."""
+    packed = re.findall(rb"stream\r?\n(.*?)endstream", document, re.DOTALL)
+    for stream in packed:
+        try:
+            document += zlib.decompressobj().decompress(stream)
+        except zlib.error:
+            pass
+    return len(re.findall(rb"/Type\s*/Page\b", document))
 
 
 def obey(browser, order):
@@ -239,6 +273,10 @@ def obey(browser, order):
             return browser.run(LOOK)
         case "issuer":
             return browser.issuer()
+        case "keys":
+            return browser.keys(order["letter"], order["command"])
+        case "print":
+            return sheets(base64.b64decode(browser.print()))
         case "fresh":
             return browser.fresh()
 

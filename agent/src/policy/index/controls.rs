@@ -63,12 +63,12 @@ impl Set {
 
 /// The activities of rules that an exchange is, a bit each.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::policy) struct About(u8);
+pub(in crate::policy) struct About(u16);
 
 impl About {
     pub(in crate::policy) fn of(class: &Classification) -> Self {
         let activities = RuleActivity::CHOICES.iter().zip(0..);
-        Self(activities.fold(0, |bits, ((_, activity), bit)| bits | u8::from(activity.covers(class)) << bit))
+        Self(activities.fold(0, |bits, ((_, activity), bit)| bits | u16::from(activity.covers(class)) << bit))
     }
 }
 

@@ -24,9 +24,9 @@ const UNSCANNED: [(&str, WhenUnscanned); 2] = [
     (WhenUnscanned::Ignore.name(), WhenUnscanned::Ignore),
     (WhenUnscanned::Match.name(), WhenUnscanned::Match),
 ];
-/// Words of the contract that need a part this version does not have. A rule that would silently do nothing is worse
-/// than a refused one.
-const PAGE_ACTIVITIES: [&str; 3] = ["copy", "cut", "paste"];
+/// What the browser does by itself: it can be kept from it, but nobody is told of it. A rule that would silently do
+/// nothing is worse than a refused one.
+const IN_PAGES: [RuleActivity; 3] = [RuleActivity::Copy, RuleActivity::Cut, RuleActivity::Paste];
 /// Longest message to a user, in characters.
 const MAX_MESSAGE: usize = 1000;
 
@@ -84,6 +84,16 @@ fn rule((table, number): (&Table<'_>, usize)) -> Option<Rule> {
         refuse_empty(&value, "no activity is named, so the rule would never match");
         value.each(activity)
     });
+    let in_page = activities.iter().flatten().find(|activity| IN_PAGES.contains(activity));
+    if let Some(activity) = in_page {
+        for part in ["files", "content"] {
+            if let Some(value) = table.get(part) {
+                let fault =
+                    format!("of a \"{}\" in a page neither file nor content is known", activity.name());
+                value.complain(Fault::new(fault).help("give it a rule of its own without this"));
+            }
+        }
+    }
     let content = table.table("content", CONTENT_KEYS);
     let content = table.get("content").is_some().then(|| content_filter(&content));
     let files = file_filter(&table.table("files", FILE_KEYS));
@@ -91,6 +101,11 @@ fn rule((table, number): (&Table<'_>, usize)) -> Option<Rule> {
     let action = table
         .require("action", "say `action = \"allow\"`, `\"monitor\"` or `\"block\"`")?
         .choice(&ACTIONS)?;
+    if let (Some(activity), Action::Monitor, Some(value)) = (in_page, action, table.get("action")) {
+        let fault =
+            format!("a \"{}\" in a page can be blocked, but is not seen to be recorded", activity.name());
+        value.complain(Fault::new(fault).help("write `action = \"block\"`, or take it out of the list"));
+    }
     // Without what was meant the rule would match everything.
     let content = match content {
         Some(filter) => Some(filter?),
@@ -128,11 +143,6 @@ fn detector(value: &Value<'_>) -> Option<Detector> {
 
 fn activity(value: &Value<'_>) -> Option<RuleActivity> {
     value.parse(|text| {
-        if PAGE_ACTIVITIES.contains(&text) {
-            let fault =
-                Fault::new(format!("restricting \"{text}\" in pages is not available in this version"));
-            return Err(fault.help("remove it from the list"));
-        }
         let choices = RuleActivity::CHOICES;
         match choices.iter().find(|(name, _)| *name == text) {
             Some((_, activity)) => Ok(*activity),

@@ -116,6 +116,16 @@ fn policies_say_which_bodies_they_have_to_see() {
     assert_eq!(asked(&rule("activity = ['upload']\nfiles.names = ['*.exe']\naction = 'block'")), "-----xx");
     assert_eq!(asked(&rule("activity = ['upload']\naction = 'block'")), "------x");
     assert_eq!(asked(&rule("activity = ['download']\naction = 'block'")), "-------");
+    let pages = |rules: &str| {
+        let set = build(&custom(rules));
+        let catalog = catalog();
+        let slack = catalog.app("slack").unwrap();
+        (set.bodies_of(slack).restricts_pages(), set.reads_bodies_of(slack))
+    };
+    assert_eq!(pages(&rule("activity = ['download', 'paste']\naction = 'block'")), (true, true));
+    assert_eq!(pages(&rule("activity = ['print']\naction = 'block'")), (true, true));
+    assert_eq!(pages(&rule("activity = ['print']\naction = 'monitor'")), (false, false));
+    assert_eq!(pages(&rule("action = 'block'")), (false, false), "no page is shown at all");
     let set = build(&block(""));
     assert!(!set.reads_bodies_of(catalog().app("slack").unwrap()));
 }

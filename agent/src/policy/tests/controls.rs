@@ -99,6 +99,9 @@ fn custom_rules_over_activities() {
     check(over("'upload', 'message'", ActivityType::Upload), BLOCKED);
     check(over("'print'", ActivityType::Print), BLOCKED);
     check(over("'view'", ActivityType::View), BLOCKED);
+    check(over("'copy'", ActivityType::Copy), BLOCKED);
+    check(over("'copy', 'paste'", ActivityType::Cut), LEFT_ALONE);
+    check(over("'cut', 'paste'", ActivityType::Paste), BLOCKED);
     check(over("'view'", ActivityType::None), LEFT_ALONE);
     check(over("'sign-in'", ActivityType::SignIn), BLOCKED);
     check(over("'sign-in'", ActivityType::SignInFailed), BLOCKED);

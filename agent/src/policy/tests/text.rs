@@ -116,17 +116,33 @@ fn what_is_missing_or_means_nothing_is_refused() {
 }
 
 #[test]
+fn what_nobody_can_see_of_a_page_is_not_asked_for() {
+    bad(
+        &custom(&rule("activity = ['download', 'cut']\naction = 'monitor'")),
+        &[
+            "7:10: `policy[0].session.rule[0].action`: a \"cut\" in a page can be blocked, but is not seen to be recorded \
+         (write `action = \"block\"`, or take it out of the list)",
+        ],
+    );
+    bad(
+        &custom(&rule("activity = ['copy']\ncontent = { detect = ['iban'] }\naction = 'block'")),
+        &[
+            "7:11: `policy[0].session.rule[0].content`: of a \"copy\" in a page neither file nor content is known (give it \
+         a rule of its own without this)",
+        ],
+    );
+}
+
+#[test]
 fn rules_are_checked_word_by_word() {
     let text = custom(&rule(
-        "activity = ['downlaod', 'paste']\nfiles = { extensions = ['*.docx'], mime = ['pdf'], larger_than = '1 Mib' }\n\
+        "activity = ['downlaod', 'upload']\nfiles = { extensions = ['*.docx'], mime = ['pdf'], larger_than = '1 Mib' }\n\
          content = { detect = ['credit_card', 'iban'], at_least = 0, unscanned = 'block' }\naction = 'deny'\nmessage = ' '",
     ));
     bad(
         &text,
         &[
             "6:13: `policy[0].session.rule[0].activity[0]`: unknown activity \"downlaod\" (did you mean `download`?)",
-            "6:25: `policy[0].session.rule[0].activity[1]`: restricting \"paste\" in pages is not available in this version \
-         (remove it from the list)",
             "7:25: `policy[0].session.rule[0].files.extensions[0]`: an extension is written without wildcards, as in \
          `docx` (patterns over whole names go into `names`)",
             "7:44: `policy[0].session.rule[0].files.mime[0]`: not a media type (write type and subtype without parameters, \

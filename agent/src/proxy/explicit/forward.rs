@@ -9,6 +9,7 @@ use crate::detect::scan::Held;
 use crate::http::h1::Peer;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::proxy_request::FOR_THE_PROXY;
+use crate::pages::Start;
 use crate::proxy::enforce::Answer;
 use crate::proxy::exchanges::Exchanges;
 use crate::proxy::h1;
@@ -21,6 +22,7 @@ use crate::proxy::who::Early;
 use crate::proxy::worker::Worker;
 use crate::record::guard::ConnectionGuard;
 use crate::record::metrics::Path;
+use crate::record::transfer::Transfer;
 
 /// What this proxy writes into Via (RFC 9110 section 7.6.3).
 const VIA: &[u8] = b"1.1 portcullis";
@@ -101,6 +103,27 @@ impl<X: Exchanges> Exchanges for Forward<X> {
         held: Held<'_>,
     ) -> Option<Answer> {
         self.0.response_body(request, response, held)
+    }
+
+    fn alters_page(&self, request: &RequestHead, response: &ResponseHead) -> bool {
+        self.0.alters_page(request, response)
+    }
+
+    fn alter_page(
+        &self,
+        request: &RequestHead,
+        response: &mut ResponseHead,
+        start: Start,
+    ) -> Result<String, Box<Answer>> {
+        self.0.alter_page(request, response, start)
+    }
+
+    fn transfer(&self) -> Option<Transfer<'_>> {
+        self.0.transfer()
+    }
+
+    fn unrecorded(&self) -> Answer {
+        self.0.unrecorded()
     }
 
     fn adapt_request(&self, request: &mut RequestHead) {

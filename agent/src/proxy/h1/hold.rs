@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Ended, Proxy, Request, Response, ended_in_body, response_framing};
+use super::{Answer, Ended, Proxy, Request, Response, ended_in_body, response_framing};
 use crate::classify::MAX_LOOK_AHEAD;
 use crate::http::h1::{self, Emit, Framing, Peer, connection};
 use crate::http::head::{ResponseHead, Version};
+use crate::pages::Start;
 use crate::proxy::deadline::Stalled;
 use crate::proxy::exchanges::Exchanges;
 use crate::proxy::pump::{Pump, PumpError};
@@ -18,7 +19,7 @@ use crate::tls::Stream;
 /// section 9.6).
 const LINGER: Duration = Duration::from_secs(5);
 /// How long the client waits for the beginning of a response that classification would like to see.
-const FIRST_OCTETS: Duration = Duration::from_secs(2);
+pub(super) const FIRST_OCTETS: Duration = Duration::from_secs(2);
 
 impl<C, X> Proxy<'_, C, X>
 where
@@ -61,21 +62,27 @@ where
     }
 
     /// Reads up to `most` octets of the response's body, while the rest of the request's goes on. First octets that keep
-    /// the client waiting are done without.
+    /// the client waiting for longer than `patience` are done without. What is held already counts.
     pub(super) async fn hold_response(
         &mut self,
         request: &Request,
         response: &mut Response,
         most: usize,
+        patience: Duration,
     ) -> Result<(), Ended> {
-        let (arriving, leaving) = response_framing(&request.head, &response.head)?;
         let Some(origin) = &mut self.origin else { return Err(Ended::OriginBroken("connection")) };
-        let mut down = Pump::new(arriving, leaving, self.limits);
+        let mut down = match response.down.take() {
+            Some(down) => down,
+            None => {
+                let (arriving, leaving) = response_framing(&request.head, &response.head)?;
+                Pump::new(arriving, leaving, self.limits)
+            }
+        };
         let most = down.reserve(most);
         let client = &mut *self.client;
         let Response { body: up, sent, .. } = response;
         let mut up_done = *sent;
-        let patience = if most <= MAX_LOOK_AHEAD { FIRST_OCTETS } else { Duration::MAX };
+        let patience = if most <= MAX_LOOK_AHEAD { patience } else { Duration::MAX };
         let holding = self.clock.while_moving(self.deadlines.stall, |cx| {
             if !up_done && up.poll(cx, client, &mut origin.side).is_ready() {
                 // What an origin that stopped reading says is still to be read.
@@ -92,6 +99,36 @@ where
             Ok(Err(error)) => Err(ended_in_body(error)),
             Err(Stalled) => Err(Ended::Stalled),
         }
+    }
+
+    /// Puts what belongs there into a page, as soon as its start is there. `Some` is sent instead of it.
+    pub(super) async fn alter_page(
+        &mut self,
+        request: &Request,
+        response: &mut Response,
+    ) -> Result<Option<Answer>, Ended> {
+        let mut had = None;
+        let start = loop {
+            let held = response.down.as_ref().map(Pump::held);
+            let seen = held.map(|held| (Start::of(held.octets), held.octets.len(), held.complete));
+            if let Some((start, octets, complete)) = seen
+                // Where others hold too much there is no room to look.
+                && (start.settled || complete || had.replace(octets) == Some(octets))
+            {
+                break start;
+            }
+            let most = seen.map_or(1, |(_, octets, _)| octets + 1);
+            self.hold_response(request, response, most, Duration::MAX).await?;
+        };
+        let altered = self.exchanges.alter_page(&request.head, &mut response.head, start);
+        Ok(match (altered, &mut response.down) {
+            (Ok(html), Some(down)) => {
+                down.insert(start.at, html.as_bytes());
+                None
+            }
+            (Ok(_), None) => return Err(Ended::OriginBroken("connection")),
+            (Err(answer), _) => Some(*answer),
+        })
     }
 
     /// Says goodbye and reads on for a while: what lies unread when a socket is closed would take the answer with it.

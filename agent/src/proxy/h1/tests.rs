@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 use crate::http::head::Fields;
+use crate::pages::Start;
 
 /// A scripted origin: hands out prepared connections, blocks responses that carry `X-Block`, refuses `/refused`.
 #[derive(Default)]
@@ -46,6 +47,26 @@ impl Exchanges for Script {
 
     fn response_body(&self, _: &RequestHead, _: &ResponseHead, held: Held<'_>) -> Option<Answer> {
         verdict(held)
+    }
+
+    fn alters_page(&self, _: &RequestHead, response: &ResponseHead) -> bool {
+        response.fields().get("x-page").is_some()
+    }
+
+    fn alter_page(
+        &self,
+        _: &RequestHead,
+        response: &mut ResponseHead,
+        _: Start,
+    ) -> Result<String, Box<Answer>> {
+        if response.fields().get("x-page") == Some(b"refused") {
+            return Err(Box::new(Answer::failure(502, "this page")));
+        }
+        if let Some(length) = response.fields().get("content-length") {
+            let length: usize = std::str::from_utf8(length).unwrap().parse().unwrap();
+            response.fields_mut().set("Content-Length", (length + 5).to_string().as_bytes());
+        }
+        Ok("<own>".to_owned())
     }
 
     fn adapt_response(&self, response: &mut ResponseHead) {
@@ -489,4 +510,44 @@ async fn a_held_response_reaches_the_client_whole_or_not_at_all() {
     let served = serve_all(&[GET], &[&[broken]]).await;
     assert!(served.client.starts_with("HTTP/1.1 502 "), "{}", served.client);
     assert!(!served.client.contains("too short"));
+}
+
+#[tokio::test]
+async fn what_goes_into_a_page_comes_where_the_page_starts() {
+    let head = "HTTP/1.1 200 OK\r\nX-Page: 1\r\n";
+    let again = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    for (arrives, leaves) in [
+        (
+            "Content-Length: 22\r\n\r\n<!doctype html><p>text",
+            "Content-Length: 27\r\n\r\n<!doctype html><own><p>text",
+        ),
+        ("Content-Length: 0\r\n\r\n", "Content-Length: 5\r\n\r\n<own>"),
+        (
+            "Transfer-Encoding: chunked\r\n\r\n7\r\n<!docty\r\n8\r\npe html>\r\n1\r\n<\r\n2\r\np>\r\n4\r\ntext\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n1b\r\n<!doctype html><own><p>text\r\n0\r\n\r\n",
+        ),
+        (
+            "X-Hold: 3\r\nContent-Length: 6\r\n\r\n  <p>a",
+            "X-Hold: 3\r\nContent-Length: 11\r\n\r\n<own>  <p>a",
+        ),
+    ] {
+        let served = serve_all(&[GET, GET], &[&[&format!("{head}{arrives}"), again]]).await;
+        assert_eq!(unchunked(&served.client), unchunked(&format!("{head}{leaves}{again}")), "{arrives}");
+        assert_eq!(served.dials, 1);
+    }
+    let refused = "HTTP/1.1 200 OK\r\nX-Page: refused\r\nContent-Length: 6\r\n\r\nSECRET";
+    let served = serve_all(&[GET, GET], &[&[refused], &[again]]).await;
+    assert!(
+        served.client.starts_with("HTTP/1.1 502 ") && served.client.ends_with(again),
+        "{}",
+        served.client
+    );
+    assert!(!served.client.contains("SECRET"));
+}
+
+/// Without the sizes of chunks: how a body is cut is nobody's concern.
+fn unchunked(text: &str) -> String {
+    let lines = text.split("\r\n");
+    let size = |line: &&str| !line.is_empty() && line.len() < 3 && u64::from_str_radix(line, 16).is_ok();
+    lines.filter(|line| !size(line) && !line.is_empty()).collect()
 }

@@ -85,7 +85,7 @@ impl<const N: usize> Lazy<N> {
 pub struct AppMetrics {
     connections: [Lazy<2>; 4],
     requests: [Lazy<2>; 3],
-    activities: [[Lazy<3>; 3]; 10],
+    activities: [[Lazy<3>; 3]; ActivityType::ALL.len()],
     bytes: [Lazy<2>; 2],
 }
 
