@@ -161,6 +161,10 @@ fn open(path: &Path, max_pages: Option<u32>) -> rusqlite::Result<Connection> {
     let size = make_private(path).map_err(cannot_open)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
+    // SQLite is content with less than it was asked for, and would hold on to it when the disk can be written again.
+    if connection.is_readonly(rusqlite::MAIN_DB)? {
+        return Err(cannot_open(std::io::ErrorKind::ReadOnlyFilesystem.into()));
+    }
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(32);
     // Before anything is written, so that a damaged file is set aside as it was found.
