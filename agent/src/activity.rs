@@ -5,6 +5,7 @@
 
 mod evaluated;
 mod names;
+mod parts;
 mod related;
 mod text;
 mod transfer;
@@ -25,6 +26,7 @@ use crate::policy::decision::{Action, Decision};
 use crate::session::{ClientKind, Device, Session};
 
 pub use evaluated::{Evaluated, MAX_GROUPS, NotEvaluated};
+pub use parts::{Context, Own, Row};
 pub use related::{Via, related_hosts};
 pub use text::{MAX_FILE_NAME, MAX_HOST, MAX_NAME, MAX_PATH, MAX_REASON, MAX_USER_AGENT};
 pub use transfer::{TransferFacts, TransferState};
@@ -65,7 +67,7 @@ pub struct Activity {
     pub transfer: Option<TransferFacts>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AppFacts {
     pub id: Arc<str>,
     pub name: Arc<str>,
@@ -73,14 +75,14 @@ pub struct AppFacts {
     pub category: Option<Arc<str>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UserFacts {
     pub name: Option<Arc<str>>,
     pub uid: Option<u32>,
     pub groups: Vec<Arc<str>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DeviceFacts {
     pub id: Arc<str>,
     pub compliant: bool,
@@ -90,7 +92,7 @@ pub struct DeviceFacts {
     pub reason: Option<Arc<str>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessFacts {
     pub pid: Option<u32>,
     pub exe: Option<Arc<str>>,
@@ -112,7 +114,7 @@ pub struct ClientFacts {
     pub user_agent: Option<Arc<str>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ServerFacts {
     pub address: IpAddr,
     pub port: u16,

@@ -2,6 +2,7 @@
 
 pub mod activity_log;
 mod admission;
+mod contexts;
 pub mod guard;
 pub mod metrics;
 mod policy_sets;

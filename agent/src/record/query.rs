@@ -21,7 +21,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, InterruptHandle, OptionalExtension, Row, params_from_iter};
 use uuid::Uuid;
 
-use crate::activity::{Activity, TransferFacts, TransferState};
+use crate::activity::{self, Activity, TransferFacts, TransferState};
 use crate::classify::ActivityType;
 use crate::policy::decision::Action;
 use crate::record::{policy_sets, schema};
@@ -326,7 +326,7 @@ impl Reader {
 
     /// Rows of any of these conditions, which exclude each other.
     fn rows(&self, wanted: &[(String, Vec<Value>)], order: &str) -> rusqlite::Result<Vec<Found>> {
-        let arm = |(sql, _): &(String, _)| format!("SELECT seq, time, record, transfer, sent FROM {sql}");
+        let arm = |(sql, _): &(String, _)| format!("SELECT {} FROM {sql}", Found::COLUMNS);
         let sql = wanted.iter().map(arm).collect::<Vec<_>>().join(" UNION ALL ");
         let values = wanted.iter().flat_map(|(_, values)| values);
         let mut statement = self.connection.prepare_cached(&format!("{sql} {order}"))?;
@@ -355,14 +355,13 @@ impl Gap {
     }
 }
 
-/// The transfer's columns are newer than the record, which was written when it began.
-fn with_transfer(mut activity: Box<Activity>, row: &Row<'_>) -> rusqlite::Result<Box<Activity>> {
+/// How the body of a download ended, of which the record does not know yet.
+fn transfer(row: &Row<'_>) -> rusqlite::Result<Option<TransferFacts>> {
     let state: Option<String> = row.get(3)?;
-    activity.transfer = match state.as_deref().and_then(TransferState::from_name) {
+    Ok(match state.as_deref().and_then(TransferState::from_name) {
         Some(state) => Some(TransferFacts { state, bytes: row.get(4)? }),
         None => None,
-    };
-    Ok(activity)
+    })
 }
 
 struct Found {
@@ -372,19 +371,42 @@ struct Found {
 }
 
 impl Found {
+    /// Of `activities AS a`.
+    const COLUMNS: &str = "seq, time, record, transfer, sent, id, type, micros,
+         (SELECT text FROM contexts WHERE contexts.id = a.context)";
+
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let (seq, time) = (row.get(0)?, row.get(1)?);
-        let text = row.get_ref(2)?.as_str()?;
-        let entry = match serde_json::from_str(text) {
-            Ok(activity) => Entry::Activity(with_transfer(activity, row)?),
+        let (seq, micros) = (row.get(0)?, row.get(1)?);
+        let time = Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH);
+        let entry = match Self::activity(row, time)? {
+            Ok(activity) => Entry::Activity(activity),
             Err(error) => {
                 // One bad row must not hide all others, and must not vanish either.
-                let at = Timestamp::from_microsecond(time).unwrap_or(Timestamp::UNIX_EPOCH);
                 let reason = format!("record {seq} cannot be read back: {error}");
-                Entry::Gap(Gap { since: at, until: at, count: 1, reason })
+                Entry::Gap(Gap { since: time, until: time, count: 1, reason })
             }
         };
-        Ok(Self { seq, time, entry })
+        Ok(Self { seq, time: micros, entry })
+    }
+
+    fn activity(row: &Row<'_>, time: Timestamp) -> rusqlite::Result<serde_json::Result<Box<Activity>>> {
+        let record = row.get_ref(2)?.as_str()?;
+        let transfer = transfer(row)?;
+        let Some(context) = row.get_ref(8)?.as_str_or_null()? else {
+            // Of before there were contexts: the record is whole.
+            let whole = serde_json::from_str::<Box<Activity>>(record);
+            return Ok(whole.map(|mut activity| {
+                activity.transfer = transfer;
+                activity
+            }));
+        };
+        let kind = row.get_ref(6)?.as_str()?;
+        let Some(kind) = ActivityType::from_name(kind) else {
+            return Ok(Err(serde::de::Error::custom(format_args!("unknown activity type {kind:?}"))));
+        };
+        let (id, micros) = (Uuid::from_bytes(row.get(5)?), row.get(7)?);
+        let beside = activity::Row { id, time, kind, micros, transfer };
+        Ok(Activity::from_parts(context, record, beside).map(Box::new))
     }
 }
 

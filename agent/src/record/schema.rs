@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::record::policy_sets;
+use crate::record::{contexts, policy_sets};
 
 /// Only the daemon's user reads who did what.
 const FILE_MODE: u32 = 0o600;
@@ -20,7 +20,7 @@ const CHECK_AT_START_MAX: u64 = 256 << 20;
 const WAL_LIMIT: u64 = 64 << 20;
 
 /// Each step moves the file one `user_version` on. A step that was released is never edited.
-const MIGRATIONS: &[&str] = &[ACTIVITIES, policy_sets::TABLE, USAGE, CLIENTS];
+pub(super) const MIGRATIONS: &[&str] = &[ACTIVITIES, policy_sets::TABLE, USAGE, CLIENTS, contexts::TABLE];
 
 const ACTIVITIES: &str = "
 CREATE TABLE activities (
@@ -158,24 +158,20 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
 }
 
 fn open(path: &Path, max_pages: Option<u32>) -> rusqlite::Result<Connection> {
-    // SQLite gives the files beside it the mode of the main file, so that must be right before there are any.
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path);
-    let file = file.map_err(cannot_open)?;
-    let metadata = file.metadata().map_err(cannot_open)?;
-    if metadata.permissions().mode() & 0o777 != FILE_MODE {
-        file.set_permissions(fs::Permissions::from_mode(FILE_MODE)).map_err(cannot_open)?;
-    }
-    drop(file);
-
+    let size = make_private(path).map_err(cannot_open)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
+    // SQLite is content with less than it was asked for, and would hold on to it when the disk can be written again.
+    if connection.is_readonly(rusqlite::MAIN_DB)? {
+        return Err(cannot_open(std::io::ErrorKind::ReadOnlyFilesystem.into()));
+    }
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(32);
     // Before anything is written, so that a damaged file is set aside as it was found.
-    if metadata.len() <= CHECK_AT_START_MAX {
+    if size <= CHECK_AT_START_MAX {
         check(&connection)?;
     }
-    if metadata.len() == 0 {
+    if size == 0 {
         // Lets retention give pages back without rewriting the file; only takes effect before the first table.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
@@ -188,6 +184,23 @@ fn open(path: &Path, max_pages: Option<u32>) -> rusqlite::Result<Connection> {
     }
     migrate(&mut connection)?;
     Ok(connection)
+}
+
+/// Sees to it that the file is there and only its owner's, and gives its size. SQLite gives the files beside it the mode of
+/// the main file, so that must be right before there are any.
+///
+/// A file that is there is not opened: closing any descriptor of it would drop the locks that this process's readers hold
+/// on it (fcntl(2)), and a checkpoint by another could then take the pages they read away.
+fn make_private(path: &Path) -> std::io::Result<u64> {
+    match OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let metadata = fs::metadata(path)?;
+    if metadata.permissions().mode() & 0o777 != FILE_MODE {
+        fs::set_permissions(path, fs::Permissions::from_mode(FILE_MODE))?;
+    }
+    Ok(metadata.len())
 }
 
 fn check(connection: &Connection) -> rusqlite::Result<()> {

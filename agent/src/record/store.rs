@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::activity::{Activity, TransferFacts, TransferState};
+use crate::record::contexts::{self, Contexts};
 use crate::record::transfer::End;
 use crate::record::usage::Sums;
 use crate::record::{policy_sets, schema};
@@ -19,9 +20,9 @@ use crate::record::{policy_sets, schema};
 const SAME_GAP: SignedDuration = SignedDuration::from_secs(10);
 /// Rows deleted in one transaction.
 const DELETE_STEP: u64 = 2000;
-/// Free pages given back to the file system after each deletion.
 /// Rows of each index that an analysis looks at.
 const SAMPLE: u32 = 1000;
+/// Free pages given back to the file system after each deletion.
 const VACUUM_PAGES: u32 = 2048;
 const TOO_LARGE: &str = "deleted to keep the activity log within [activity] max_size";
 
@@ -111,13 +112,14 @@ pub(super) struct Store {
     run: Uuid,
     /// The gap written last, which further losses may still extend.
     last_gap: Option<(i64, Gap)>,
+    contexts: Contexts,
     /// Where one record after the other becomes JSON.
     json: Vec<u8>,
 }
 
 impl Store {
     pub(super) fn new(connection: Connection, run: Uuid) -> Self {
-        Self { connection, run, last_gap: None, json: Vec::new() }
+        Self { connection, run, last_gap: None, contexts: Contexts::default(), json: Vec::new() }
     }
 
     pub(super) fn connection(&mut self) -> &mut Connection {
@@ -172,6 +174,15 @@ impl Store {
 
     /// Stores all or nothing, but for records that the database refuses for what they are.
     pub(super) fn write(&mut self, batch: &Batch, totals: &mut Totals) -> rusqlite::Result<Written> {
+        let written = self.try_write(batch, totals);
+        if written.is_err() {
+            // They were rolled back with the rest.
+            self.contexts.forget();
+        }
+        written
+    }
+
+    fn try_write(&mut self, batch: &Batch, totals: &mut Totals) -> rusqlite::Result<Written> {
         let mut last_gap = self.last_gap.clone();
         let mut sums = batch.sums.clone();
         let mut written = Written { stored: 0, known: 0, refused: 0 };
@@ -179,7 +190,8 @@ impl Store {
         let transaction = self.connection.transaction()?;
         let mut into = transaction.prepare_cached(INSERT)?;
         for activity in batch.entries.iter().map(|entry| &entry.activity) {
-            match insert(&mut into, activity, &mut self.json) {
+            let context = self.contexts.of(activity, &transaction);
+            match context.and_then(|context| insert(&mut into, activity, context, &mut self.json)) {
                 Ok(added) => {
                     written.stored += 1;
                     if added {
@@ -271,6 +283,7 @@ impl Store {
             )?,
         };
         transaction.commit()?;
+        contexts::delete_unused(&self.connection)?;
         self.give_pages_back()?;
         Ok(count)
     }
@@ -303,6 +316,7 @@ impl Store {
         self.connection.execute("DELETE FROM runs WHERE closed = 1 AND started < ?1", [before])?;
         policy_sets::delete_before(&self.connection, time)?;
         if records > 0 {
+            contexts::delete_unused(&self.connection)?;
             self.give_pages_back()?;
         }
         Ok(Deleted { records, more: records == DELETE_STEP })
@@ -321,14 +335,19 @@ impl Store {
 
 /// The id is the record: the same one handed in twice is one activity.
 const INSERT: &str = "INSERT INTO activities
-     (id, time, type, action, app, suite, user, uid, device, client_ip, policy, file, record, transfer, sent)
- VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+     (id, time, type, action, app, suite, user, uid, device, client_ip, policy, file, record, transfer, sent, context, micros)
+ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
  ON CONFLICT (id) DO NOTHING";
 
 /// Gives whether the record is new. `into` is [`INSERT`].
-fn insert(into: &mut Statement<'_>, activity: &Activity, json: &mut Vec<u8>) -> rusqlite::Result<bool> {
+fn insert(
+    into: &mut Statement<'_>,
+    activity: &Activity,
+    context: i64,
+    json: &mut Vec<u8>,
+) -> rusqlite::Result<bool> {
     json.clear();
-    serde_json::to_writer(&mut *json, activity)
+    serde_json::to_writer(&mut *json, &activity.own())
         .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
     into.execute(params![
         activity.id.as_bytes(),
@@ -347,6 +366,8 @@ fn insert(into: &mut Statement<'_>, activity: &Activity, json: &mut Vec<u8>) -> 
         ToSqlOutput::Borrowed(ValueRef::Text(json)),
         activity.transfer.map(|transfer| transfer.state.name()),
         activity.transfer.and_then(|transfer| transfer.bytes),
+        context,
+        activity.decision.micros,
     ])
     .map(|rows| rows == 1)
 }

@@ -4,7 +4,7 @@ mod durability;
 
 use std::io::{BufRead, BufReader, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
@@ -112,6 +112,31 @@ fn only_the_owner_can_read_any_of_the_files() {
         let mode = std::fs::metadata(&name).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{}", name.display());
     }
+}
+
+/// The locks that anybody holds on the file (proc(5)).
+fn locks_on(path: &Path) -> Vec<String> {
+    let file = format!(":{} ", std::fs::metadata(path).unwrap().ino());
+    let locks = std::fs::read_to_string("/proc/locks").unwrap();
+    locks.lines().filter(|lock| lock.contains(&file)).map(str::to_owned).collect()
+}
+
+#[test]
+fn opening_the_log_again_leaves_the_locks_of_its_readers() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    let (log, _) = ActivityLog::open(&path, None).unwrap();
+    log.record(record()).unwrap();
+    drop(log);
+    let reader = Reader::open(&path).unwrap();
+    reader.end().unwrap();
+    assert_eq!(locks_on(&path).len(), 1, "the reader's");
+    let (log, _) = ActivityLog::open(&path, None).unwrap();
+    assert_eq!(locks_on(&path).len(), 1, "one for all connections of a process: SQLite counts them");
+    drop(log);
+    assert_eq!(locks_on(&path).len(), 1, "the reader is still there");
+    drop(reader);
+    assert_eq!(locks_on(&path), [""; 0]);
 }
 
 /// Another process that holds the write lock is the mildest form of a disk that takes nothing.
