@@ -317,5 +317,12 @@ impl Drop for Daemon {
         if let Err(error) = self.stop(Duration::from_secs(10)) {
             eprintln!("lab: {error:#}");
         }
+        if std::thread::panicking() {
+            /// Enough of a log to see how it ended.
+            const END: usize = 4000;
+            let log = self.log();
+            let from = log.floor_char_boundary(log.len().saturating_sub(END));
+            eprintln!("lab: the end of what {} said:\n{}", self.name, &log[from..]);
+        }
     }
 }
