@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, HostPattern};
 use crate::config::{self, Config, Loaded};
 use crate::diagnostic::{Diagnostic, SourceFile};
 use crate::policy::PolicySet;
@@ -124,12 +124,40 @@ impl Sources {
         }
         let directories = [("apps.d", &mut texts.apps), ("policies.d", &mut texts.policies)];
         for (directory, into) in directories.into_iter().filter(|(name, _)| names.contains(name)) {
-            match read_files(&beside(file, directory)) {
-                Ok(sources) => *into = sources,
-                Err(found) => faults.extend(found),
+            let (sources, found) = read_files(&beside(file, directory));
+            *into = sources;
+            faults.extend(found);
+        }
+        if faults.is_empty() {
+            return Ok(texts);
+        }
+        // What can be read may be wrong as well: all of it is said at once.
+        faults.extend(compile(&texts, 0).err().unwrap_or_default());
+        Err(faults)
+    }
+
+    /// What is valid and is hardly meant so, a line each: files that are not read, names that take in half the world.
+    pub fn notes(&self, snapshot: &Snapshot) -> Vec<String> {
+        let mut notes = Vec::new();
+        for directory in ["apps.d", "policies.d"] {
+            let Some(file) = &self.file else { continue };
+            for path in files(&beside(file, directory)).unwrap_or_default() {
+                if !is_toml(&path) && !is_put_aside(&path) {
+                    notes.push(format!("{} is not read: only files named *.toml are", path.display()));
+                }
             }
         }
-        if faults.is_empty() { Ok(texts) } else { Err(faults) }
+        for app in snapshot.catalog.apps() {
+            for pattern in &app.domains {
+                if matches!(pattern, HostPattern::Below(name) if !name.contains('.')) {
+                    let id = &app.id;
+                    notes.push(format!(
+                        "\"{pattern}\" of the app \"{id}\" is every name of a top-level domain"
+                    ));
+                }
+            }
+        }
+        notes
     }
 
     /// Reads the settings file alone; `None` when the default one is absent.
@@ -137,10 +165,8 @@ impl Sources {
         let Some(file) = &self.file else { return Ok(None) };
         match read_file(file) {
             Ok(source) => Ok(Some(source)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && file == Path::new(DEFAULT_FILE) => {
-                Ok(None)
-            }
-            Err(error) => Err(vec![unreadable(file, &error)]),
+            Err(error) if error.is_absence() && file == Path::new(DEFAULT_FILE) => Ok(None),
+            Err(error) => Err(vec![error.of(file)]),
         }
     }
 
@@ -175,31 +201,41 @@ fn beside(file: &Path, name: &str) -> PathBuf {
 /// the settings file it must be there.
 pub fn read_directory(directory: &Path) -> Result<Vec<SourceFile>, Vec<Diagnostic>> {
     if directory.is_file() {
-        let read = read_file(directory).map_err(|error| vec![unreadable(directory, &error)]);
+        let read = read_file(directory).map_err(|error| vec![error.of(directory)]);
         return read.map(|source| vec![source]);
     }
-    match fs::read_dir(directory) {
-        Ok(_) => read_files(directory),
-        Err(error) => Err(vec![unreadable(directory, &error)]),
+    if let Err(error) = fs::read_dir(directory) {
+        return Err(vec![Unreadable::from(error).of(directory)]);
     }
+    let (sources, faults) = read_files(directory);
+    if faults.is_empty() { Ok(sources) } else { Err(faults) }
 }
 
-fn read_files(directory: &Path) -> Result<Vec<SourceFile>, Vec<Diagnostic>> {
-    let paths = toml_files(directory).map_err(|error| vec![unreadable(directory, &error)])?;
+/// What can be read, and why the rest cannot.
+fn read_files(directory: &Path) -> (Vec<SourceFile>, Vec<Diagnostic>) {
     let (mut sources, mut faults) = (Vec::new(), Vec::new());
+    let paths = toml_files(directory).unwrap_or_else(|error| {
+        faults.push(Unreadable::from(error).of(directory));
+        Vec::new()
+    });
     for path in paths {
         match read_file(&path) {
             Ok(source) => sources.push(source),
             // Removed between the listing and the read: as if it had never been there.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => faults.push(unreadable(&path, &error)),
+            Err(error) if error.is_absence() => {}
+            Err(error) => faults.push(error.of(&path)),
         }
     }
-    if faults.is_empty() { Ok(sources) } else { Err(faults) }
+    (sources, faults)
 }
 
 /// The `*.toml` files of a directory in name order; none when there is no such directory.
 fn toml_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(files(directory)?.into_iter().filter(|path| is_toml(path)).collect())
+}
+
+/// Everything in a directory that is not hidden, in name order.
+fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -208,8 +244,7 @@ fn toml_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if path.extension().is_some_and(|extension| extension == "toml") && !hidden {
+        if !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
             paths.push(path);
         }
     }
@@ -217,22 +252,72 @@ fn toml_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn read_file(path: &Path) -> io::Result<SourceFile> {
-    let size = fs::metadata(path)?.len();
-    if size > MAX_FILE {
-        return Err(io::Error::other(format!("it has {size} bytes, more than {MAX_FILE}")));
-    }
-    let text = fs::read_to_string(path)?;
-    Ok(SourceFile::new(path.display().to_string(), text))
+fn is_toml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
-    Diagnostic::whole_file(path.display().to_string(), format!("cannot be read: {error}"))
+/// Named so that nobody takes it for a file in force: samples, what editors and package managers leave, a text to read.
+fn is_put_aside(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let endings = [".sample", ".example", ".bak", ".orig", ".disabled", ".md", ".rpmsave", ".rpmnew", "~"];
+    endings.iter().any(|ending| name.ends_with(ending))
+        || name.contains(".dpkg-")
+        || name.starts_with("README")
+}
+
+/// Why there is no text to read.
+enum Unreadable {
+    Io(io::Error),
+    /// Where the text stops being one, and the rest with what stands for octets that are none.
+    NotUtf8 {
+        at: usize,
+        text: String,
+    },
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        Unreadable::Io(error)
+    }
+}
+
+impl Unreadable {
+    fn is_absence(&self) -> bool {
+        matches!(self, Unreadable::Io(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+
+    fn of(self, path: &Path) -> Diagnostic {
+        let path = path.display().to_string();
+        match self {
+            Unreadable::Io(error) => Diagnostic::whole_file(path, format!("cannot be read: {error}")),
+            Unreadable::NotUtf8 { at, text } => {
+                let source = SourceFile::new(path, text);
+                Diagnostic::new(&source, at..at + char::REPLACEMENT_CHARACTER.len_utf8(), "this is not UTF-8")
+                    .help("save the file in UTF-8, as TOML demands")
+            }
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<SourceFile, Unreadable> {
+    let size = fs::metadata(path)?.len();
+    if size > MAX_FILE {
+        return Err(io::Error::other(format!("it has {size} bytes, more than {MAX_FILE}")).into());
+    }
+    match String::from_utf8(fs::read(path)?) {
+        Ok(text) => Ok(SourceFile::new(path.display().to_string(), text)),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            Err(Unreadable::NotUtf8 { at, text })
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::Style;
 
     #[test]
     fn files_are_read_in_name_order_and_any_change_shows_in_the_fingerprint() {
@@ -260,6 +345,47 @@ mod tests {
         assert_ne!(before, removed);
         fs::write(policies.join("20.toml"), "# longer").unwrap();
         assert_ne!(removed, sources.fingerprint());
+    }
+
+    #[test]
+    fn what_cannot_be_read_hides_nothing_of_what_can() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("portcullis.toml");
+        fs::write(&file, "[steering]\nmood = 1\n").unwrap();
+        let policies = directory.path().join("policies.d");
+        fs::create_dir_all(policies.join("10.toml")).unwrap();
+        fs::write(policies.join("20.toml"), b"# one\n[[policy]]\nname = \"Gr\xfc\xdfe\"\n").unwrap();
+        fs::write(policies.join("30.toml"), "[[policy]]\nstate = \"on\"\n").unwrap();
+        let faults = Sources::new(Some(file)).read().unwrap_err();
+        let said: Vec<_> = faults
+            .iter()
+            .map(|fault| format!("{}:{}:{}", fault.path(), fault.line(), fault.column()))
+            .collect();
+        for wanted in ["10.toml", "20.toml:3:11", "portcullis.toml:2", "30.toml"] {
+            assert!(said.iter().any(|title| title.contains(wanted)), "{wanted}: {said:#?}");
+        }
+        let text = faults.iter().map(|fault| fault.render(Style::Plain)).collect::<String>();
+        assert!(text.contains("this is not UTF-8"), "{text}");
+    }
+
+    #[test]
+    fn what_is_hardly_meant_is_noted() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("portcullis.toml");
+        fs::write(&file, "").unwrap();
+        for name in ["apps.d", "policies.d"] {
+            fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        let app = "[[app]]\nid = \"x\"\nname = \"X\"\ncategory = \"x\"\ndomains = [\"*.com\", \"*.x.com\"]\n";
+        fs::write(directory.path().join("apps.d/x.toml"), app).unwrap();
+        for name in ["block.json", "block.tml", "block.toml.sample", "block.toml~", "README"] {
+            fs::write(directory.path().join("policies.d").join(name), "").unwrap();
+        }
+        let sources = Sources::new(Some(file));
+        let notes = sources.notes(&compile(&sources.read().unwrap(), 1).unwrap());
+        assert_eq!(notes.len(), 3, "{notes:#?}");
+        assert!(notes[0].contains("block.json is not read") && notes[1].contains("block.tml"), "{notes:#?}");
+        assert!(notes[2].contains("\"*.com\"") && notes[2].contains("\"x\""), "{notes:#?}");
     }
 
     #[test]

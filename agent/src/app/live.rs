@@ -212,7 +212,16 @@ impl<'p> Live<'p> {
         self.report_authority();
         self.last_good.look(&self.shared.snapshot.load().policies);
         self.health.set(Part::Heartbeat, self.heartbeat_condition());
-        self.health.set(Part::DevicePosture, Condition::Ok);
+        let inventory = self.shared.inventory.load();
+        self.health.set(
+            Part::DevicePosture,
+            match inventory.as_ref().and_then(|inventory| inventory.fault()) {
+                None => Condition::Ok,
+                Some(fault) => Condition::Degraded(format!(
+                    "[identity] inventory: clients of other hosts count as unknown devices: {fault}"
+                )),
+            },
+        );
         let log = self.shared.recorder.log.state();
         self.health.set(
             Part::ActivityLog,

@@ -82,6 +82,9 @@ pub fn run(config: Option<PathBuf>, mode: Option<Mode>, signer: Option<PathBuf>)
     let snapshot = reload::compile(&texts, 1).map_err(Fault::Configuration)?;
     let mode = mode.unwrap_or(snapshot.config.steering.mode);
     available::check(&snapshot, mode)?;
+    for note in sources.notes(&snapshot) {
+        tracing::warn!("{note}");
+    }
     if mode != Mode::Explicit {
         kernel::check()?;
     }

@@ -50,6 +50,8 @@ struct Build {
     /// How many of the apps are built in.
     builtin: usize,
     ids: HashMap<Arc<str>, usize>,
+    /// Where each suite was named first.
+    suites: HashMap<Arc<str>, Place>,
     owners: HostMap<(usize, Place)>,
     complete: bool,
     diagnostics: Vec<Diagnostic>,
@@ -106,6 +108,12 @@ impl Build {
             self.complain(place, message, None);
             return None;
         }
+        if entry.suite.as_ref() != Some(&entry.id) {
+            self.claim(&entry.id, "id", place);
+        }
+        if let Some(suite) = &entry.suite {
+            self.join(suite, place);
+        }
         let index = self.apps.len();
         self.ids.insert(entry.id.clone(), index);
         self.defined.push(place.clone());
@@ -135,7 +143,10 @@ impl Build {
                     format!("the built-in app \"{}\" is part of the suite \"{now}\" and stays so", entry.id);
                 self.complain(place, message, None);
             }
-            (None, Some(suite)) => app.suite = Some(suite.clone()),
+            (None, Some(suite)) => {
+                app.suite = Some(suite.clone());
+                self.join(suite, place);
+            }
             (_, None | Some(_)) => {}
         }
     }
@@ -149,6 +160,7 @@ impl Build {
                     self.complain(place, format!("the alias \"{alias}\" names another app already"), known);
                 }
                 None => {
+                    self.claim(alias, "alias", place);
                     self.ids.insert(alias.clone(), index);
                     if let Some(app) = self.apps.get_mut(index) {
                         app.aliases.push(alias.clone());
@@ -156,6 +168,24 @@ impl Build {
                 }
             }
         }
+    }
+
+    /// A policy names apps and suites by the same words: one that is both would cover more than it says, unless the app is
+    /// of the suite that has its name.
+    fn claim(&mut self, id: &Arc<str>, what: &str, place: &Place) {
+        if let Some(known) = self.suites.get(id).cloned() {
+            self.complain(place, format!("the {what} \"{id}\" is the name of a suite already"), Some(known));
+        }
+    }
+
+    fn join(&mut self, suite: &Arc<str>, place: &Place) {
+        let owner = self.ids.get(suite).copied();
+        let is_of_it = |app: &App| app.suite.as_ref() == Some(suite);
+        if let Some(owner) = owner.filter(|owner| !self.apps.get(*owner).is_some_and(is_of_it)) {
+            let known = self.defined.get(owner).cloned();
+            self.complain(place, format!("the suite \"{suite}\" has the name of an app"), known);
+        }
+        self.suites.entry(suite.clone()).or_insert_with(|| place.clone());
     }
 
     fn add_domains(&mut self, index: usize, domains: Vec<(HostPattern, Range<usize>)>) {

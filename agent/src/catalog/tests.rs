@@ -348,3 +348,31 @@ fn many_domains_are_found_by_hashing() {
     assert!(catalog.lookup("h20000.many.test").is_none());
     assert_eq!(catalog.domains().count(), 40_000 + Catalog::builtin().domains().count());
 }
+
+#[test]
+fn a_word_is_an_apps_or_a_suites() {
+    let app = |id: &str, rest: &str| format!("[[app]]\nid = \"{id}\"\ndomains = [\"{id}.test\"]\n{rest}\n");
+    for (texts, expected) in [
+        (
+            vec![app("office365", "")],
+            "apps.d/0.toml:2:6: the id \"office365\" is the name of a suite already",
+        ),
+        (
+            vec![app("one", "suite = \"slack\"")],
+            "apps.d/0.toml:2:6: the suite \"slack\" has the name of an app",
+        ),
+        (
+            vec![app("one", "suite = \"two\""), app("three", "aliases = [\"two\"]")],
+            "apps.d/1.toml:2:6: the alias \"two\" is the name of a suite already",
+        ),
+        (
+            vec!["[[app]]\nid = \"notion\"\nsuite = \"slack\"\n".to_owned()],
+            "apps.d/0.toml:2:6: the suite \"slack\" has the name of an app",
+        ),
+    ] {
+        let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+        refused(&texts, &[expected]);
+    }
+    assert!(build(&[&app("one", "suite = \"ours\""), &app("ours", "suite = \"ours\"")]).is_ok());
+    assert!(build(&[&app("ours", "suite = \"ours\""), &app("two", "suite = \"ours\"")]).is_ok());
+}

@@ -4,16 +4,30 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::terminal::counted;
 use super::{USAGE, load};
+use crate::config::UpstreamRoots;
+use crate::reload::Sources;
 
 pub(super) fn run(config: Option<PathBuf>) -> ExitCode {
+    let sources = Sources::new(config.clone());
     let Some(snapshot) = load(config) else { return ExitCode::from(USAGE) };
+    for note in sources.notes(&snapshot) {
+        eprintln!("note: {note}");
+    }
+    // What the daemon refuses to start with.
+    if let UpstreamRoots::File(path) = &snapshot.config.tls.upstream_roots
+        && let Err(error) = std::fs::File::open(path)
+    {
+        eprintln!("portcullis: [tls] upstream_roots: {}: {error}", path.display());
+        return ExitCode::from(USAGE);
+    }
     let apps = snapshot.catalog.apps();
     let selected = apps.iter().filter(|app| snapshot.policies.selects(app)).count();
     let summary = format!(
-        "configuration is valid: {} policies, {} apps, {selected} of them selected by a policy\n",
-        snapshot.policies.policies().len(),
-        apps.len(),
+        "configuration is valid: {}, {}, {selected} of them selected by a policy\n",
+        counted(snapshot.policies.policies().len(), "policy", "policies"),
+        counted(apps.len(), "app", "apps"),
     );
     // A closed pipe is no fault of the configuration.
     let _ = std::io::stdout().write_all(summary.as_bytes());

@@ -13,7 +13,7 @@ use crate::admin::client::{AskError, ask};
 use crate::admin::control::Command;
 use crate::admin::health::Condition;
 use crate::admin::status::{ConsoleStatus, Constraints, Status};
-use crate::cli::terminal::{Colour, Screen, clean, clean_json};
+use crate::cli::terminal::{Colour, Screen, clean, clean_json, counted};
 
 /// A daemon that is well answers in milliseconds.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -141,7 +141,12 @@ fn screenful(status: &Status, screen: Screen, now: Timestamp) -> String {
     let policies = &status.policies;
     line(
         "Policies",
-        &format!("{} policies, {} apps, revision {}", policies.count, policies.apps, policies.revision),
+        &format!(
+            "{}, {}, revision {}",
+            counted(policies.count, "policy", "policies"),
+            counted(policies.apps, "app", "apps"),
+            policies.revision
+        ),
     );
     if let Some(rollback) = &policies.rolled_back {
         let what = format!(

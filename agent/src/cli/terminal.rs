@@ -7,6 +7,11 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub(super) use crate::printable::{clean, clean_json};
 
+/// A number and what it counts.
+pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// Where the output goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Screen {
