@@ -17,6 +17,9 @@ use crate::{Lab, wait};
 pub const BINARY_VARIABLE: &str = "PORTCULLIS_BIN";
 /// Port of /metrics, /healthz and /readyz inside the clients' namespace.
 pub const METRICS_PORT: u16 = 9464;
+/// How long a start may take: programs are verified and the log of a killed agent is recovered, on a machine whose
+/// processors others use. One that ends is noticed at once.
+const START: Duration = Duration::from_secs(60);
 /// How long an orderly end may take.
 const STOP: Duration = Duration::from_secs(15);
 
@@ -139,7 +142,7 @@ impl<'lab> Agent<'lab> {
 
     fn wait_ready(&mut self) -> Result<()> {
         let lab = self.lab;
-        self.daemon.wait_until("/readyz", || {
+        self.daemon.wait_within(START, "/readyz", || {
             page(lab, METRICS_PORT, "/readyz").is_ok_and(|reply| reply.status == 200)
         })?;
         self.lab.trust_also(&self.ca())

@@ -260,9 +260,19 @@ impl Daemon {
     }
 
     /// Asks until `ready` says yes; fails at once, with the log, when the program ends before that.
-    pub(crate) fn wait_until(&mut self, what: &str, mut ready: impl FnMut() -> bool) -> Result<()> {
+    pub(crate) fn wait_until(&mut self, what: &str, ready: impl FnMut() -> bool) -> Result<()> {
+        self.wait_within(wait::PATIENCE, what, ready)
+    }
+
+    /// The same for what takes a deadline of its own.
+    pub(crate) fn wait_within(
+        &mut self,
+        deadline: Duration,
+        what: &str,
+        mut ready: impl FnMut() -> bool,
+    ) -> Result<()> {
         let name = self.name.clone();
-        let result = wait::until(&format!("{name} ({what})"), wait::PATIENCE, || {
+        let result = wait::until(&format!("{name} ({what})"), deadline, || {
             if let Some(status) = self.ended() {
                 bail!("{name} ended with {status}");
             }

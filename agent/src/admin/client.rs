@@ -17,7 +17,10 @@ const ANSWER_MAX: u64 = 16 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    #[error("the agent is not running (nobody answers at {})", .0.display())]
+    #[error(
+        "the agent is not running (nobody answers at {}): `systemctl start portcullis` starts it, `portcullis doctor` says what it lacks",
+        .0.display()
+    )]
     NotRunning(PathBuf),
     #[error("no permission to ask the agent at {}: be root or in the group portcullis", .0.display())]
     Denied(PathBuf),

@@ -18,10 +18,18 @@ use crate::admin::why::Why;
 #[derive(Debug, clap::Args)]
 pub struct ExplainArgs {
     /// Id of the activity, as the log and the block page show it
+    #[arg(value_parser = id)]
     pub id: Uuid,
     /// One JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+fn id(text: &str) -> Result<Uuid, String> {
+    text.parse().map_err(|_| {
+        "expected the id of an activity, as `portcullis activity --json` and the block page show it"
+            .to_owned()
+    })
 }
 
 /// Explains a record of the log at `log`.

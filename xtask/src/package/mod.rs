@@ -1,7 +1,9 @@
-//! Packages: a tree laid out by `portcullis install --root`, wrapped for dpkg and for rpm, and tried in a Debian of its own.
+//! Packages: a tree laid out by `portcullis install --root`, wrapped for dpkg and for rpm, and tried in systems of
+//! their own.
 
 mod deb;
 mod rpm;
+mod rpm_trial;
 mod trial;
 
 use std::fs;
@@ -17,7 +19,8 @@ use crate::workspace::{plain, root, target_dir};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Also install, upgrade and purge the .deb in a Debian of its own, and compare what is there before and after (root)
+    /// Also install, upgrade and remove the .rpm in a root of its own and the .deb in a booted Debian of its own, and compare
+    /// what is there before and after (root)
     #[arg(long)]
     test: bool,
 }
@@ -48,9 +51,10 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let deb = deb::build(&package, &format!("{}-1", package.version))?;
     deb::lint(&deb)?;
     say(format_args!("made {}", deb.display()));
-    let rpm = rpm::build(&package)?;
+    let rpm = rpm::build(&package, 1)?;
     say(format_args!("made {}", rpm.display()));
     if arguments.test {
+        rpm_trial::run(&package, &rpm)?;
         trial::run(&package, &deb)?;
     }
     Ok(())

@@ -10,10 +10,26 @@ use crate::apt;
 use crate::command::{read, run};
 use crate::workspace::plain;
 
-/// Builds `portcullis-VERSION-1.ARCH.rpm` with rpmbuild, and fails when a file of the tree is not in it.
-pub(super) fn build(package: &Package) -> Result<PathBuf> {
+/// Directories that the package owns: its own, and those of shells that a system without them does not have.
+const DIRECTORIES: [&str; 9] = [
+    "/etc/portcullis",
+    "/etc/portcullis/policies.d",
+    "/etc/portcullis/apps.d",
+    "/usr/share/portcullis",
+    "/usr/share/portcullis/schemas",
+    "/usr/share/zsh",
+    "/usr/share/zsh/site-functions",
+    "/usr/share/fish",
+    "/usr/share/fish/vendor_completions.d",
+];
+
+/// Builds `portcullis-VERSION-RELEASE.ARCH.rpm` with rpmbuild, and fails when a file of the tree is not in it.
+pub(super) fn build(package: &Package, release: u32) -> Result<PathBuf> {
     apt::ensure(&["rpm", "binutils"], "make an .rpm", "Remedy: install rpmbuild by hand.")?;
     let tree = package.tree("rpm")?;
+    // Debian's zsh alone looks into vendor-completions.
+    let shells = tree.join("usr/share/zsh");
+    fs::rename(shells.join("vendor-completions"), shells.join("site-functions"))?;
     let wanted = files(&tree)?;
     let list = package.directory.join("rpm-files");
     let lines: String = wanted
@@ -25,18 +41,15 @@ pub(super) fn build(package: &Package) -> Result<PathBuf> {
             format!("{kind}/{}{end}\n", file.display())
         })
         .collect();
-    fs::write(
-        &list,
-        lines
-            + "%dir /etc/portcullis\n%dir /etc/portcullis/policies.d\n%dir /etc/portcullis/apps.d\n%dir /usr/share/portcullis\n\
-            %dir /usr/share/portcullis/schemas\n",
-    )?;
+    let directories: String = DIRECTORIES.iter().map(|directory| format!("%dir {directory}\n")).collect();
+    fs::write(&list, lines + &directories)?;
     let top = package.directory.join("rpmbuild");
     let define = |name: &str, value: &str| ["--define".to_owned(), format!("{name} {value}")];
     run(plain("rpmbuild")
         .arg("-bb")
         .args(define("_topdir", &top.display().to_string()))
         .args(define("pc_version", &package.version))
+        .args(define("pc_release", &release.to_string()))
         .args(define("pc_summary", SUMMARY))
         .args(define("pc_description", &DESCRIPTION.replace('\n', " ")))
         .args(define("pc_tree", &tree.display().to_string()))
@@ -49,7 +62,7 @@ pub(super) fn build(package: &Package) -> Result<PathBuf> {
     let built = top
         .join("RPMS")
         .join(&architecture)
-        .join(format!("portcullis-{}-1.{architecture}.rpm", package.version));
+        .join(format!("portcullis-{}-{release}.{architecture}.rpm", package.version));
     let to = package.directory.join(built.file_name().context("no name")?);
     fs::rename(&built, &to).with_context(|| format!("rpmbuild left no {}", built.display()))?;
     let listed = read(plain("rpm").args(["--query", "--list", "--package"]).arg(&to))?;

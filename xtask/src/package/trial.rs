@@ -71,20 +71,25 @@ pub(super) fn run(package: &Package, first: &Path) -> Result<()> {
     say(format_args!("booting Debian {SUITE} with systemd on Linux {}", kernel.release));
     let lines = vm::boot(&kernel, &initramfs, DEADLINE)?;
 
-    let said: Vec<&str> = lines.iter().filter(|line| line.starts_with(SAID)).map(String::as_str).collect();
+    judge("the .deb", lines.iter().map(String::as_str), SCRIPT)
+}
+
+/// Prints what a script said, and fails unless every check that is in it passed.
+pub(super) fn judge<'a>(what: &str, lines: impl Iterator<Item = &'a str>, script: &str) -> Result<()> {
+    let said: Vec<&str> = lines.filter(|line| line.starts_with(SAID)).collect();
     let passed = said.iter().filter(|line| line.starts_with(PASS)).count();
     println!("\n{}", said.join("\n"));
     // Fewer mean that a check failed, or that the script did not get to its end.
-    let checks = SCRIPT.lines().filter(|line| line.starts_with("check '")).count();
+    let checks = script.lines().filter(|line| line.starts_with("check '")).count();
     if passed != checks {
-        bail!("package --test: {passed} of {checks} checks passed");
+        bail!("package --test: {passed} of {checks} checks of {what} passed");
     }
-    say(format_args!("package --test: {passed} checks passed"));
+    say(format_args!("package --test: {passed} checks of {what} passed"));
     Ok(())
 }
 
 /// The tree of a fresh system, made once.
-fn system(package: &Package) -> Result<PathBuf> {
+pub(super) fn system(package: &Package) -> Result<PathBuf> {
     let kept = package.directory.join(SUITE);
     // What it was made with tells whether it is still what is wanted.
     let mark = package.directory.join(format!("{SUITE}.included"));
