@@ -7,8 +7,11 @@ import json, random, sqlite3, sys, time, uuid
 path, count = sys.argv[1], int(sys.argv[2])
 draw = random.Random(1)
 database = sqlite3.connect(path, isolation_level=None, timeout=30)
-(template,) = database.execute("SELECT record FROM activities WHERE action = 'block' ORDER BY seq DESC LIMIT 1").fetchone()
-template = json.loads(template)
+found = database.execute(
+    "SELECT hex(a.id), a.type, c.text, a.record FROM activities a JOIN contexts c ON c.id = a.context WHERE a.action = 'block'"
+    " ORDER BY a.seq DESC LIMIT 1").fetchone()
+# Whole again, as records were before they shared what they have in common: both kinds are read.
+template = {"id": str(uuid.UUID(hex=found[0])), "type": found[1], "transfer": None, **json.loads(found[2]), **json.loads(found[3])}
 now = time.time()
 
 USERS = ["alice", "bob", "carol", "dmitri", "eve", "farid", "grace", "heidi", "ivan", "judy", "ken.van-der-lange", None]

@@ -80,7 +80,8 @@ fn slot_time(window: Window, at: usize, slots: usize) -> Timestamp {
 /// Five moments from the first to the last.
 fn marks(window: Window) -> Vec<String> {
     let hours = window.until.duration_since(window.since).as_hours();
-    let form = if hours > 48 { "%a %d" } else { "%H:%M" };
+    // A day alone would stand at any hour of it.
+    let form = if hours > 48 { "%a %H:%M" } else { "%H:%M" };
     (0..5).map(|at| local(slot_time(window, at, 4), form)).collect()
 }
 
