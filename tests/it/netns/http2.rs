@@ -314,7 +314,9 @@ fn floods_end_their_own_connection_and_nobody_elses() {
                 let seen: Value = serde_json::from_str(&said).unwrap();
                 assert_eq!(seen["cut"], true, "{kind}: {said}");
                 // A connection cut in the middle of a flood may be reset before its last words are read.
-                assert!(seen["told"].is_null() || seen["told"] == code, "{kind}: {said}");
+                // PRIORITY goes on to the origin, and nginx may have had enough (128 of them) a moment before the agent has.
+                let by_origin = kind == "priority" && seen["told"] == 0;
+                assert!(seen["told"].is_null() || seen["told"] == code || by_origin, "{kind}: {said}");
             }
         }
         let seen = good.join().unwrap();
