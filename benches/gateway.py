@@ -24,6 +24,7 @@ ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 9
 INSIDE, GATEWAY, OUTSIDE = (f"pcbench{part}{os.getpid()}" for part in "igo")
 SERVER = "198.18.0.1"
 CHUNK = bytes(1 << 20)
+SETTLE = 2
 
 
 def ip(*arguments):
@@ -101,7 +102,7 @@ def agent(directory):
     os.makedirs(f"{directory}/policies.d", exist_ok=True)
     with open(f"{directory}/portcullis.toml", "w") as file:
         file.write(
-            f'[steering]\nmode = "gateway"\ninterfaces = ["br0"]\nguard = "off"\n'
+            f'[steering]\nmode = "gateway"\ninterfaces = ["br0"]\nguard = "off"\nfail = "open"\n'
             f'[paths]\nstate = "{directory}/state"\nrun = "{directory}/run"\n'
         )
     with open(f"{directory}/policies.d/all.toml", "w") as file:
@@ -133,9 +134,12 @@ def main():
                 # Without, with, with, without: what the machine does beside it falls on both.
                 before = measure()
                 running = agent(directory)
+                # A start, and an end, disturb the machine for a while.
+                time.sleep(SETTLE)
                 results["with"].append((measure() + measure()) / 2)
                 running.terminate()
                 running.wait()
+                time.sleep(SETTLE)
                 results["without"].append((before + measure()) / 2)
     finally:
         os.kill(server, signal.SIGKILL)
