@@ -180,7 +180,8 @@ impl Families {
             socket.set_nonblocking(true)?;
             let v4 = socket.local_addr()?.is_ipv4();
             let about = SockRef::from(&socket);
-            if transparent == if v4 { about.ip_transparent_v4()? } else { about.ip_transparent_v6()? } {
+            let is = if v4 { about.ip_transparent_v4()? } else { about.ip_transparent_v6()? };
+            if is == transparent {
                 let list = if v4 { &mut families.fours } else { &mut families.sixes };
                 list.push(socket);
             }

@@ -167,6 +167,20 @@ fn exports(config: &Config, authority: &Authority, log: &Path) -> Result<Exports
     Exports::start(prepared, log).context("starting the exports")
 }
 
+/// Reads the files of trust anchors that the settings name, as a start does. What the system trusts is this host's matter,
+/// not the settings'.
+pub(super) fn anchors(config: &Config) -> Result<()> {
+    let exports = config.exports.iter().filter(|export| matches!(export.target, ExportTarget::Tls { .. }));
+    let exports = exports.map(|export| (format!("[[export]] {}: roots", export.name), &export.roots));
+    let origins = ("[tls] upstream_roots".to_owned(), &config.tls.upstream_roots);
+    for (setting, roots) in std::iter::once(origins).chain(exports) {
+        if matches!(roots, UpstreamRoots::File(_)) {
+            OriginConnector::new(&roots_source(roots), &[]).context(setting)?;
+        }
+    }
+    Ok(())
+}
+
 fn roots_source(roots: &UpstreamRoots) -> RootsSource {
     match roots {
         UpstreamRoots::System => RootsSource::System,

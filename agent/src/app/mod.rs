@@ -73,6 +73,12 @@ impl From<anyhow::Error> for Fault {
     }
 }
 
+/// What a start would refuse although every configuration file is valid: files that the settings name.
+pub fn check_named_files(config: &Config) -> Result<()> {
+    tls::install_provider();
+    build::anchors(config)
+}
+
 /// Runs the daemon until SIGTERM or SIGINT; until SIGUSR1, when it is to be started again at once. `signer` is the socket
 /// of one that runs already.
 pub fn run(config: Option<PathBuf>, mode: Option<Mode>, signer: Option<PathBuf>) -> Result<(), Fault> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::terminal::counted;
 use super::{USAGE, load};
-use crate::config::UpstreamRoots;
+use crate::app;
 use crate::reload::Sources;
 
 pub(super) fn run(config: Option<PathBuf>) -> ExitCode {
@@ -15,11 +15,8 @@ pub(super) fn run(config: Option<PathBuf>) -> ExitCode {
     for note in sources.notes(&snapshot) {
         eprintln!("note: {note}");
     }
-    // What the daemon refuses to start with.
-    if let UpstreamRoots::File(path) = &snapshot.config.tls.upstream_roots
-        && let Err(error) = std::fs::File::open(path)
-    {
-        eprintln!("portcullis: [tls] upstream_roots: {}: {error}", path.display());
+    if let Err(error) = app::check_named_files(&snapshot.config) {
+        eprintln!("portcullis: {error:#}");
         return ExitCode::from(USAGE);
     }
     let apps = snapshot.catalog.apps();

@@ -50,10 +50,9 @@ pub(super) fn fill(
     if let Some(layout) = system::layout(place).filter(|_| !following.is_empty()) {
         lines.push("runtimes of the distribution follow the system's store".to_owned());
         // Debian's tool reports success whatever became of the programs that it told of the change.
-        let behind = following
-            .iter()
-            .find(|_| place.at(layout.anchor("")).exists())
-            .filter(|keystore| certificates.roots().iter().any(|(_, pem)| lacks(&place.at(keystore), pem)));
+        let looks = layout.name == "Debian" && place.at(layout.anchor("")).exists();
+        let lacks = |keystore: &Path| certificates.roots().iter().any(|(_, pem)| lacks(keystore, pem));
+        let behind = following.iter().find(|keystore| looks && lacks(&place.at(keystore)));
         match behind {
             Some(keystore) if std::env::var_os(WITHIN_DPKG).is_none() => {
                 return Err(StoreError::Unusable { path: place.at(keystore), fault: BEHIND.to_owned() });
