@@ -21,6 +21,8 @@ impl Relay {
             let rest = input.get(step.consumed..).unwrap_or_default();
             let taken = match self.frame(from, rest, &mut step, now) {
                 Ok(taken) => taken,
+                // What was sent before the fault goes on first; the next call meets it again.
+                Err(_) if !step.forward.is_empty() => break,
                 Err(refusal) => {
                     let error = ConnectionError { side: from, refusal };
                     self.fail(error);

@@ -110,3 +110,24 @@ fn every_prefix_of_a_conversation_is_answered() {
         fuzz_relay(&data[..end]);
     }
 }
+
+#[test]
+fn what_came_before_a_fault_goes_on_in_one_piece_or_in_many() {
+    let asked = raw_headers(1, false, &POST);
+    let too_large = [0xff, 0xff, 0xff, frame::kind::DATA, 0, 0, 0, 0, 1];
+    for fault in [raw_data(0, false, 4), raw_data(3, false, 4), too_large.to_vec()] {
+        let sent = [raw_data(1, false, 0), raw_data(1, false, 20), fault].concat();
+        let mut harness = greeted();
+        harness.feed(Side::Client, &asked);
+        harness.written = Default::default();
+        harness.feed(Side::Client, &sent);
+        assert!(harness.error.is_some());
+        assert_eq!(data_len(&harness.written[1]), 20, "the origin has it all");
+        let mut script = Vec::new();
+        for piece in [&asked, &sent] {
+            script.extend(u16::try_from(piece.len()).unwrap().to_be_bytes());
+            script.extend(piece);
+        }
+        fuzz_relay(&script);
+    }
+}
