@@ -121,18 +121,10 @@ fn segment(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 4
         return unfollowed(settings, packet);
     }
     let flags = header[13] & FIN_RST_SYN_ACK;
-    // A connection that the agent has stays the agent's, whatever policies and answers say meanwhile.
-    match assign_established(skb, packet, ports, flags == SYN) {
-        Found::Assigned => {
-            mark(skb, GATEWAY_MARK_STEER);
-            return Forwarded::LeftAlone;
-        }
-        Found::Failed => return Forwarded::Dropped(Counter::AssignFailed),
-        Found::Absent => {}
-    }
     let mut before = false;
     if flags & (SYN | RST) == 0 {
         match stage(settings, packet, &header) {
+            // Most segments there are: what was left alone when it began has no socket here to be looked for.
             Stage::LeftAlone => return Forwarded::LeftAlone,
             Stage::Reading => {
                 if has_data(packet, &header) {
@@ -143,6 +135,15 @@ fn segment(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 4
             Stage::Steered => {}
             Stage::Before => before = settings.existing != EXISTING_LEAVE,
         }
+    }
+    // A connection that the agent has stays the agent's, whatever policies and answers say meanwhile.
+    match assign_established(skb, packet, ports, flags == SYN) {
+        Found::Assigned => {
+            mark(skb, GATEWAY_MARK_STEER);
+            return Forwarded::LeftAlone;
+        }
+        Found::Failed => return Forwarded::Dropped(Counter::AssignFailed),
+        Found::Absent => {}
     }
     // The third packet of a handshake may be without a socket, too: under a flood of SYNs the kernel answers with cookies.
     // It may be lost, and come with the first data.
@@ -183,9 +184,8 @@ fn segment(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 4
             if flags != SYN {
                 return Forwarded::LeftAlone;
             }
-            if settings.existing != EXISTING_LEAVE {
-                gateway_net::begin(settings, packet, &header, PASSAGE_STEERED);
-            }
+            // Always: what an earlier connection of these two sockets left behind says that this one is not the agent's.
+            gateway_net::begin(settings, packet, &header, PASSAGE_STEERED);
             Forwarded::Counted(counter)
         }
         Found::Absent if flags != SYN => {

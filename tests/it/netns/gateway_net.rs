@@ -277,6 +277,35 @@ fn a_policy_that_begins_to_select_an_app_closes_its_connections_on_a_gateway() {
     other.go("went on");
 }
 
+/// What the gateway remembers of a connection must not speak for the next one of the same two sockets.
+#[test]
+fn a_port_that_was_let_by_is_steered_when_it_is_taken_up_again() {
+    const ASK: &str = r#"
+import http.client, socket, struct, sys
+host, address, path = sys.argv[1:]
+connection = http.client.HTTPConnection(address, 80, timeout=20, source_address=("", 40007))
+connection.connect()
+connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+connection.request("GET", path, headers={"Host": host})
+answer = connection.getresponse()
+print(answer.status, len(answer.read()))
+"#;
+    let gateway = GatewayLab::start().unwrap();
+    let _agent =
+        Agent::start(&gateway.lab, &steering("peek", "open", "existing = \"leave\"\nresolve = false"))
+            .unwrap();
+    let place = gateway.host(Inside::A);
+    let ask = |host| {
+        let arguments = [host, address_of(host, false).unwrap(), DOCX.path];
+        gateway.python(&place, ASK, &arguments).unwrap().succeeded().unwrap().text()
+    };
+    check_passed(&Curl::get(url(SHARED, PAGE)).at(&place).send(&gateway.lab).unwrap(), SHARED, PAGE);
+    assert!(ask(SHARED).starts_with("200 "));
+    // Its answer says the same address.
+    check_blocked(&Curl::get(url(MONITORED, DOCX)).at(&place).send(&gateway.lab).unwrap(), DOCX);
+    assert!(ask(MONITORED).starts_with("403 "));
+}
+
 /// A39: a stopped process is noticed by its heartbeat, though its sockets listen on; it serves again when it goes on.
 #[test]
 fn a_stopped_agent_on_a_gateway_is_noticed_and_serves_again_when_it_goes_on() {
