@@ -1,14 +1,17 @@
 #!/usr/bin/python3
 """What the gateway's programs cost traffic that nobody monitors: root, iproute2, an agent built with its kernel programs.
 
-    sudo benches/gateway.py target/release/portcullis [seconds] [rounds]
+    sudo benches/gateway.py target/release/portcullis [milliseconds] [rounds]
 
-A client behind a bridge sends to a server beyond the gateway, to port 443, over one TCP connection: without the agent and
-with it, in turn. Prints the throughput of every round and the median of the rounds' ratios. Everything is in namespaces of its own.
+Three times the same: a client behind a bridge sends to a server beyond a gateway, to port 443, over one TCP connection. An
+agent runs all the time, on the first gateway. In a round each client sends for so many milliseconds, in an order by chance.
+Prints throughputs, the ratio of the agent's gateway to the others, and that of the others to each other: what a ratio is
+worth here. Everything is in namespaces of its own.
 """
 
 import ctypes
 import os
+import random
 import signal
 import socket
 import statistics
@@ -19,12 +22,11 @@ import time
 import traceback
 
 AGENT = os.path.abspath(sys.argv[1])
-SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 3
-ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 9
-INSIDE, GATEWAY, OUTSIDE = (f"pcbench{part}{os.getpid()}" for part in "igo")
+SECONDS = float(sys.argv[2]) / 1000 if len(sys.argv) > 2 else 0.2
+ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 150
+PLACES = [[f"pcbench{part}{number}{os.getpid()}" for part in "igo"] for number in range(3)]
 SERVER = "198.18.0.1"
 CHUNK = bytes(1 << 20)
-SETTLE = 2
 
 
 def ip(*arguments):
@@ -49,55 +51,68 @@ def inside(namespace, work):
 
 def sink():
     listener = socket.create_server(("0.0.0.0", 443))
-    room = bytearray(1 << 20)
     while True:
         connection, _ = listener.accept()
-        with connection:
+        if os.fork() == 0:
+            room = bytearray(1 << 20)
             while connection.recv_into(room):
                 pass
+            os._exit(0)
+        connection.close()
 
 
-def measure():
-    """Gigabits a second."""
-    reading, writing = os.pipe()
+class Sender:
+    """A client that sends when it is told to."""
 
-    def send():
-        connection = socket.create_connection((SERVER, 443), timeout=20)
-        begun, sent = time.monotonic(), 0
-        while time.monotonic() - begun < SECONDS:
-            connection.sendall(CHUNK)
-            sent += len(CHUNK)
-        os.write(writing, str(sent * 8 / (time.monotonic() - begun) / 1e9).encode())
+    def __init__(self, namespace):
+        asked, self.ask = os.pipe()
+        self.answer, answers = os.pipe()
 
-    child = inside(INSIDE, send)
-    os.close(writing)
-    os.waitpid(child, 0)
-    with os.fdopen(reading) as answer:
-        return float(answer.read())
+        def send():
+            # Else its speed is forgotten while the others have their turn.
+            with open("/proc/sys/net/ipv4/tcp_slow_start_after_idle", "w") as setting:
+                setting.write("0")
+            os.close(self.ask)
+            connection = socket.create_connection((SERVER, 443), timeout=20)
+            while os.read(asked, 1):
+                begun, sent = time.monotonic(), 0
+                while time.monotonic() - begun < SECONDS:
+                    connection.sendall(CHUNK)
+                    sent += len(CHUNK)
+                os.write(answers, b"%20.6f" % (sent * 8 / (time.monotonic() - begun) / 1e9))
+
+        self.process = inside(namespace, send)
+        os.close(asked)
+        os.close(answers)
+
+    def measure(self):
+        """Gigabits a second."""
+        os.write(self.ask, b"s")
+        return float(os.read(self.answer, 20))
 
 
-def make():
-    for namespace in (INSIDE, GATEWAY, OUTSIDE):
+def make(client, gateway, server):
+    for namespace in (client, gateway, server):
         ip("netns", "add", namespace)
         ip("-n", namespace, "link", "set", "lo", "up")
-    for near, other, far in (("port0", INSIDE, "eth0"), ("out0", OUTSIDE, "eth0")):
-        ip("-n", GATEWAY, "link", "add", near, "type", "veth", "peer", "name", far, "netns", other)
-        ip("-n", GATEWAY, "link", "set", near, "up")
-        ip("-n", other, "link", "set", far, "up")
-    ip("-n", GATEWAY, "link", "add", "br0", "type", "bridge")
-    ip("-n", GATEWAY, "link", "set", "br0", "up")
-    ip("-n", GATEWAY, "link", "set", "port0", "master", "br0")
+    for near, other in (("port0", client), ("out0", server)):
+        ip("-n", gateway, "link", "add", near, "type", "veth", "peer", "name", "eth0", "netns", other)
+        ip("-n", gateway, "link", "set", near, "up")
+        ip("-n", other, "link", "set", "eth0", "up")
+    ip("-n", gateway, "link", "add", "br0", "type", "bridge")
+    ip("-n", gateway, "link", "set", "br0", "up")
+    ip("-n", gateway, "link", "set", "port0", "master", "br0")
     for namespace, device, address in (
-        (GATEWAY, "br0", "10.77.0.1/24"), (GATEWAY, "out0", "198.18.0.2/24"),
-        (INSIDE, "eth0", "10.77.0.2/24"), (OUTSIDE, "eth0", f"{SERVER}/24"),
+        (gateway, "br0", "10.77.0.1/24"), (gateway, "out0", "198.18.0.2/24"),
+        (client, "eth0", "10.77.0.2/24"), (server, "eth0", f"{SERVER}/24"),
     ):
         ip("-n", namespace, "address", "add", address, "dev", device)
-    ip("-n", INSIDE, "route", "add", "default", "via", "10.77.0.1")
-    ip("-n", OUTSIDE, "route", "add", "default", "via", "198.18.0.2")
-    os.waitpid(inside(GATEWAY, lambda: open("/proc/sys/net/ipv4/ip_forward", "w").write("1")), 0)
+    ip("-n", client, "route", "add", "default", "via", "10.77.0.1")
+    ip("-n", server, "route", "add", "default", "via", "198.18.0.2")
+    os.waitpid(inside(gateway, lambda: open("/proc/sys/net/ipv4/ip_forward", "w").write("1")), 0)
 
 
-def agent(directory):
+def agent(directory, gateway):
     """A running agent that learned of no address, so that nothing is steered."""
     os.makedirs(f"{directory}/policies.d", exist_ok=True)
     with open(f"{directory}/portcullis.toml", "w") as file:
@@ -112,7 +127,7 @@ def agent(directory):
         )
     log = open(f"{directory}/log", "w+")
     process = subprocess.Popen(
-        ["nsenter", f"--net=/run/netns/{GATEWAY}", AGENT, "run", "--config", f"{directory}/portcullis.toml"],
+        ["nsenter", f"--net=/run/netns/{gateway}", AGENT, "run", "--config", f"{directory}/portcullis.toml"],
         stdout=log, stderr=log,
     )
     while "ready" not in open(f"{directory}/log").read():
@@ -123,32 +138,37 @@ def agent(directory):
 
 
 def main():
-    make()
-    server = inside(OUTSIDE, sink)
-    results = {"without": [], "with": []}
+    processes = []
+    results = [[] for _ in PLACES]
     try:
+        for place in PLACES:
+            make(*place)
+            processes.append(inside(place[2], sink))
         with tempfile.TemporaryDirectory() as directory:
-            time.sleep(1)
-            measure()
+            running = agent(directory, PLACES[0][1])
+            # A start disturbs the machine for a while.
+            time.sleep(2)
+            senders = [Sender(client) for client, _, _ in PLACES]
+            processes += [sender.process for sender in senders]
+            for sender in senders * 2:
+                sender.measure()
             for _ in range(ROUNDS):
-                # Without, with, with, without: what the machine does beside it falls on both.
-                before = measure()
-                running = agent(directory)
-                # A start, and an end, disturb the machine for a while.
-                time.sleep(SETTLE)
-                results["with"].append((measure() + measure()) / 2)
-                running.terminate()
-                running.wait()
-                time.sleep(SETTLE)
-                results["without"].append((before + measure()) / 2)
+                for turn in random.sample(range(len(senders)), len(senders)):
+                    results[turn].append(senders[turn].measure())
+            running.terminate()
+            running.wait()
     finally:
-        os.kill(server, signal.SIGKILL)
-        for namespace in (INSIDE, GATEWAY, OUTSIDE):
+        for process in processes:
+            os.kill(process, signal.SIGKILL)
+        for namespace in sum(PLACES, []):
             subprocess.run(["ip", "netns", "delete", namespace])
-    for name, values in results.items():
-        print(f"{name:>8}: median {statistics.median(values):6.2f} Gbit/s of", " ".join(f"{v:.2f}" for v in values))
-    ratios = [a / b for a, b in zip(results["with"], results["without"])]
-    print(f"   ratio: median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}")
+    for name, values in zip(("agent", "other", "another"), results):
+        low, middle, high = statistics.quantiles(values, n=4)
+        print(f"{name:>8}: median {middle:6.2f} Gbit/s, quartiles {low:6.2f} and {high:6.2f}, of {len(values)}")
+    steered, other, another = results
+    with_it = statistics.median(2 * a / (b + c) for a, b, c in zip(steered, other, another))
+    noise = statistics.median(b / c for b, c in zip(other, another))
+    print(f"   ratio: {with_it:.3f}, of the others to each other {noise:.3f}")
 
 
 main()

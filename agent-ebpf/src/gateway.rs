@@ -5,7 +5,7 @@
 //! to local delivery, so that the accepted socket's own address is the original destination. A refused packet gets
 //! another mark, and a rule that makes the kernel answer with an ICMP error: a client is told at once.
 
-use core::mem::zeroed;
+use core::mem::{MaybeUninit, zeroed};
 
 use agent_common::abi::{
     Address, EXISTING_LEAVE, FAIL_CLOSED, GATEWAY_MARK_REFUSE, GATEWAY_MARK_STEER, GUARD_OFF, PASSAGE_OPEN,
@@ -52,18 +52,19 @@ pub fn ingress(ctx: &TcContext) -> Forwarded {
     if packet.protocol != TCP && packet.protocol != UDP {
         return Forwarded::LeftAlone;
     }
-    let mut ports = [0u8; 4];
-    if packet::load(ctx, packet.transport, &mut ports).is_none() {
+    let mut room = MaybeUninit::uninit();
+    let Some(ports) = packet::load(ctx, packet.transport, &mut room) else {
         return unfollowed(settings, &packet);
-    }
+    };
+    let ports = &*ports;
     let port = u16::from_be_bytes([ports[2], ports[3]]);
     if packet.protocol == UDP {
-        return datagram(ctx, settings, &packet, &ports, port);
+        return datagram(ctx, settings, &packet, ports, port);
     }
     if !settings.ports.contains(&port) || port == 0 {
         // An origin may stand on the inside, too.
         if !packet.fragmented {
-            claim(skb, settings, &packet, &ports);
+            claim(skb, settings, &packet, ports);
         }
         return Forwarded::LeftAlone;
     }
@@ -75,7 +76,7 @@ pub fn ingress(ctx: &TcContext) -> Forwarded {
     if packet.fragmented {
         return unfollowed(settings, &packet);
     }
-    segment(ctx, settings, &packet, &ports)
+    segment(ctx, settings, &packet, ports)
 }
 
 /// A fragment or a chain of headers that hides what is in it. TCP never needs that (path MTU discovery); who does it wants
@@ -116,18 +117,18 @@ fn datagram(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 
 #[inline(always)]
 fn segment(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 4]) -> Forwarded {
     let skb = ctx.skb.skb;
-    let mut header = [0u8; 20];
-    if packet::load(ctx, packet.transport, &mut header).is_none() {
+    let mut room = MaybeUninit::uninit();
+    let Some(header) = packet::load(ctx, packet.transport, &mut room) else {
         return unfollowed(settings, packet);
-    }
+    };
     let flags = header[13] & FIN_RST_SYN_ACK;
     let mut before = false;
     if flags & (SYN | RST) == 0 {
-        match stage(settings, packet, &header) {
+        match stage(settings, packet, header) {
             // Most segments there are: what was left alone when it began has no socket here to be looked for.
             Stage::LeftAlone => return Forwarded::LeftAlone,
             Stage::Reading => {
-                if has_data(packet, &header) {
+                if has_data(packet, header) {
                     maps::read_on(ctx);
                 }
                 return Forwarded::LeftAlone;
@@ -151,11 +152,11 @@ fn segment(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 4
         return Forwarded::LeftAlone;
     }
     let counter = match interest(settings, &packet.destination) {
-        Interest::None => return left_alone(ctx, settings, packet, &header, None),
+        Interest::None => return left_alone(ctx, settings, packet, header, None),
         Interest::NotSelected => {
-            return left_alone(ctx, settings, packet, &header, Some(Counter::NotSelected));
+            return left_alone(ctx, settings, packet, header, Some(Counter::NotSelected));
         }
-        Interest::Expired => return left_alone(ctx, settings, packet, &header, Some(Counter::Expired)),
+        Interest::Expired => return left_alone(ctx, settings, packet, header, Some(Counter::Expired)),
         Interest::App => Counter::Steered,
         Interest::Unexplained => Counter::Peeked,
     };
@@ -164,19 +165,19 @@ fn segment(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 4
     }
     let mut ip = [0u8; 40];
     if packet.v4 {
-        let mut short = [0u8; 20];
-        if load_at(skb, 0, &mut short).is_none() {
-            return Forwarded::LeftAlone;
-        }
-        ip[..20].copy_from_slice(&short);
-    } else if load_at(skb, 0, &mut ip).is_none() {
-        return Forwarded::LeftAlone;
+        let mut room = MaybeUninit::uninit();
+        let Some(short) = load_at::<20>(skb, 0, &mut room) else { return Forwarded::LeftAlone };
+        ip[..20].copy_from_slice(short);
+    } else {
+        let mut room = MaybeUninit::uninit();
+        let Some(whole) = load_at::<40>(skb, 0, &mut room) else { return Forwarded::LeftAlone };
+        ip = *whole;
     }
     // A connection that began is its listener's, which the next agent may have by the time the client goes on.
     let found = if flags == SYN && !liveness::beats(liveness::now()) {
         Found::Absent
     } else {
-        assign_listener(skb, settings, packet, &mut ip, &mut header, flags != SYN)
+        assign_listener(skb, settings, packet, &mut ip, header, flags != SYN)
     };
     match found {
         Found::Assigned => {
@@ -185,11 +186,11 @@ fn segment(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 4
                 return Forwarded::LeftAlone;
             }
             // Always: what an earlier connection of these two sockets left behind says that this one is not the agent's.
-            gateway_net::begin(settings, packet, &header, PASSAGE_STEERED);
+            gateway_net::begin(settings, packet, header, PASSAGE_STEERED);
             Forwarded::Counted(counter)
         }
         Found::Absent if flags != SYN => {
-            if before && matches!(counter, Counter::Steered) && (flags == ACK || has_data(packet, &header)) {
+            if before && matches!(counter, Counter::Steered) && (flags == ACK || has_data(packet, header)) {
                 maps::read_on(ctx);
             }
             Forwarded::LeftAlone
@@ -202,7 +203,7 @@ fn segment(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 4
         Found::Absent => {
             // Let pass once, let pass to its end: not taken for one from before, nor read.
             if settings.existing != EXISTING_LEAVE || settings.guard != GUARD_OFF {
-                gateway_net::begin(settings, packet, &header, PASSAGE_OPEN);
+                gateway_net::begin(settings, packet, header, PASSAGE_OPEN);
             }
             Forwarded::Counted(Counter::PassedWithoutAgent)
         }

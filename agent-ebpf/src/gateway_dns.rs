@@ -3,6 +3,8 @@
 //! Only from answers that an inside client asked for through the gateway and that did not themselves come from the
 //! inside: a client can send itself, or a neighbour, whatever it likes from port 53.
 
+use core::mem::MaybeUninit;
+
 use agent_common::abi::Question;
 use agent_common::counter::Counter;
 use agent_common::dns::is_answer;
@@ -25,15 +27,16 @@ pub fn egress(ctx: &TcContext) {
     if packet.protocol != UDP || packet.fragmented {
         return;
     }
-    let mut ports = [0u8; 2];
-    if skb::load_at(skb, packet.transport, &mut ports).is_none() || u16::from_be_bytes(ports) != DNS_PORT {
+    let mut room = MaybeUninit::uninit();
+    let Some(port) = skb::load_at(skb, packet.transport, &mut room) else { return };
+    if u16::from_be_bytes(*port) != DNS_PORT {
         return;
     }
     packet::gather_data(ctx);
-    let mut bytes = [0u8; UDP_HEADER as usize + 12];
-    if skb::load_at(skb, packet.transport, &mut bytes).is_none() {
+    let mut room = MaybeUninit::uninit();
+    let Some(bytes) = skb::load_at::<{ UDP_HEADER as usize + 12 }>(skb, packet.transport, &mut room) else {
         return;
-    }
+    };
     let port = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
     let mut head = [0u8; 12];
     head.copy_from_slice(&bytes[UDP_HEADER as usize..]);
@@ -73,15 +76,13 @@ pub fn egress(ctx: &TcContext) {
 /// Remembers a question on its way out.
 #[inline(always)]
 pub fn note_question(ctx: &TcContext, packet: &Packet, client_port: u16) {
-    let mut id = [0u8; 2];
-    if packet::load(ctx, packet.transport + UDP_HEADER, &mut id).is_none() {
-        return;
-    }
+    let mut room = MaybeUninit::uninit();
+    let Some(id) = packet::load(ctx, packet.transport + UDP_HEADER, &mut room) else { return };
     let question = Question {
         client: packet.source,
         server: packet.destination,
         client_port,
-        id: u16::from_be_bytes(id),
+        id: u16::from_be_bytes(*id),
     };
     maps::note_question(&question, liveness::now());
 }

@@ -7,6 +7,8 @@
 //! A program of its own, which `pc_gateway_in` jumps to for a connection's first words alone: together they are too much for
 //! the verifier.
 
+use core::mem::MaybeUninit;
+
 use agent_common::abi::{
     EVENT_EXISTING, EVENT_EXISTING_CLOSED, EVENT_NAME, EVENT_UNREADABLE, EXISTING_CLOSE, Event,
     GATEWAY_MARK_STEER, IN_DOUBT, PASSAGE_OPEN, PASSAGE_STEERED, PASSAGE_STOPPED, Passage, PassageKey,
@@ -133,15 +135,15 @@ fn segment(skb: *mut __sk_buff, settings: &Settings, room: &mut Room) -> Forward
 #[inline(always)]
 fn read(skb: *mut __sk_buff, room: &mut Room) -> Option<Data> {
     let packet = packet::read(skb)?;
-    let mut header = [0u8; 20];
-    load_at(skb, packet.transport, &mut header)?;
-    let at = packet.transport + packet::tcp_header(&header);
+    let mut bytes = MaybeUninit::uninit();
+    let header: &[u8; 20] = load_at(skb, packet.transport, &mut bytes)?;
+    let at = packet.transport + packet::tcp_header(header);
     let length = packet.end.checked_sub(at)?;
-    room.passage.key = key_of(&packet, &header);
+    room.passage.key = key_of(&packet, header);
     room.passage.syn = header[13] & skb::SYN;
     let opaque = &raw mut room.opaque;
     let syn = (header[13] & skb::SYN != 0) as u32;
-    let sequence = sequence(&header).wrapping_add(syn);
+    let sequence = sequence(header).wrapping_add(syn);
     let urgent = maps::launder(opaque, Slot::Code, (header[13] & skb::URG) as usize) != 0;
     Some(Data {
         skb,

@@ -2,6 +2,8 @@
 //!
 //! IPv4 options are stepped over, IPv6 extension headers followed to a bound. What is read here is untrusted.
 
+use core::mem::MaybeUninit;
+
 use agent_common::abi::Address;
 use agent_common::limits::{self, EXTENSION_HEADERS};
 use aya_ebpf::bindings::__sk_buff;
@@ -59,12 +61,17 @@ pub fn gather_first(ctx: &TcContext) {
 
 /// Bytes of a header, which is put together where it has to be.
 #[inline(always)]
-pub fn load<const N: usize>(ctx: &TcContext, at: u32, into: &mut [u8; N]) -> Option<()> {
-    if load_at(ctx.skb.skb, at, into).is_some() {
-        return Some(());
+pub fn load<'a, const N: usize>(
+    ctx: &TcContext,
+    at: u32,
+    room: &'a mut MaybeUninit<[u8; N]>,
+) -> Option<&'a mut [u8; N]> {
+    if load_at(ctx.skb.skb, at, room).is_none() {
+        gather(ctx, HEADERS as u32);
+        load_at(ctx.skb.skb, at, room)?;
     }
-    gather(ctx, HEADERS as u32);
-    load_at(ctx.skb.skb, at, into)
+    // SAFETY: one of the two has filled it.
+    Some(unsafe { room.assume_init_mut() })
 }
 
 /// The same for what is in it, as far as it is read.
@@ -97,8 +104,8 @@ pub fn read(skb: *mut __sk_buff) -> Option<Packet> {
 
 #[inline(always)]
 fn ipv4(skb: *mut __sk_buff) -> Option<Packet> {
-    let mut ip = [0u8; IPV4_HEADER as usize];
-    load_at(skb, 0, &mut ip)?;
+    let mut room = MaybeUninit::uninit();
+    let ip: &[u8; IPV4_HEADER as usize] = load_at(skb, 0, &mut room)?;
     let offset = (u16::from_be_bytes([ip[6], ip[7]])) & 0x1fff;
     if offset != 0 {
         return None;
@@ -108,8 +115,8 @@ fn ipv4(skb: *mut __sk_buff) -> Option<Packet> {
         return None;
     }
     Some(Packet {
-        source: Address::from_v4_word(word(&ip, 12)),
-        destination: Address::from_v4_word(word(&ip, 16)),
+        source: Address::from_v4_word(word(ip, 12)),
+        destination: Address::from_v4_word(word(ip, 16)),
         v4: true,
         protocol: ip[9],
         transport,
@@ -121,8 +128,8 @@ fn ipv4(skb: *mut __sk_buff) -> Option<Packet> {
 
 #[inline(always)]
 fn ipv6(skb: *mut __sk_buff) -> Option<Packet> {
-    let mut ip = [0u8; IPV6_HEADER as usize];
-    load_at(skb, 0, &mut ip)?;
+    let mut room = MaybeUninit::uninit();
+    let ip: &[u8; IPV6_HEADER as usize] = load_at(skb, 0, &mut room)?;
     let (mut protocol, mut transport, mut fragmented) = (ip[6], IPV6_HEADER, false);
     let mut i = 0;
     while i < EXTENSION_HEADERS {
@@ -130,10 +137,8 @@ fn ipv6(skb: *mut __sk_buff) -> Option<Packet> {
         if !is_extension(protocol) {
             break;
         }
-        let mut extension = [0u8; 4];
-        if load_at(skb, transport, &mut extension).is_none() {
-            break;
-        }
+        let mut room = MaybeUninit::uninit();
+        let Some(extension) = load_at::<4>(skb, transport, &mut room) else { break };
         if protocol == FRAGMENT {
             let place = u16::from_be_bytes([extension[2], extension[3]]);
             if place & 0xfff8 != 0 {
@@ -149,8 +154,8 @@ fn ipv6(skb: *mut __sk_buff) -> Option<Packet> {
         protocol = extension[0];
     }
     Some(Packet {
-        source: Address::from_words([word(&ip, 8), word(&ip, 12), word(&ip, 16), word(&ip, 20)]),
-        destination: Address::from_words([word(&ip, 24), word(&ip, 28), word(&ip, 32), word(&ip, 36)]),
+        source: Address::from_words([word(ip, 8), word(ip, 12), word(ip, 16), word(ip, 20)]),
+        destination: Address::from_words([word(ip, 24), word(ip, 28), word(ip, 32), word(ip, 36)]),
         v4: false,
         protocol,
         transport,

@@ -1,6 +1,6 @@
 //! The socket of this host that a forwarded packet belongs to: one of the agent's, whose own address is another host's.
 
-use core::mem::zeroed;
+use core::mem::{MaybeUninit, zeroed};
 
 use agent_common::abi::{GATEWAY_MARK_MASK, GATEWAY_MARK_STEER, Settings};
 use aya_ebpf::bindings::{__sk_buff, bpf_sock, bpf_sock_tuple};
@@ -29,9 +29,8 @@ pub fn ingress(ctx: &TcContext) {
     if packet.protocol != TCP || packet.obscure || packet.fragmented {
         return;
     }
-    let mut ports = [0u8; 4];
-    if load_at(skb, packet.transport, &mut ports).is_some() {
-        claim(skb, settings, &packet, &ports);
+    if let Some(ports) = load_at(skb, packet.transport, &mut MaybeUninit::uninit()) {
+        claim(skb, settings, &packet, ports);
     }
 }
 

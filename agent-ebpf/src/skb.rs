@@ -1,5 +1,7 @@
 //! The only raw packet reads: headers onto the stack, a UDP payload into this CPU's scratch memory.
 
+use core::mem::MaybeUninit;
+
 use agent_common::abi::{Address, Settings};
 use agent_common::byte_source::{ByteSource, Slot};
 use agent_common::limits::DNS_MESSAGE;
@@ -51,23 +53,23 @@ fn read_network(skb: *mut __sk_buff, found: &mut Network) -> Option<()> {
     // SAFETY: plain field load.
     let version = u16::from_be(unsafe { (*skb).protocol } as u16);
     if version == IPV4 {
-        let mut ip = [0u8; 20];
-        load(skb, 0, &mut ip)?;
+        let mut room = MaybeUninit::uninit();
+        let ip: &[u8; 20] = load(skb, 0, &mut room)?;
         let fragment = (ip[6] & 0x3f) | ip[7];
         if fragment != 0 {
             return None;
         }
-        found.source = Address::from_v4_word(word(&ip, 12));
-        found.destination = Address::from_v4_word(word(&ip, 16));
+        found.source = Address::from_v4_word(word(ip, 12));
+        found.destination = Address::from_v4_word(word(ip, 16));
         found.protocol = ip[9];
         found.payload = (ip[0] & 15) as u32 * 4;
         return Some(());
     }
     if version == IPV6 {
-        let mut ip = [0u8; 40];
-        load(skb, 0, &mut ip)?;
-        found.source = Address::from_words([word(&ip, 8), word(&ip, 12), word(&ip, 16), word(&ip, 20)]);
-        found.destination = Address::from_words([word(&ip, 24), word(&ip, 28), word(&ip, 32), word(&ip, 36)]);
+        let mut room = MaybeUninit::uninit();
+        let ip: &[u8; 40] = load(skb, 0, &mut room)?;
+        found.source = Address::from_words([word(ip, 8), word(ip, 12), word(ip, 16), word(ip, 20)]);
+        found.destination = Address::from_words([word(ip, 24), word(ip, 28), word(ip, 32), word(ip, 36)]);
         found.protocol = ip[6];
         found.payload = IPV6_HEADER;
         return Some(());
@@ -102,8 +104,8 @@ pub fn datagram(ctx: &SkBuffContext) -> Option<Datagram> {
     if network.protocol != UDP {
         return None;
     }
-    let mut bytes = [0u8; UDP_HEADER + 12];
-    load(skb, network.payload, &mut bytes)?;
+    let mut room = MaybeUninit::uninit();
+    let bytes: &[u8; UDP_HEADER + 12] = load(skb, network.payload, &mut room)?;
     let mut head = [0u8; 12];
     head.copy_from_slice(&bytes[UDP_HEADER..]);
     Some(Datagram {
@@ -148,8 +150,8 @@ pub fn segment(ctx: &SkBuffContext) -> Option<Segment> {
     if network.protocol != TCP {
         return None;
     }
-    let mut tcp = [0u8; 20];
-    load(skb, network.payload, &mut tcp)?;
+    let mut room = MaybeUninit::uninit();
+    let tcp: &[u8; 20] = load(skb, network.payload, &mut room)?;
     let payload = network.payload + (tcp[12] >> 4) as u32 * 4;
     // A SYN takes one number before the data that it may carry.
     let syn = (tcp[13] & SYN != 0) as u32;
@@ -273,10 +275,12 @@ pub fn is_in_agents_namespace(ctx: &SkBuffContext, settings: &Settings) -> bool 
 }
 
 #[inline(always)]
-fn load<const N: usize>(skb: *mut __sk_buff, at: u32, into: &mut [u8; N]) -> Option<()> {
-    // SAFETY: N writable bytes; the helper checks the packet's bounds.
-    let failed = unsafe { bpf_skb_load_bytes(skb.cast(), at, into.as_mut_ptr().cast(), N as u32) };
-    (failed == 0).then_some(())
+fn load<const N: usize>(skb: *mut __sk_buff, at: u32, room: &mut MaybeUninit<[u8; N]>) -> Option<&[u8; N]> {
+    // SAFETY: N writable bytes; the helper checks the packet's bounds, and has written all of them when it does not fail.
+    unsafe {
+        let failed = bpf_skb_load_bytes(skb.cast(), at, room.as_mut_ptr().cast(), N as u32);
+        if failed == 0 { Some(room.assume_init_ref()) } else { None }
+    }
 }
 
 /// The payload, copied to scratch memory. `None` when it is longer than what is read.
@@ -327,14 +331,25 @@ pub fn message_at<'a>(
     (failed == 0).then_some(Message { buffer, length, opaque })
 }
 
-/// Bytes of a packet at TC, counted from its network header: interfaces without a link layer have none before it.
+/// Bytes of a packet at TC, counted from its network header: interfaces without a link layer have none before it. The room
+/// is not zeroed: that would be a loop over its bytes for every packet.
 #[inline(always)]
-pub fn load_at<const N: usize>(skb: *mut __sk_buff, at: u32, into: &mut [u8; N]) -> Option<()> {
-    // SAFETY: N writable bytes; the helper checks the packet's bounds.
-    let failed = unsafe {
-        bpf_skb_load_bytes_relative(skb.cast(), at, into.as_mut_ptr().cast(), N as u32, BPF_HDR_START_NET)
-    };
-    (failed == 0).then_some(())
+pub fn load_at<const N: usize>(
+    skb: *mut __sk_buff,
+    at: u32,
+    room: &mut MaybeUninit<[u8; N]>,
+) -> Option<&mut [u8; N]> {
+    // SAFETY: N writable bytes; the helper checks the packet's bounds, and has written all of them when it does not fail.
+    unsafe {
+        let failed = bpf_skb_load_bytes_relative(
+            skb.cast(),
+            at,
+            room.as_mut_ptr().cast(),
+            N as u32,
+            BPF_HDR_START_NET,
+        );
+        if failed == 0 { Some(room.assume_init_mut()) } else { None }
+    }
 }
 
 /// A message in scratch memory as the shared parsers read it.
