@@ -1,6 +1,7 @@
 //! Running other programs: says what it runs, fails with the command line in the message.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -27,6 +28,24 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("`{}` failed: {status}", line(command));
     }
     Ok(())
+}
+
+/// Runs with its standard output shown and kept; the inner error is that output, of a command that did not end with 0.
+pub(crate) fn run_and_keep(command: &mut Command) -> Result<Result<(), String>> {
+    say(line(command));
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run `{}`", line(command)))?;
+    let mut kept = String::new();
+    let mut lines = BufReader::new(child.stdout.take().context("no standard output")?);
+    let mut raw = Vec::new();
+    while lines.read_until(b'\n', &mut raw)? > 0 {
+        let text = String::from_utf8_lossy(&raw);
+        print!("{text}");
+        kept.push_str(&text);
+        raw.clear();
+    }
+    let status = child.wait().with_context(|| format!("cannot wait for `{}`", line(command)))?;
+    Ok(if status.success() { Ok(()) } else { Err(kept) })
 }
 
 /// Standard output of a command that must end with 0.
