@@ -2,16 +2,20 @@
 
 A row is `{"status", "headers": [[name, value]], "body" or "base64", "codings", "framing", "version", "ranges"}`; each
 character of a header is one octet. `codings` (gzip, deflate) are applied without compressing, so that what is inside can be
-found. `framing` (length, chunked, close) and `version` count for HTTP/1 only. With `ranges` the row answers Range requests. Whatever is sent to a path is read and forgotten. A path that is no row is answered 404.
+found. `framing` (length, chunked, close) and `version` count for HTTP/1 only. With `ranges` the row answers Range requests. With
+`cut` (a file, HTTP/1 only) half of the body is sent when the whole is asked for, and the connection ends once the file exists.
+Whatever is sent to a path is read and forgotten. A path that is no row is answered 404.
 """
 
 import base64
 import json
+import os
 import re
 import socket
 import ssl
 import sys
 import threading
+import time
 import zlib
 
 import h2.config
@@ -72,10 +76,18 @@ def http1(stream):
             body = b"".join(b"%x;a=b\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
         else:
             headers.append((b"connection", b"close"))
+        cut = row.get("cut") if status == 200 else None
+        if cut:
+            body = body[:len(body) // 2]
         stream.sendall(
             b"HTTP/%s %d Odd\r\n" % (row.get("version", "1.1").encode(), status)
             + b"".join(b"%b: %b\r\n" % field for field in headers) + b"\r\n" + body
         )
+        if cut:
+            end = time.monotonic() + 60
+            while not os.path.exists(cut) and time.monotonic() < end:
+                time.sleep(0.02)
+            return
         if framing == "close" or row.get("version") == "1.0":
             return
 

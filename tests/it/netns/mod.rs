@@ -6,6 +6,7 @@ mod browser;
 mod browser_notice;
 mod browser_pages;
 mod browser_restrictions;
+mod browser_resumes;
 mod browser_saves;
 mod console;
 mod content;

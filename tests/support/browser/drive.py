@@ -100,14 +100,17 @@ class Chromium:
                     raise
         for domain in "Page", "Network":
             self._ask(f"{domain}.enable", session=self.session)
+        self._ask("Page.setLifecycleEventsEnabled", {"enabled": True}, self.session)
 
     def issuer(self):
         return self.issuer_of_document
 
     def open(self, url):
         self.issuer_of_document = None
+        # Pages that were there before: one of them may still have to say that it is loaded.
+        past = set()
         while not self.events.empty():
-            self.events.get()
+            past.add(self.events.get()["params"].get("loaderId"))
         answer = self._ask("Page.navigate", {"url": url}, self.session)
         error = answer.get("errorText")
         if error or "loaderId" not in answer:
@@ -123,8 +126,11 @@ class Chromium:
             if event["method"] == "Network.responseReceived" and event["params"]["type"] == "Document":
                 security = event["params"]["response"].get("securityDetails", {})
                 self.issuer_of_document = self.issuer_of_document or security.get("issuer")
-            elif event["method"] == "Page.loadEventFired":
-                return None
+            elif event["method"] == "Page.lifecycleEvent":
+                happened = event["params"]
+                mine = happened["frameId"] == answer["frameId"] and happened["loaderId"] not in past
+                if mine and happened["name"] == "load":
+                    return None
         raise Failed(f"{url} is not loaded")
 
     def run(self, script):
