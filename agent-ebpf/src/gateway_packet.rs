@@ -9,7 +9,7 @@ use agent_common::limits::{self, EXTENSION_HEADERS};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 
-use crate::skb::load_at;
+use crate::skb::{Bytes, load_at};
 
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
@@ -64,14 +64,14 @@ pub fn gather_first(ctx: &TcContext) {
 pub fn load<'a, const N: usize>(
     ctx: &TcContext,
     at: u32,
-    room: &'a mut MaybeUninit<[u8; N]>,
+    room: &'a mut MaybeUninit<Bytes<N>>,
 ) -> Option<&'a mut [u8; N]> {
     if load_at(ctx.skb.skb, at, room).is_none() {
         gather(ctx, HEADERS as u32);
         load_at(ctx.skb.skb, at, room)?;
     }
     // SAFETY: one of the two has filled it.
-    Some(unsafe { room.assume_init_mut() })
+    Some(unsafe { room.assume_init_mut() }.bytes())
 }
 
 /// The same for what is in it, as far as it is read.

@@ -274,12 +274,28 @@ pub fn is_in_agents_namespace(ctx: &SkBuffContext, settings: &Settings) -> bool 
     liveness::listens(ctx.skb.skb.cast(), settings, true)
 }
 
+/// Bytes out of a packet, on the stack. Aligned, so that words of them are one load each: of bytes by themselves every word is
+/// four loads and six more instructions.
+#[repr(C, align(8))]
+pub struct Bytes<const N: usize>([u8; N]);
+
+impl<const N: usize> Bytes<N> {
+    #[inline(always)]
+    pub fn bytes(&mut self) -> &mut [u8; N] {
+        &mut self.0
+    }
+}
+
 #[inline(always)]
-fn load<const N: usize>(skb: *mut __sk_buff, at: u32, room: &mut MaybeUninit<[u8; N]>) -> Option<&[u8; N]> {
+fn load<const N: usize>(
+    skb: *mut __sk_buff,
+    at: u32,
+    room: &mut MaybeUninit<Bytes<N>>,
+) -> Option<&[u8; N]> {
     // SAFETY: N writable bytes; the helper checks the packet's bounds, and has written all of them when it does not fail.
     unsafe {
         let failed = bpf_skb_load_bytes(skb.cast(), at, room.as_mut_ptr().cast(), N as u32);
-        if failed == 0 { Some(room.assume_init_ref()) } else { None }
+        if failed == 0 { Some(&room.assume_init_ref().0) } else { None }
     }
 }
 
@@ -337,7 +353,7 @@ pub fn message_at<'a>(
 pub fn load_at<const N: usize>(
     skb: *mut __sk_buff,
     at: u32,
-    room: &mut MaybeUninit<[u8; N]>,
+    room: &mut MaybeUninit<Bytes<N>>,
 ) -> Option<&mut [u8; N]> {
     // SAFETY: N writable bytes; the helper checks the packet's bounds, and has written all of them when it does not fail.
     unsafe {
@@ -348,7 +364,7 @@ pub fn load_at<const N: usize>(
             N as u32,
             BPF_HDR_START_NET,
         );
-        if failed == 0 { Some(room.assume_init_mut()) } else { None }
+        if failed == 0 { Some(&mut room.assume_init_mut().0) } else { None }
     }
 }
 

@@ -29,7 +29,7 @@ const APP_KEYS: &[&str] =
     &["id", "name", "suite", "category", "domains", "ports", "aliases", "redirect_target", "activity"];
 const ACTIVITY_KEYS: &[&str] = &["type", "method", "host", "path", "query", "status"];
 
-const ACTIVITY_TYPES: [(&str, ActivityType); 8] = {
+const ACTIVITY_TYPES: [(&str, ActivityType); 9] = {
     const fn named(activity: ActivityType) -> (&'static str, ActivityType) {
         (activity.name(), activity)
     }
@@ -42,6 +42,7 @@ const ACTIVITY_TYPES: [(&str, ActivityType); 8] = {
         named(ActivityType::Share),
         named(ActivityType::Print),
         named(ActivityType::View),
+        named(ActivityType::None),
     ]
 };
 

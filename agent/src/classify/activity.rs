@@ -40,6 +40,8 @@ pub(super) fn activity(
             | ActivityType::Share
             | ActivityType::Upload),
         ) => known,
+        // The app says that nothing is done by such a request, whatever its head looks like.
+        Some(ActivityType::None) => ActivityType::None,
         Some(ActivityType::Print) if status < 400 => ActivityType::Print,
         Some(ActivityType::View) if (200..300).contains(&status) => ActivityType::View,
         _ if carries_files(exchange.request) => ActivityType::Upload,

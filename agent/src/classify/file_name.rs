@@ -32,17 +32,33 @@ pub fn is_named(response: &ResponseHead) -> bool {
 /// Dropbox names the file of a download by POST in a field of its own, as JSON.
 fn of_api_result(response: &ResponseHead) -> Option<String> {
     #[derive(Deserialize)]
-    struct ApiResult {
+    struct Metadata {
         name: String,
     }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum ApiResult {
+        /// Of a document that was turned into another type. First: its own name is of that type.
+        Exported {
+            export_metadata: Metadata,
+        },
+        Stored(Metadata),
+    }
     let value = response.fields().get("dropbox-api-result").filter(|value| value.len() <= MAX_RESULT)?;
-    serde_json::from_slice(value).ok().map(|result: ApiResult| result.name)
+    let (ApiResult::Exported { export_metadata: file } | ApiResult::Stored(file)) =
+        serde_json::from_slice(value).ok()?;
+    Some(file.name)
 }
 
-/// The last segment of a path, percent-decoded when that gives text.
-pub(super) fn of_path(path: &str) -> Option<String> {
+/// The last segment of a path, percent-decoded when that gives text. Chromium leaves out what a semicolon begins, other clients
+/// keep it: its name goes first.
+pub(super) fn of_path(path: &str) -> Vec<String> {
     let segment = path.rsplit('/').next().unwrap_or_default();
-    let decoded =
-        String::from_utf8(percent_decode(segment.as_bytes())).unwrap_or_else(|_| segment.to_owned());
-    display_name(&decoded)
+    let short = segment.split(';').next().unwrap_or_default();
+    let decoded = |name: &str| {
+        display_name(&String::from_utf8(percent_decode(name.as_bytes())).unwrap_or_else(|_| name.to_owned()))
+    };
+    let mut names: Vec<String> = [short, segment].into_iter().filter_map(decoded).collect();
+    names.dedup();
+    names
 }

@@ -13,7 +13,9 @@ pub const MAX_LOOK_AHEAD: usize = 8 << 10;
 const MAX_DECODED: usize = 8 << 10;
 
 /// Codings undone one after the other; more are taken for unreadable.
-const MAX_CODINGS: usize = 2;
+const MAX_CODINGS: usize = 4;
+/// Those that clients undo (RFC 9110 section 8.4.1, RFC 7932, RFC 8878).
+const CODINGS: &[&[u8]] = &[b"gzip", b"x-gzip", b"deflate", b"br", b"zstd"];
 
 /// Largest window a zstd frame may ask for, as a power of two: 8 MiB, what RFC 8878 section 3.1.1.1.2 recommends.
 const ZSTD_WINDOW: u32 = 23;
@@ -35,15 +37,18 @@ impl<'a> FirstBytes<'a> {
         Self { octets, complete: false }
     }
 
-    /// The octets with the response's content codings undone; `None` when a coding is unknown, broken from the first
-    /// octet, or in need of more than there is.
+    /// The octets with the response's content codings undone; `None` when a coding is broken from the first octet, or in need
+    /// of more than there is. Where one is unknown browsers undo none, and hand on what came.
     pub(super) fn decoded(self, fields: &Fields) -> Option<Cow<'a, [u8]>> {
         let codings: Vec<&[u8]> =
             fields.tokens("content-encoding").filter(|c| !c.eq_ignore_ascii_case(b"identity")).collect();
+        let mut octets = Cow::Borrowed(self.octets.get(..MAX_LOOK_AHEAD).unwrap_or(self.octets));
+        if !codings.iter().all(|coding| CODINGS.iter().any(|known| coding.eq_ignore_ascii_case(known))) {
+            return Some(octets);
+        }
         if codings.len() > MAX_CODINGS {
             return None;
         }
-        let mut octets = Cow::Borrowed(self.octets.get(..MAX_LOOK_AHEAD).unwrap_or(self.octets));
         for coding in codings.iter().rev() {
             let decoded = undo(coding, &octets)?;
             if decoded.is_empty() {
@@ -194,11 +199,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_undone_is_not_seen() {
-        assert_eq!(decoded(&["compress"], b"x"), None);
-        assert_eq!(decoded(&["gzip, gzip, gzip"], b"x"), None);
+        assert_eq!(decoded(&["gzip, gzip, gzip, gzip, gzip"], b"x"), None);
         for coding in ["gzip", "deflate", "br", "zstd"] {
             assert_eq!(decoded(&[coding], b""), None, "{coding}");
             assert_eq!(decoded(&[coding], b"\xffnot that"), None, "{coding}");
+        }
+    }
+
+    #[test]
+    fn where_a_coding_is_unknown_none_is_undone() {
+        for coding in ["compress", "utf-8", "aws-chunked, gzip", "gzip, none"] {
+            assert_eq!(decoded(&[coding], b"PK\x03\x04").unwrap(), b"PK\x03\x04", "{coding}");
         }
     }
 

@@ -88,6 +88,7 @@ pub(super) fn traits(essence: &str) -> Traits {
         "video/mp4" | "video/webm" | "video/ogg" | "audio/mpeg" | "audio/mp3" | "audio/wav"
         | "audio/x-wav" | "audio/ogg" | "audio/webm" | "audio/flac" | "audio/aac" | "audio/mp4"
         | "audio/x-m4a" | "application/ogg" => both(Render, Media),
+        "application/mp4" => both(Save, Media),
         "video/quicktime" => apart(Save, Render, Media),
         "video/x-matroska" => apart(Render, Save, Media),
         "application/vnd.apple.mpegurl" | "application/x-mpegurl" | "application/dash+xml" => {
@@ -121,7 +122,8 @@ pub(super) fn traits(essence: &str) -> Traits {
         | "text/x-ms-iqy"
         | "text/x-ms-odc"
         | "text/x-ms-rqy"
-        | "text/x-ms-contact" => both(Save, File),
+        | "text/x-ms-contact"
+        | "text/x-sql" => both(Save, File),
 
         // Opaque octets.
         "application/octet-stream"
@@ -162,7 +164,22 @@ pub(super) fn traits(essence: &str) -> Traits {
         | "application/x-rpm"
         | "application/vnd.debian.binary-package"
         | "application/x-debian-package"
-        | "application/x-cpio" => both(Save, File),
+        | "application/x-cpio"
+        | "application/rar"
+        | "application/tar"
+        | "application/x-tgz"
+        | "application/x-gzip-compressed"
+        | "application/gzip-compressed"
+        | "application/x-compress"
+        | "application/x-compressed"
+        | "application/x-7z"
+        | "application/x-zip-archive"
+        | "application/x-winzip"
+        | "application/x-stuffit"
+        | "application/mac-binhex40"
+        | "application/x-cd-image"
+        | "application/x-deb"
+        | "application/x-redhat-package-manager" => both(Save, File),
 
         // Programs.
         "application/x-msdownload"
@@ -174,7 +191,12 @@ pub(super) fn traits(essence: &str) -> Traits {
         | "application/x-sh"
         | "application/x-chrome-extension"
         | "application/x-xpinstall"
-        | "application/x-shockwave-flash" => both(Save, File),
+        | "application/x-shockwave-flash"
+        | "application/exe"
+        | "application/x-exe"
+        | "application/x-ms-dos-executable"
+        | "application/x-mach-binary"
+        | "application/x-elf" => both(Save, File),
 
         // Documents, tables, mail, keys.
         "application/msword"
@@ -194,6 +216,48 @@ pub(super) fn traits(essence: &str) -> Traits {
         | "application/x-excel"
         | "application/x-msexcel"
         | "application/mspowerpoint"
+        | "application/ms-excel"
+        | "application/vndms-excel"
+        | "application/xls"
+        | "application/xlsx"
+        | "application/doc"
+        | "application/docx"
+        | "application/ppt"
+        | "application/pptx"
+        | "application/x-csv"
+        | "application/ics"
+        | "application/mbox"
+        | "application/x-msg"
+        | "application/x-msaccess"
+        | "application/x-ole-storage"
+        | "application/x-dbf"
+        | "application/vnd.dbf"
+        | "application/vnd.lotus-1-2-3"
+        | "application/vnd.wordperfect"
+        | "application/x-hwp"
+        | "application/x-hwpml"
+        | "application/haansofthwp"
+        | "application/x-abiword"
+        | "application/acad"
+        | "application/x-acad"
+        | "application/dxf"
+        | "application/illustrator"
+        | "application/x-indesign"
+        | "application/photoshop"
+        | "application/x-photoshop"
+        | "application/vnd.sketch"
+        | "application/vnd.google-earth.kmz"
+        | "application/vnd.tcpdump.pcap"
+        | "application/x-bittorrent"
+        | "application/x-hdf5"
+        | "application/dicom"
+        | "application/x-keepass2"
+        | "application/pkcs12"
+        | "application/pkcs7-mime"
+        | "application/pkix-cert"
+        | "application/x-x509-ca-cert"
+        | "application/x-pkcs8"
+        | "application/pkcs8"
         | "application/x-pkcs12"
         | "application/x-pem-file"
         | "application/pgp-keys"
@@ -235,8 +299,15 @@ pub(super) fn traits(essence: &str) -> Traits {
         | "application/x-git-receive-pack-advertisement"
         | "application/x-git-receive-pack-result"
         | "application/font-woff"
+        | "application/font-woff2"
+        | "application/font-sfnt"
         | "application/x-font-woff"
+        | "application/x-font-woff2"
         | "application/x-font-ttf"
+        | "application/x-font-otf"
+        | "application/x-font-opentype"
+        | "application/x-font-truetype"
+        | "application/vnd.ms-opentype"
         | "application/vnd.ms-fontobject"
         | "multipart/mixed"
         | "multipart/related"
@@ -244,6 +315,34 @@ pub(super) fn traits(essence: &str) -> Traits {
         | "application/http" => both(Save, Data),
 
         other => by_family(other),
+    }
+}
+
+/// Whether no page shows a type of image or media: neither browser does, and scripts that play it themselves are not known.
+/// What scripts do play (segments of streams, single codecs) is listed nowhere, so unlisted media are not among them.
+pub(super) fn is_shown_nowhere(essence: &str) -> bool {
+    let by_itself = |handling| matches!(handling, Handling::Render | Handling::Viewer);
+    let Traits { chromium, gecko, content } = traits(essence);
+    match content {
+        Content::Image => !by_itself(chromium) && !by_itself(gecko),
+        Content::Media => matches!(
+            essence,
+            "video/x-msvideo"
+                | "video/avi"
+                | "video/msvideo"
+                | "video/x-ms-wmv"
+                | "video/x-ms-asf"
+                | "video/mpeg"
+                | "video/3gpp"
+                | "video/3gpp2"
+                | "audio/x-ms-wma"
+                | "audio/aiff"
+                | "audio/x-aiff"
+                | "audio/midi"
+                | "audio/x-midi"
+                | "audio/amr"
+        ),
+        _ => false,
     }
 }
 
@@ -265,8 +364,17 @@ fn by_family(essence: &str) -> Traits {
     use Handling::*;
     let (family, subtype) = essence.split_once('/').unwrap_or((essence, ""));
     let of = |chromium, gecko, content| Traits { chromium, gecko, content };
-    let office =
-        ["vnd.openxmlformats-", "vnd.ms-", "vnd.oasis.opendocument.", "vnd.visio", "vnd.apple.", "x-iwork-"];
+    let office = [
+        "vnd.openxmlformats-",
+        "vnd.ms-",
+        "vnd.oasis.opendocument.",
+        "vnd.visio",
+        "vnd.apple.",
+        "x-iwork-",
+        "vnd.sun.xml.",
+        "vnd.stardivision.",
+        "vnd.adobe.",
+    ];
     match family {
         "application" if subtype.ends_with("+json") => of(Render, Render, Data),
         _ if subtype.ends_with("+xml") => of(Save, Save, Data),
@@ -281,6 +389,7 @@ fn by_family(essence: &str) -> Traits {
         "image" => of(Save, Save, Image),
         "audio" | "video" => of(Save, Save, Media),
         "font" | "model" => of(Save, Save, Data),
+        "chemical" => of(Save, Save, File),
         _ => of(Save, Save, Unknown),
     }
 }

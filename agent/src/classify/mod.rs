@@ -241,15 +241,15 @@ pub fn classify(exchange: &Exchange<'_>) -> Classification {
     // A redirect has no content of its own, whatever its head says.
     let own = verdict.kind != Kind::Redirect;
     let mime = declared.essence().or(verdict.sniffed).filter(|_| own);
-    let named = if own { file_name::of_heads(exchange.response, &disposition) } else { Vec::new() };
-    let mut names = named.into_iter();
-    let mut filename = names.next();
-    let other_filenames = names.collect();
-    if filename.is_none() && verdict.download {
-        filename = file_name::of_path(exchange.request.path());
+    let mut named = if own { file_name::of_heads(exchange.response, &disposition) } else { Vec::new() };
+    if named.is_empty() && verdict.download {
+        named = file_name::of_path(exchange.request.path());
     }
+    let mut names = named.into_iter();
+    let filename = names.next();
+    let other_filenames = names.collect();
     let activity = activity::activity(exchange, requester, verdict.download, mime, rule);
-    let of_a_page = verdict.kind == Kind::Api && rule.is_some() && rule == Some(activity);
+    let of_a_page = verdict.kind == Kind::Api && activity != ActivityType::None && rule == Some(activity);
     Classification {
         activity,
         download: verdict.download,

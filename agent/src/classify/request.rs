@@ -18,9 +18,11 @@ pub fn classify_request(exchange: &Exchange<'_>, file: Option<&str>) -> Classifi
     }
     let request = exchange.request;
     class.mime = request.fields().get("content-type").and_then(essence);
-    let in_path = || (request.method() == "PUT").then(|| file_name::of_path(request.path())).flatten();
-    class.filename = file.and_then(display_name).or_else(in_path);
-    class.other_filenames.clear();
+    let in_path = || (request.method() == "PUT").then(|| file_name::of_path(request.path()));
+    let names = file.and_then(display_name).map(|name| vec![name]).or_else(in_path).unwrap_or_default();
+    let mut names = names.into_iter();
+    class.filename = names.next();
+    class.other_filenames = names.collect();
     class
 }
 

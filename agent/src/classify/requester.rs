@@ -63,7 +63,7 @@ pub(super) fn requester(request: &RequestHead, client: Option<ClientKind>) -> Re
         return if client == Some(ClientKind::Browser) { by_accept(request) } else { Requester::Native };
     }
     let purpose = |name| word(name).is_some_and(|value| value.starts_with(b"prefetch"));
-    let prefetched = || purpose("sec-purpose") || purpose("purpose");
+    let prefetched = || ["sec-purpose", "purpose", "x-moz"].into_iter().any(purpose);
     let navigates = is(&mode, "navigate");
     if is(&dest, "empty") && (navigates || is(&mode, "same-origin")) {
         // What a service worker makes of a navigation: Chromium keeps the mode, Firefox does not.
@@ -81,7 +81,8 @@ pub(super) fn requester(request: &RequestHead, client: Option<ClientKind>) -> Re
     if PARTS.iter().any(|wanted| is(&dest, wanted)) {
         return Requester::Subresource;
     }
-    if !is(&mode, "no-cors") {
+    // A destination that is none of these is a thing of the browser's own, as for signing in: never a link.
+    if !is(&mode, "no-cors") || dest.is_some() && !is(&dest, "empty") {
         return Requester::Fetch;
     }
     // Prefetches, beacons and pings look like a download link but for their method or purpose. What is prefetched is

@@ -56,9 +56,12 @@ pub(super) fn verdict(exchange: &Exchange<'_>, requester: Requester, evidence: &
             "part of a page: browsers use it in place and ignore Content-Disposition",
         );
     }
-    if status >= 400 && requester == Requester::Navigation {
-        // Whatever the header says: Chromium refuses such a response, and what it holds is the origin's complaint.
-        return pass(Kind::Error, "an error response: browsers show an error");
+    if status >= 400 && requester != Requester::Native {
+        // Whatever the header says: browsers save no such response, and what it holds is the origin's complaint.
+        return pass(Kind::Error, "an error response: browsers save none");
+    }
+    if requester == Requester::Fetch && rule == Some(ActivityType::View) && is_image(declared) {
+        return pass(Kind::Preview, "an address at which the app shows images");
     }
     if disposition.is_download() {
         if let Some(verdict) = by_disposition(exchange, requester, disposition, declared) {
@@ -89,7 +92,9 @@ pub(super) fn verdict(exchange: &Exchange<'_>, requester: Requester, evidence: &
     let stricter = seen
         .and_then(|seen| by_content(requester, declared, &seen))
         .or_else(|| (rule == Some(ActivityType::Download)).then(|| by_rule(requester, declared)).flatten());
-    stricter.map_or(verdict, |stricter| Verdict { sniffed, ..stricter })
+    let Some(stricter) = stricter else { return verdict };
+    let kind = if status == 206 { Kind::Range } else { stricter.kind };
+    Verdict { sniffed, kind, ..stricter }
 }
 
 /// The app's rules say that this address answers with the content of a file. What a navigation shows stays a view, a
@@ -132,6 +137,14 @@ fn may_be_part(disposition: &ContentDisposition, declared: &Declared) -> bool {
         Content::Pdf => false,
     };
     declared.all().all(fits) && (declared.essence().is_some() || !disposition.is_download())
+}
+
+/// Whether pages show what is declared, as an image.
+fn is_image(declared: &Declared) -> bool {
+    declared.essence().is_some()
+        && declared.all().all(|essence| {
+            media_type::traits(essence).content == Content::Image && !media_type::is_shown_nowhere(essence)
+        })
 }
 
 /// Statuses and methods whose responses never have content (RFC 9110 sections 9.3.2, 15).
@@ -201,14 +214,12 @@ pub(super) fn is_sniffed(exchange: &Exchange<'_>, declared: &Declared) -> bool {
     }
 }
 
-/// `X-Content-Type-Options: nosniff`: the declared type is final. Browsers read the first member only.
+/// `X-Content-Type-Options: nosniff`: the declared type is final. Said more than once it is so for Firefox, which reads the
+/// first, and not for Chromium, which reads all of it as one word.
 fn is_final(exchange: &Exchange<'_>) -> bool {
-    exchange.response.fields().get("x-content-type-options").is_some_and(|value| {
-        value
-            .split(|&b| b == b',')
-            .next()
-            .is_some_and(|first| first.trim_ascii().eq_ignore_ascii_case(b"nosniff"))
-    })
+    let mut values = exchange.response.fields().get_all("x-content-type-options");
+    values.next().is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"nosniff"))
+        && values.next().is_none()
 }
 
 fn by_type(
@@ -222,11 +233,19 @@ fn by_type(
     if undeclared {
         let Some(prefix) = prefix else {
             return match requester {
+                _ if exchange.response.status() == 206 => {
+                    download(Kind::Range, "a part of something without a media type")
+                }
                 Requester::Fetch => pass(Kind::Api, "no media type, fetched by a script"),
                 _ => download(Kind::Sniff, "no media type and no content seen: a client may save it"),
             };
         };
-        let sniffed = sniff::sniff(prefix);
+        let sniffed = match sniff::sniff(prefix) {
+            // What could run scripts is not made of what came without a type (WHATWG MIME Sniffing, section 7).
+            "text/html" | "text/xml" if is_final(exchange) => "text/plain",
+            "application/pdf" if is_final(exchange) => "application/octet-stream",
+            sniffed => sniffed,
+        };
         // Octets that are merely binary are what scripts often exchange; a file's signature is a file.
         if requester == Requester::Fetch && sniffed == "application/octet-stream" {
             return Verdict {
@@ -273,6 +292,9 @@ fn of_type(exchange: &Exchange<'_>, requester: Requester, essence: &str) -> Verd
         },
         Requester::Fetch => match traits.content {
             Content::File => saved(Kind::Fetch, "a file, fetched by a script that can save it"),
+            Content::Image | Content::Media if media_type::is_shown_nowhere(essence) => {
+                saved(Kind::Fetch, "no page shows it, fetched by a script that can save it")
+            }
             Content::Pdf | Content::Image | Content::Media => {
                 pass(Kind::Preview, "fetched by a script, of a type that pages show")
             }

@@ -65,8 +65,12 @@ pub fn read_line(line: &str, number: usize) -> Result<Option<Record>, ReadError>
     let body = match response.body_base64 {
         None => None,
         Some(text) => Some(
-            base64_decode(text.trim().as_bytes(), Padding::Optional)
-                .ok_or_else(|| error("`response.body_base64` is not base64".to_owned()))?,
+            // Many programs break it into lines.
+            base64_decode(
+                &text.bytes().filter(|octet| !octet.is_ascii_whitespace()).collect::<Vec<_>>(),
+                Padding::Optional,
+            )
+            .ok_or_else(|| error("`response.body_base64` is not base64".to_owned()))?,
         ),
     };
     let host = address.host.or_else(|| request_head.host().map(canonical_host)).unwrap_or_default();

@@ -68,6 +68,18 @@ const SIGNATURES: &[(usize, &[u8], FileType)] = &[
 /// Signatures so short that a text can begin with them: they count only where the rest is no text.
 const SHORT: &[(&[u8], FileType)] = &[(b"MZ", EXE), (b"ID3", MP3), (b"BM", BMP), (b"BZh", BZIP2)];
 
+/// Octets in which readers of PDF look for its header (ISO 32000-1, implementation notes on section 3.4.1).
+const PDF_WITHIN: usize = 1024;
+
+/// A PDF behind something else. A line of its own, as no other text would have the words.
+fn begins_late(octets: &[u8]) -> bool {
+    let start = octets.get(..PDF_WITHIN).unwrap_or(octets);
+    memchr::memmem::find_iter(start, b"%PDF-").any(|at| {
+        matches!(octets.get(at + 5..at + 9), Some([major, b'.', minor, b'\r' | b'\n'])
+            if major.is_ascii_digit() && minor.is_ascii_digit())
+    })
+}
+
 pub(super) fn of(octets: &[u8]) -> Option<FileType> {
     let stands = |at: usize, wanted: &[u8]| octets.get(at..).is_some_and(|rest| rest.starts_with(wanted));
     if let Some((_, _, known)) = SIGNATURES.iter().find(|(at, wanted, _)| stands(*at, wanted)) {
@@ -87,6 +99,9 @@ pub(super) fn of(octets: &[u8]) -> Option<FileType> {
         (b"\xca\xfe\xba\xbe", Some([0, 0, 0, count]), _) if *count < 45 => return Some(MACHO),
         (b"\xca\xfe\xba\xbe", _, _) => return Some(CLASS),
         _ => {}
+    }
+    if begins_late(octets) {
+        return Some(PDF);
     }
     let short = SHORT.iter().find(|(wanted, _)| octets.starts_with(wanted));
     short.filter(|_| sniff::is_binary(octets)).map(|(_, known)| *known)

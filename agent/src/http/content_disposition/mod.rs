@@ -97,7 +97,8 @@ impl ContentDisposition {
         let kind = disposition_type(&values);
         let names = names(&values, &chromium, &gecko);
         let complaints = complaints(&values, kind, &chromium, &names);
-        let download = values.len() > 1
+        // The same field twice asks for no more than once: browsers take it for one.
+        let download = differ(&values)
             || !values.is_empty()
                 && [&chromium, &gecko].iter().any(|reading| reading.effect != Effect::Inline);
         let mut names = names.into_iter();
@@ -170,6 +171,11 @@ fn names(values: &[&[u8]], chromium: &Reading, gecko: &Reading) -> Vec<String> {
 /// Names kept of one response: more fields than this are an attack, and the response is a download anyway.
 const MAX_NAMES: usize = 8;
 
+/// Whether several fields say different things.
+fn differ(values: &[&[u8]]) -> bool {
+    values.iter().any(|value| values.first().map(|first| trim_lws(first)) != Some(trim_lws(value)))
+}
+
 fn disposition_type(values: &[&[u8]]) -> DispositionType {
     let Some(value) = values.first() else { return DispositionType::Absent };
     let kind = trim_lws(value.split(|&b| b == b';').next().unwrap_or_default());
@@ -190,8 +196,7 @@ fn complaints(
     chromium: &Reading,
     names: &[String],
 ) -> Vec<Complaint> {
-    let fields_differ =
-        values.iter().any(|value| values.first().map(|v| trim_lws(v)) != Some(trim_lws(value)));
+    let fields_differ = differ(values);
     let control = |value: &&[u8]| value.iter().any(|b| b.is_ascii_control() && *b != b'\t');
     [
         (values.len() > 1, Complaint::RepeatedField),
