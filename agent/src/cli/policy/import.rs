@@ -14,7 +14,7 @@ use crate::cli::terminal::{clean, clean_json};
 use crate::cli::{USAGE, complain, load};
 use crate::diagnostic::SourceFile;
 use crate::policy::PolicySet;
-use crate::policy::import::{Effect, Host, Imported, Names, import};
+use crate::policy::import::{Effect, Export, Host, Imported, Names, decode, import};
 
 /// Largest export that is read, in bytes: ten thousand policies.
 const MAX_FILE: u64 = 64 << 20;
@@ -35,7 +35,14 @@ pub(super) fn run(args: &ImportArgs, config: Option<PathBuf>) -> anyhow::Result<
     let Some(snapshot) = load(config) else { return Ok(ExitCode::from(USAGE)) };
     let shown =
         args.file.as_ref().map_or_else(|| "standard input".to_owned(), |file| file.display().to_string());
-    let text = read(args.file.as_deref()).with_context(|| format!("cannot read {shown}"))?;
+    let octets = read(args.file.as_deref()).with_context(|| format!("cannot read {shown}"))?;
+    let text = match decode(octets) {
+        Ok(text) => text,
+        Err(why) => {
+            eprintln!("portcullis: {}: {why}", clean(&shown));
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
     let names = match &args.names {
         Some(path) => match names(path) {
             Ok(names) => names,
@@ -52,8 +59,8 @@ pub(super) fn run(args: &ImportArgs, config: Option<PathBuf>) -> anyhow::Result<
         is_app: &|word| catalog.app(word).is_some() || catalog.suite(word).next().is_some(),
         is_network: &|word| networks.contains_key(word),
     };
-    let imported = match import(&text, &host) {
-        Ok(imported) => imported,
+    let Export { policies: imported, goes_on } = match import(&text, &host) {
+        Ok(export) => export,
         Err(error) => {
             eprintln!("portcullis: {shown}: {}", clean(&error.to_string()));
             return Ok(ExitCode::from(USAGE));
@@ -67,24 +74,31 @@ pub(super) fn run(args: &ImportArgs, config: Option<PathBuf>) -> anyhow::Result<
         anyhow::bail!("{shown} cannot be written as policies of this host");
     }
     say_notes(&imported);
+    if goes_on {
+        eprintln!(
+            "{}: has `@odata.nextLink`: there are more policies, on further pages of the answer; import those too",
+            clean(&shown)
+        );
+    }
     print(&if args.json { imported.iter().map(as_json).collect() } else { source.text.to_string() })
 }
 
-fn read(file: Option<&Path>) -> io::Result<String> {
-    let mut text = String::new();
+fn read(file: Option<&Path>) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
     let input: Box<dyn Read> = match file {
         Some(path) => Box::new(File::open(path)?),
         None => Box::new(io::stdin().lock()),
     };
-    let length = input.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    let length = input.take(MAX_FILE + 1).read_to_end(&mut octets)?;
     if length as u64 > MAX_FILE {
         return Err(io::Error::other(format!("it has more than {MAX_FILE} bytes")));
     }
-    Ok(text)
+    Ok(octets)
 }
 
 fn names(path: &Path) -> anyhow::Result<Names> {
-    Ok(toml::from_str(&read(Some(path))?)?)
+    let text = decode(read(Some(path))?).map_err(anyhow::Error::msg)?;
+    Ok(toml::from_str(&text)?)
 }
 
 fn say_notes(imported: &[Imported]) {

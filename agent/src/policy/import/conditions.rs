@@ -45,20 +45,32 @@ pub(super) fn read(
     conditions.rest(|field, value| {
         draft.note(field, Effect::Unknown, format!("this import does not know the field: {}", said(value)));
     });
-    let all = [users.is_some(), apps.is_some(), clients.is_some(), locations.is_ok(), devices.is_ok(), here];
-    policy.users = Some(users.unwrap_or_default());
-    policy.apps = apps.unwrap_or_default();
-    policy.conditions.client_apps = clients.unwrap_or_default();
-    policy.conditions.devices = devices.unwrap_or_default();
-    policy.conditions.locations = locations.unwrap_or_default();
+    let some = |words: &Option<Words>| words.as_ref().is_none_or(|words| !words.include.is_empty());
+    // A part that covers nothing is written so that it covers nothing, not left out, which would cover everything.
+    let part = |read: Result<Option<Words>, CoversNothing>| read.unwrap_or_else(|_| Some(Words::default()));
+    let (devices, locations) = (part(devices), part(locations));
+    let all = [
+        !users.include.is_empty() && !users.cover_nothing(),
+        !apps.include.is_empty() && !apps.cover_nothing(),
+        clients.is_some(),
+        some(&locations) && !locations.as_ref().is_some_and(Words::cover_nothing),
+        some(&devices) && !devices.as_ref().is_some_and(Words::cover_nothing),
+        here,
+    ];
+    policy.users = Some(users);
+    policy.apps = apps;
+    // What speaks other protocols is no browser.
+    policy.conditions.client_apps = clients.unwrap_or_else(|| vec!["native".to_owned()]);
+    policy.conditions.devices = devices;
+    policy.conditions.locations = locations;
     if all.into_iter().all(|covers| covers) { Covers::Something } else { Covers::Nothing }
 }
 
 /// A part of the original that covers nothing which can be named here.
 pub(super) struct CoversNothing;
 
-/// `None` when no app can be named.
-fn applications(fields: &Fields<'_>, host: &Host<'_>, draft: &mut Draft) -> Option<Words> {
+/// Without inclusions when no app can be named.
+fn applications(fields: &Fields<'_>, host: &Host<'_>, draft: &mut Draft) -> Words {
     let mut side = |name: &str, without: Effect| {
         let field = fields.path_of(name);
         let mut words: Vec<String> = Vec::new();
@@ -119,9 +131,8 @@ fn applications(fields: &Fields<'_>, host: &Host<'_>, draft: &mut Draft) -> Opti
             Effect::None,
             "no app is included that can be named here: it is disabled",
         );
-        return None;
     }
-    Some(Words::new(include, exclude))
+    Words::new(include, exclude)
 }
 
 /// Empty: every client. `None` when it is for clients that do not exist here.

@@ -97,7 +97,8 @@ pub(super) fn read(
 }
 
 fn is_device(word: &str) -> bool {
-    matches!(word, "all" | "compliant") || word.strip_prefix("tag:").is_some_and(|tag| !tag.is_empty())
+    matches!(word, "all" | "compliant")
+        || word.strip_prefix("tag:").is_some_and(|tag| !tag.is_empty() && tag.trim() == tag)
 }
 
 /// `device.PROPERTY -eq VALUE`.

@@ -87,7 +87,11 @@ impl<'v> Fields<'v> {
         let texts = match self.get(name) {
             None | Some(Value::Null) => Some(Vec::new()),
             Some(Value::String(text)) => Some(vec![text.clone()]),
-            Some(Value::Array(items)) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+            // A null among them says nothing, and takes nothing away from what the others say.
+            Some(Value::Array(items)) => {
+                let said = items.iter().filter(|item| !item.is_null());
+                said.map(|item| item.as_str().map(str::to_owned)).collect()
+            }
             Some(_) => None,
         };
         if texts.is_none() {

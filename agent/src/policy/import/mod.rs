@@ -4,10 +4,12 @@
 mod conditions;
 mod device_filter;
 mod fields;
+mod json;
 mod known;
+mod text;
 mod users;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
@@ -15,6 +17,8 @@ use serde_json::{Map, Value};
 use super::write::{Session, Words, Written, WrittenRule};
 use super::{Control, MAX_POLICIES, State};
 use fields::{Fields, is_said};
+
+pub use text::decode;
 
 /// What the words of an export stand for on this host, as the admin says: object ids, app ids, names of locations, terms
 /// of device filters; to a selector of a policy.
@@ -71,6 +75,14 @@ pub struct Imported {
     pub notes: Vec<Note>,
 }
 
+/// What is read of an export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    pub policies: Vec<Imported>,
+    /// The answer of the Graph API says that there are more policies than it has.
+    pub goes_on: bool,
+}
+
 /// Why an export cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
@@ -90,9 +102,11 @@ pub enum ImportError {
 ///
 /// # Errors
 /// The text is something else.
-pub fn import(text: &str, host: &Host<'_>) -> Result<Vec<Imported>, ImportError> {
+pub fn import(text: &str, host: &Host<'_>) -> Result<Export, ImportError> {
     let text = text.trim_start_matches('\u{feff}');
-    let value: Value = serde_json::from_str(text).map_err(|error| ImportError::NoJson(error.to_string()))?;
+    let value = json::read(text).map_err(ImportError::NoJson)?;
+    let next = value.as_object().and_then(|object| fields::member(object, "@odata.nextLink"));
+    let goes_on = next.is_some_and(is_said);
     let items: Vec<(String, &Value)> = match &value {
         Value::Array(items) => numbered("", items),
         Value::Object(object) => match fields::member(object, "value") {
@@ -114,7 +128,7 @@ pub fn import(text: &str, host: &Host<'_>) -> Result<Vec<Imported>, ImportError>
             _ => return Err(ImportError::NoPolicy(place)),
         }
     }
-    Ok(imported)
+    Ok(Export { policies: imported, goes_on })
 }
 
 fn numbered<'v>(before: &str, items: &'v [Value]) -> Vec<(String, &'v Value)> {
@@ -184,9 +198,10 @@ fn name(given: Option<String>, draft: &mut Draft, taken: &mut HashMap<String, us
     /// As long as a policy's name may be, less room for a number.
     const LONGEST: usize = 190;
     let given = given.unwrap_or_default();
-    let mut name: String =
-        given.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
-    if name.trim().is_empty() {
+    let plain: String = given.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let short: String = plain.trim().chars().take(LONGEST).collect();
+    let mut name = short.trim().to_owned();
+    if name.is_empty() {
         name = "Imported policy".to_owned();
     }
     // How often a name came so far; a numbered one may itself be taken.
@@ -213,6 +228,13 @@ fn control(session: &Fields<'_>, draft: &mut Draft) -> Option<Session> {
     security.rest(|field, value| {
         draft.note(field, Effect::Unknown, format!("this import does not know the field: {}", said(value)));
     });
+    if enabled.is_none() && !kind.is_empty() {
+        let text = format!(
+            "{kind:?} without `isEnabled`: whether it is used is not said, the policy is left without it"
+        );
+        draft.note(FIELD, Effect::Unknown, text);
+        return None;
+    }
     if enabled != Some(true) {
         let text = "Conditional Access App Control is not used: without session control the policy does nothing here";
         draft.note(FIELD, Effect::None, text);
@@ -271,11 +293,10 @@ impl Imported {
         } else if !exact && self.policy.state == State::Enabled.name() {
             self.policy.state = State::ReportOnly.name().to_owned();
         }
-        for words in [self.policy.users.as_mut(), Some(&mut self.policy.apps)].into_iter().flatten() {
+        let Written { users, apps, conditions, .. } = &mut self.policy;
+        let (devices, locations) = (conditions.devices.as_mut(), conditions.locations.as_mut());
+        for words in [users.as_mut(), Some(apps), devices, locations].into_iter().flatten() {
             fill(words);
-        }
-        for words in [&mut self.policy.conditions.devices, &mut self.policy.conditions.locations] {
-            words.iter_mut().for_each(fill);
         }
     }
 
@@ -305,7 +326,46 @@ impl Imported {
         if !self.is_exact() {
             line("It is not enforced while that is so; settle it, and write `state = \"enabled\"`.");
         }
-        text + &self.policy.to_toml()
+        for line in self.policy.to_toml().lines() {
+            if let Some(remark) = self.remark(line.split(" = ").next().unwrap_or_default()) {
+                let _ = writeln!(text, "# {remark}");
+            }
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+
+    /// What is said at a key, so that nobody who writes `state = "enabled"` overlooks it.
+    fn remark(&self, key: &str) -> Option<&'static str> {
+        let conditions = &self.policy.conditions;
+        let (words, fields): (Option<&Words>, &[&str]) = match key {
+            "users" => (self.policy.users.as_ref(), &["conditions.users"]),
+            "apps" => (Some(&self.policy.apps), &["conditions.applications"]),
+            "client_apps" => (None, &["conditions.clientAppTypes"]),
+            "devices" => (conditions.devices.as_ref(), &["conditions.devices", "conditions.deviceStates"]),
+            "locations" => (conditions.locations.as_ref(), &["conditions.locations"]),
+            "control" => (None, &["sessionControls.cloudAppSecurity"]),
+            _ => return None,
+        };
+        let of_key = |field: &str| fields.iter().any(|start| field.starts_with(start));
+        if words.is_some_and(Words::cover_nothing) {
+            return Some("covers nothing: it excludes all. Write what is meant in its place:");
+        }
+        let otherwise = self.notes.iter().any(|note| note.effect != Effect::None && of_key(&note.field));
+        otherwise.then_some("not as in the original, see above:")
+    }
+}
+
+impl Words {
+    /// What covers nothing, in lists that may not be empty: an exclusion beats any inclusion, so this is safe whatever
+    /// the state becomes.
+    fn nothing(mut exclude: Vec<String>) -> Self {
+        exclude.insert(0, "all".to_owned());
+        Self::new(vec!["all".to_owned()], exclude)
+    }
+
+    fn cover_nothing(&self) -> bool {
+        self.exclude.iter().any(|word| word == "all")
     }
 }
 
@@ -319,10 +379,14 @@ impl Effect {
     }
 }
 
-/// An empty include list is refused; the policy that has one is disabled, so what stands there covers nothing.
+/// An empty include list is refused, and so is a word that stands twice.
 fn fill(words: &mut Words) {
     if words.include.is_empty() {
-        words.include.push("all".to_owned());
+        *words = Words::nothing(std::mem::take(&mut words.exclude));
+    }
+    for list in [&mut words.include, &mut words.exclude] {
+        let mut seen = HashSet::new();
+        list.retain(|word| seen.insert(word.clone()));
     }
 }
 

@@ -57,7 +57,7 @@ fn read_all(text: &str) -> Result<Vec<Imported>, ImportError> {
         is_app: &|word| catalog.app(word).is_some() || catalog.suite(word).next().is_some(),
         is_network: &|word| networks.contains_key(word),
     };
-    let imported = import(text, &host)?;
+    let imported = import(text, &host)?.policies;
     let toml: String = imported.iter().map(Imported::to_toml).collect();
     let set = PolicySet::build(&[SourceFile::new("i.toml", toml.as_str())], &catalog, &networks)
         .unwrap_or_else(|faults| panic!("{toml}\n{faults:#?}"));
@@ -137,6 +137,11 @@ fn states_and_controls() {
     let off = json!({ "isEnabled": false, "cloudAppSecurityType": "blockDownloads" });
     assert_eq!(session(check(&with("/sessionControls/cloudAppSecurity", off), "enabled", &[])), None);
     assert_eq!(session(check(&with("/sessionControls", Value::Null), "enabled", &[])), None);
+    let unsaid = json!({ "isEnabled": null, "cloudAppSecurityType": "blockDownloads" });
+    assert_eq!(
+        session(check(&with("/sessionControls/cloudAppSecurity", unsaid), "report-only", &unknown)),
+        None
+    );
 }
 
 #[test]
@@ -168,18 +173,35 @@ fn users_and_groups() {
             "conditions.users.includeUsers: covers-less",
             "conditions.users.excludeGroups: covers-more",
             "conditions.users.excludeRoles: covers-more",
+            "conditions.users.excludeRoles: covers-more",
         ],
     );
-    assert_eq!(found, words(&["all"], &["group:<Break Glass>"]));
-    let nobody = ["conditions.users.includeRoles: covers-less", "conditions.users: unknown"];
-    assert_eq!(users(json!({ "includeRoles": ["r1"] }), "disabled", &nobody), words(&["all"], &[]));
+    assert_eq!(found, words(&["all"], &["group:<Break Glass>", "group:r1", "group:r2"]));
+    let less = ["conditions.users.includeRoles: covers-less"];
+    assert_eq!(users(json!({ "includeRoles": ["r1"] }), "report-only", &less), words(&["group:r1"], &[]));
     let guests = json!({
         "includeUsers": ["All"],
         "excludeGuestsOrExternalUsers": { "guestOrExternalUserTypes": "internalGuest", "externalTenants": null }
     });
-    users(guests, "report-only", &["conditions.users.excludeGuestsOrExternalUsers: covers-more"]);
-    let guests = ["conditions.users.includeUsers: covers-less", "conditions.users: unknown"];
-    users(json!({ "includeUsers": ["GuestsOrExternalUsers"] }), "disabled", &guests);
+    let found = users(guests, "report-only", &["conditions.users.excludeGuestsOrExternalUsers: covers-more"]);
+    assert_eq!(found, words(&["all"], &["group:GuestsOrExternalUsers"]));
+    let found = users(
+        json!({ "includeUsers": ["GuestsOrExternalUsers"], "excludeGroups": ["g-staff"] }),
+        "report-only",
+        &["conditions.users.includeUsers: covers-less"],
+    );
+    assert_eq!(found, words(&["group:GuestsOrExternalUsers"], &["group:staff"]), "the exclusion is kept");
+    let nobody = json!({ "includeUsers": ["None"], "excludeGroups": ["g-staff"] });
+    assert_eq!(users(nobody, "disabled", &[]), words(&["all"], &["all", "group:staff"]), "exactly nobody");
+    let odd = ["conditions.users.includeUsers: covers-less", "conditions.users: unknown"];
+    let odd = users(
+        json!({ "includeUsers": ["u-odd"], "excludeUsers": ["uid:7"] }),
+        "disabled",
+        &[odd[0], "conditions.users.excludeUsers: covers-more", odd[1]],
+    );
+    assert_eq!(odd, words(&["all"], &["all", "user:uid:7"]));
+    let nulls = json!({ "includeUsers": ["All", null], "excludeGroups": [null, "g-staff"] });
+    assert_eq!(users(nulls, "enabled", &[]), words(&["all"], &["group:staff"]));
     let odd = json!({ "includeUsers": ["All"], "excludeUsers": ["u-odd"] });
     users(odd, "report-only", &["conditions.users.excludeUsers: covers-more"]);
     let shapes = json!({ "includeUsers": ["All"], "excludeUsers": { "a": 1 }, "newThing": ["x"] });
@@ -206,9 +228,15 @@ fn applications() {
         ],
     );
     assert_eq!(Some(found), words(&["all"], &[]));
-    apps(json!({ "includeApplications": ["None"] }), "disabled", &[]);
+    let none = json!({ "includeApplications": ["None"], "excludeApplications": ["app-1"] });
+    assert_eq!(
+        Some(apps(none, "disabled", &[])),
+        words(&["all"], &["all", "slack"]),
+        "nothing, whatever the state"
+    );
     let unknown = ["conditions.applications.includeApplications: covers-less"];
-    apps(json!({ "includeApplications": ["0000-unknown"] }), "disabled", &unknown);
+    let found = apps(json!({ "includeApplications": ["0000-unknown"] }), "disabled", &unknown);
+    assert_eq!(Some(found), words(&["all"], &["all"]));
     let acts = json!({ "includeUserActions": ["urn:user:registerdevice"] });
     apps(acts, "disabled", &["conditions.applications.includeUserActions: covers-less"]);
     let filter =
@@ -230,7 +258,7 @@ fn clients_platforms_and_locations() {
     );
     let less = ["conditions.clientAppTypes: covers-less"];
     assert_eq!(clients(json!(["browser", "other"]), "report-only", &less), ["browser"]);
-    clients(json!(["exchangeActiveSync"]), "disabled", &less);
+    assert_eq!(clients(json!(["exchangeActiveSync"]), "disabled", &less), ["native"]);
 
     let platforms =
         |platforms: Value, state: &str| check(&with("/conditions/platforms", platforms), state, &[]);
@@ -248,7 +276,10 @@ fn clients_platforms_and_locations() {
     let trusted = json!({ "includeLocations": ["All"], "excludeLocations": ["AllTrusted"] });
     locations(trusted, "report-only", &["conditions.locations.excludeLocations: covers-more"]);
     let inside = json!({ "includeLocations": ["AllTrusted"] });
-    locations(inside, "disabled", &["conditions.locations.includeLocations: covers-less"]);
+    let found = locations(inside, "disabled", &["conditions.locations.includeLocations: covers-less"]);
+    assert_eq!(found, words(&["all"], &["all"]), "not everywhere");
+    let nowhere = json!({ "includeLocations": ["All"], "excludeLocations": ["All"] });
+    assert_eq!(locations(nowhere, "disabled", &[]), words(&["all"], &["all"]));
 }
 
 #[test]
@@ -276,7 +307,8 @@ fn devices() {
         "report-only",
         &["covers-more"],
     );
-    filter("include", "device.model -eq \"x\"", "disabled", &["covers-less"]);
+    let found = filter("include", "device.model -eq \"x\"", "disabled", &["covers-less"]);
+    assert_eq!(found, words(&["all"], &["all"]), "not every device");
     assert_eq!(filter("exclude", "device.displayName -contains \"x\"", "report-only", &["unknown"]), None);
     filter("sideways", joined, "report-only", &["unknown"]);
     let both = "device.isCompliant -eq True -and device.trustType -eq \"AzureAD\"";
@@ -328,10 +360,32 @@ fn one_several_and_answers_of_the_api() {
     let powershell = one.replace("displayName", "DisplayName").replace("conditions", "Conditions");
     assert_eq!(named(read_all(&powershell).unwrap()), ["Downloads"]);
     assert!(matches!(read_all("{"), Err(ImportError::NoJson(_))));
+    let twice = one.replace("\"conditions\"", "\"Conditions\":{},\"conditions\"");
+    assert!(matches!(read_all(&twice), Err(ImportError::NoJson(_))), "either may be meant");
+    let pages = |link: &str| {
+        let text = format!("{{\"value\":[{one}],\"@odata.nextLink\":{link}}}");
+        let host = Host { names: &names(), is_app: &|_| true, is_network: &|_| true };
+        import(&text, &host).unwrap().goes_on
+    };
+    assert!(pages("\"https://graph.microsoft.com/x?$skiptoken=1\"") && !pages("null"));
     assert_eq!(read_all("3"), Err(ImportError::Nothing));
     assert_eq!(read_all("{\"a\":1}"), Err(ImportError::NoPolicy("the file".into())));
     assert_eq!(read_all(&format!("[{one},3]")), Err(ImportError::NoPolicy("[1]".into())));
     assert_eq!(read_all("[]"), Ok(Vec::new()));
+}
+
+#[test]
+fn what_is_not_as_in_the_original_is_said_at_its_key() {
+    let mut policy = with("/conditions/applications/includeApplications", json!(["0000-unknown"]));
+    policy["conditions"]["users"] = json!({ "includeUsers": ["All"], "excludeRoles": ["r1"] });
+    let toml = read(&policy).to_toml();
+    for expected in [
+        "\n# not as in the original, see above:\nusers = { include = [\"all\"], exclude = [\"group:r1\"] }\n",
+        "\n# covers nothing: it excludes all. Write what is meant in its place:\n\
+         apps = { include = [\"all\"], exclude = [\"all\"] }\n[policy.conditions]\nclient_apps",
+    ] {
+        assert!(toml.contains(expected), "{toml}");
+    }
 }
 
 mod any {

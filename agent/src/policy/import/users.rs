@@ -4,19 +4,33 @@
 use super::fields::Fields;
 use super::{Draft, Effect, Host, Words, said};
 
-/// The users of a policy; `None` when nobody who is covered can be named.
-pub(super) fn read(fields: &Fields<'_>, host: &Host<'_>, draft: &mut Draft) -> Option<Words> {
+/// What guests stand under: as other words of an export, with a meaning once the admin gives them one.
+const GUESTS: &str = "GuestsOrExternalUsers";
+
+/// The users of a policy. Without inclusions, which only `"None"` or what names nobody leave, the exclusions stay.
+pub(super) fn read(fields: &Fields<'_>, host: &Host<'_>, draft: &mut Draft) -> Words {
+    let before = draft.notes.len();
     let include = list(fields, host, draft, Side::Include);
+    let left_out = draft.notes.len() > before;
     let exclude = list(fields, host, draft, Side::Exclude);
     fields.rest(|field, value| {
         draft.note(field, Effect::Unknown, format!("this import does not know the field: {}", said(value)));
     });
     let include = if include.iter().any(|word| word == "all") { vec!["all".to_owned()] } else { include };
     if include.is_empty() {
-        draft.note("conditions.users", Effect::Unknown, "nobody who is included can be named here");
-        return None;
+        let nobody = fields.texts("includeUsers").is_some_and(|ids| ids.iter().any(is_none));
+        match nobody && !left_out {
+            true => draft.note("conditions.users", Effect::None, "includes nobody: it is disabled"),
+            false => {
+                draft.note("conditions.users", Effect::Unknown, "nobody who is included can be named here");
+            }
+        }
     }
-    Some(Words::new(include, exclude))
+    Words::new(include, exclude)
+}
+
+fn is_none(id: &String) -> bool {
+    id.eq_ignore_ascii_case("none")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,12 +63,12 @@ fn list(fields: &Fields<'_>, host: &Host<'_>, draft: &mut Draft, side: Side) -> 
             words.push(word);
         }
     };
-    for (what, prefix) in [("Users", "user"), ("Groups", "group"), ("Roles", "")] {
+    for (what, prefix) in [("Users", "user"), ("Groups", "group"), ("Roles", "group")] {
         let name = side.field(what);
         let field = fields.path_of(&name);
-        let mut roles: Vec<String> = Vec::new();
         for id in fields.texts(&name).unwrap_or_default() {
-            match (host.names.get(&id), id.to_ascii_lowercase().as_str()) {
+            let id = id.trim();
+            match (host.names.get(id), id.to_ascii_lowercase().as_str()) {
                 (Some(word), _) if is_selector(word) => add(word.clone()),
                 (Some(word), _) => {
                     let text = format!(
@@ -66,37 +80,53 @@ fn list(fields: &Fields<'_>, host: &Host<'_>, draft: &mut Draft, side: Side) -> 
                 (None, "none") => {}
                 (None, "") => draft.note(&field, side.without(), "an empty id names nobody"),
                 (None, "guestsorexternalusers") => {
-                    draft.note(&field, side.without(), "this host does not know who is a guest");
+                    add(format!("group:{GUESTS}"));
+                    draft.note(&field, side.without(), unknown_guests(""));
                 }
-                (None, _) if prefix.is_empty() => roles.push(id),
                 (None, _) => {
                     // Written all the same: an entry that is seen can be given a meaning.
                     add(format!("{prefix}:{id}"));
+                    let kind = if what == "Roles" { "a directory role" } else { "an id" };
                     let text = format!(
-                        "{id:?} is an id of Entra: {prefix}:{id} covers nobody until the import is told the name on this host"
+                        "{id:?} is {kind} of Entra: {prefix}:{id} covers nobody until the import is told the name on this host"
                     );
                     draft.note(&field, side.without(), text);
                 }
             }
         }
-        if !roles.is_empty() {
-            let text = format!("directory roles are unknown to this host: {}", roles.join(", "));
-            draft.note(&field, side.without(), text);
+    }
+    let guests = side.field(GUESTS);
+    if let Some(value) = fields.get(&guests).filter(|value| super::is_said(value)) {
+        let field = fields.path_of(&guests);
+        let said = said(value);
+        match host.names.get(GUESTS).filter(|word| is_selector(word)) {
+            Some(word) => {
+                draft.note(&field, Effect::None, format!("is {word} here: {said}"));
+                add(word.clone());
+            }
+            None => {
+                draft.note(&field, side.without(), unknown_guests(&format!(": {said}")));
+                add(format!("group:{GUESTS}"));
+            }
         }
     }
-    let guests = side.field("GuestsOrExternalUsers");
-    if let Some(value) = fields.get(&guests).filter(|value| super::is_said(value)) {
-        let text = format!("this host does not know who is a guest: {}", said(value));
-        draft.note(&fields.path_of(&guests), side.without(), text);
-    }
     words
+}
+
+fn unknown_guests(said: &str) -> String {
+    format!(
+        "this host does not know who is a guest: group:{GUESTS} covers nobody until the import is told the name on this \
+         host{said}"
+    )
 }
 
 fn is_selector(word: &str) -> bool {
     match word.split_once(':') {
         None => word == "all",
-        Some(("user" | "group", name)) => !name.is_empty(),
-        Some(("uid", number)) => number.parse::<u32>().is_ok(),
+        Some(("user" | "group", name)) => !name.is_empty() && name.trim() == name,
+        Some(("uid", number)) => {
+            number.bytes().all(|octet| octet.is_ascii_digit()) && number.parse::<u32>().is_ok()
+        }
         Some(_) => false,
     }
 }
