@@ -1,9 +1,11 @@
 //! Globs over file names, hosts and paths: `*` is any run of characters, `?` one character, case is folded.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
+use unicode_normalization::{UnicodeNormalization as _, is_nfc};
 
 /// Longest glob in characters; with it the time of a match is bounded by this times the length of the name.
 pub const MAX_GLOB: usize = 512;
@@ -31,9 +33,10 @@ pub struct Glob {
 }
 
 impl Glob {
-    /// A glob over characters, as file names are matched; letters match in any case, beyond ASCII too.
+    /// A glob over characters, as file names are matched; letters match in any case, beyond ASCII too, and composed as
+    /// well as in parts, which is how macOS writes them.
     pub fn name(text: &str) -> Result<Self, GlobError> {
-        Self::compile(text, text.chars().flat_map(char::to_lowercase).map(u32::from))
+        Self::compile(text, composed(text).chars().flat_map(char::to_lowercase).map(u32::from))
     }
 
     /// A glob over octets, as hosts and paths are matched. In a path `?` is no wildcard: it cannot occur there.
@@ -44,6 +47,7 @@ impl Glob {
     /// A glob for names that end in `.extension`, which is taken literally.
     pub fn extension(extension: &str) -> Result<Self, GlobError> {
         let mut glob = Self::name(&format!("*.{extension}"))?;
+        let extension = composed(extension);
         for (token, unit) in glob.tokens.iter_mut().zip("*.".chars().chain(extension.chars())).skip(2) {
             if matches!(token, Token::Run | Token::One) {
                 *token = Token::Unit(unit.into());
@@ -81,7 +85,7 @@ impl Glob {
     }
 
     pub fn matches_name(&self, name: &str) -> bool {
-        self.matches(name.chars().flat_map(char::to_lowercase).map(u32::from))
+        self.matches(composed(name).chars().flat_map(char::to_lowercase).map(u32::from))
     }
 
     /// Whether the text matches once its percent-encoding is undone, so that `%64ownload` does not slip by.
@@ -135,6 +139,11 @@ impl fmt::Display for Glob {
     }
 }
 
+/// Normalization form C (Unicode Standard Annex 15). Of nearly every name it is the name itself.
+fn composed(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() || is_nfc(text) { text.into() } else { text.nfc().collect::<String>().into() }
+}
+
 /// Octets with percent-encoding undone (RFC 3986 section 2.1) and ASCII case folded.
 #[derive(Clone)]
 struct Decoded<'a>(&'a [u8]);
@@ -183,6 +192,8 @@ mod tests {
         check("exact.txt", "exact.txt2", false);
         check("*ÜBERSICHT*", "die übersicht.pdf", true);
         check("?", "ä", true);
+        check("*é*", "re\u{301}sume\u{301}.pdf", true);
+        check("*e\u{301}*", "r\u{e9}sum\u{e9}.pdf", true);
     }
 
     #[test]

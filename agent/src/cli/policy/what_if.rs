@@ -12,6 +12,8 @@ use crate::classify::{ActivityType, Classification, Kind};
 use crate::cli::classify::{DeviceState, made_up_device, made_up_user};
 use crate::cli::terminal::{Screen, clean, clean_json};
 use crate::cli::{USAGE, activity, complain, explanation};
+use crate::detect::Detector;
+use crate::detect::scan::Scan;
 use crate::diagnostic::did_you_mean;
 use crate::document::parse_size;
 use crate::identity;
@@ -22,7 +24,7 @@ use crate::session::ClientKind;
 #[derive(Debug, clap::Args)]
 pub(super) struct WhatIfArgs {
     /// Name of the user, or a uid
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     user: String,
     /// A group of the user; may be repeated. Without any, the groups that this host knows
     #[arg(long = "group", value_name = "NAME")]
@@ -30,7 +32,7 @@ pub(super) struct WhatIfArgs {
     /// Id of the app
     #[arg(long, value_name = "ID")]
     app: String,
-    /// download, upload, sign-in, sign-in-failed, message, share, print, view, access
+    /// download, upload, sign-in, sign-in-failed, message, share, print, view, access, copy, cut, paste
     #[arg(long, value_name = "TYPE", value_parser = activity::activity_type, default_value = "download")]
     activity: ActivityType,
     /// Name of the file
@@ -42,6 +44,9 @@ pub(super) struct WhatIfArgs {
     /// Media type of the file
     #[arg(long, value_name = "TYPE")]
     mime: Option<String>,
+    /// What stands in the file: a detector, and how often it matches; may be repeated. Nothing when left out
+    #[arg(long = "content", value_name = "DETECTOR=COUNT", value_parser = found)]
+    content: Vec<(Detector, u32)>,
     /// State of the device
     #[arg(long, value_name = "STATE", default_value = "unmanaged")]
     device: DeviceState,
@@ -75,6 +80,18 @@ fn size(text: &str) -> Result<u64, String> {
             None => fault.message,
         }),
     }
+}
+
+fn found(text: &str) -> Result<(Detector, u32), String> {
+    let (name, count) = text.split_once('=').unwrap_or((text, "1"));
+    let detector = Detector::from_name(name).ok_or_else(|| {
+        let names = Detector::ALL.iter().map(|detector| detector.name());
+        did_you_mean(name, names).unwrap_or_default()
+    })?;
+    count
+        .parse()
+        .map(|count| (detector, count))
+        .map_err(|_| "write a detector and a count, as in credit-card=1".into())
 }
 
 pub(super) fn run(args: &WhatIfArgs, config: Option<PathBuf>) -> anyhow::Result<ExitCode> {
@@ -120,11 +137,38 @@ fn circumstances(args: &WhatIfArgs, loaded: &Loaded) -> Option<Circumstances> {
         download: args.activity == ActivityType::Download,
         filename: args.file.clone(),
         other_filenames: Vec::new(),
-        mime: args.mime.as_deref().map(str::to_ascii_lowercase),
+        mime: args.mime.as_deref().map(essence),
         file_type: None,
         kind: Kind::Attachment,
         reason: Cow::Borrowed("as given on the command line"),
     };
     let device = made_up_device(args.device, &args.tags);
-    Some(Circumstances::new(app.clone(), user, kind, args.location, device, class, args.size))
+    let made_up = Circumstances::new(app.clone(), user, kind, args.location, device, class, args.size);
+    let scan = Scan { counts: args.content.iter().copied().collect(), unscanned: None };
+    Some(Circumstances { content: (!args.content.is_empty()).then_some(scan), ..made_up })
+}
+
+/// Type and subtype, as live traffic is asked about: without parameters, in lower case.
+fn essence(mime: &str) -> String {
+    mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_media_type_is_asked_about_by_its_essence() {
+        for written in ["application/pdf", "Application/PDF; charset=x", " application/pdf ;a=b"] {
+            assert_eq!(essence(written), "application/pdf");
+        }
+    }
+
+    #[test]
+    fn content_is_a_detector_and_a_count() {
+        assert_eq!(found("credit-card=2"), Ok((Detector::CreditCard, 2)));
+        assert_eq!(found("iban"), Ok((Detector::Iban, 1)));
+        assert!(found("credit-crad=1").unwrap_err().contains("`credit-card`"));
+        assert!(found("iban=x").unwrap_err().contains("credit-card=1"));
+    }
 }
