@@ -1,8 +1,9 @@
 //! Configuration from disk to a published snapshot: validated as a whole first, then swapped at once. What is broken
 //! keeps the last good set in force.
 
+mod files;
+
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,12 +14,13 @@ use crate::catalog::{Catalog, HostPattern};
 use crate::config::{self, Config, Loaded};
 use crate::diagnostic::{Diagnostic, SourceFile};
 use crate::policy::PolicySet;
+use files::{files, is_toml, read_file, read_files, toml_files};
+
+pub use files::read_directory;
 
 /// How often the files are looked at. Comparing a few inodes is cheaper than it is to be certain that no change
 /// notification was missed (replaced directories, bind mounts, network file systems).
 pub const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// A configuration file larger than this is not one.
-const MAX_FILE: u64 = 64 * 1024 * 1024;
 
 /// One consistent set of settings, apps and policies. A decision uses the snapshot current at the response head.
 #[derive(Debug)]
@@ -157,6 +159,15 @@ impl Sources {
                 }
             }
         }
+        for policy in snapshot.policies.policies() {
+            if let Some(condition) = policy.unmeetable() {
+                let (path, line, name) = (&policy.path, policy.line, &policy.name);
+                notes.push(format!(
+                    "{path}:{line}: the policy \"{name}\" never applies: `{}` excludes all that it includes",
+                    condition.name()
+                ));
+            }
+        }
         notes
     }
 
@@ -165,7 +176,7 @@ impl Sources {
         let Some(file) = &self.file else { return Ok(None) };
         match read_file(file) {
             Ok(source) => Ok(Some(source)),
-            Err(error) if error.is_absence() && file == Path::new(DEFAULT_FILE) => Ok(None),
+            Err(error) if error.is_absence_of(file) && file == Path::new(DEFAULT_FILE) => Ok(None),
             Err(error) => Err(vec![error.of(file)]),
         }
     }
@@ -178,7 +189,8 @@ impl Sources {
             paths.extend(toml_files(&beside(file, directory)).unwrap_or_default());
         }
         let seen = paths.into_iter().filter_map(|path| {
-            let meta = fs::metadata(&path).ok()?;
+            // A link that leads nowhere is a reason to look as well: reading it says so.
+            let meta = fs::metadata(&path).or_else(|_| fs::symlink_metadata(&path)).ok()?;
             Some((path, meta.ino(), meta.len(), meta.modified().ok()))
         });
         Fingerprint(seen.collect())
@@ -197,65 +209,6 @@ fn beside(file: &Path, name: &str) -> PathBuf {
     file.parent().unwrap_or(Path::new(".")).join(name)
 }
 
-/// Reads the `*.toml` files of a directory that somebody named, in name order, or the one file: unlike a directory beside
-/// the settings file it must be there.
-pub fn read_directory(directory: &Path) -> Result<Vec<SourceFile>, Vec<Diagnostic>> {
-    if directory.is_file() {
-        let read = read_file(directory).map_err(|error| vec![error.of(directory)]);
-        return read.map(|source| vec![source]);
-    }
-    if let Err(error) = fs::read_dir(directory) {
-        return Err(vec![Unreadable::from(error).of(directory)]);
-    }
-    let (sources, faults) = read_files(directory);
-    if faults.is_empty() { Ok(sources) } else { Err(faults) }
-}
-
-/// What can be read, and why the rest cannot.
-fn read_files(directory: &Path) -> (Vec<SourceFile>, Vec<Diagnostic>) {
-    let (mut sources, mut faults) = (Vec::new(), Vec::new());
-    let paths = toml_files(directory).unwrap_or_else(|error| {
-        faults.push(Unreadable::from(error).of(directory));
-        Vec::new()
-    });
-    for path in paths {
-        match read_file(&path) {
-            Ok(source) => sources.push(source),
-            // Removed between the listing and the read: as if it had never been there.
-            Err(error) if error.is_absence() => {}
-            Err(error) => faults.push(error.of(&path)),
-        }
-    }
-    (sources, faults)
-}
-
-/// The `*.toml` files of a directory in name order; none when there is no such directory.
-fn toml_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    Ok(files(directory)?.into_iter().filter(|path| is_toml(path)).collect())
-}
-
-/// Everything in a directory that is not hidden, in name order.
-fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-fn is_toml(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "toml")
-}
-
 /// Named so that nobody takes it for a file in force: samples, what editors and package managers leave, a text to read.
 fn is_put_aside(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -263,55 +216,6 @@ fn is_put_aside(path: &Path) -> bool {
     endings.iter().any(|ending| name.ends_with(ending))
         || name.contains(".dpkg-")
         || name.starts_with("README")
-}
-
-/// Why there is no text to read.
-enum Unreadable {
-    Io(io::Error),
-    /// Where the text stops being one, and the rest with what stands for octets that are none.
-    NotUtf8 {
-        at: usize,
-        text: String,
-    },
-}
-
-impl From<io::Error> for Unreadable {
-    fn from(error: io::Error) -> Self {
-        Unreadable::Io(error)
-    }
-}
-
-impl Unreadable {
-    fn is_absence(&self) -> bool {
-        matches!(self, Unreadable::Io(error) if error.kind() == io::ErrorKind::NotFound)
-    }
-
-    fn of(self, path: &Path) -> Diagnostic {
-        let path = path.display().to_string();
-        match self {
-            Unreadable::Io(error) => Diagnostic::whole_file(path, format!("cannot be read: {error}")),
-            Unreadable::NotUtf8 { at, text } => {
-                let source = SourceFile::new(path, text);
-                Diagnostic::new(&source, at..at + char::REPLACEMENT_CHARACTER.len_utf8(), "this is not UTF-8")
-                    .help("save the file in UTF-8, as TOML demands")
-            }
-        }
-    }
-}
-
-fn read_file(path: &Path) -> Result<SourceFile, Unreadable> {
-    let size = fs::metadata(path)?.len();
-    if size > MAX_FILE {
-        return Err(io::Error::other(format!("it has {size} bytes, more than {MAX_FILE}")).into());
-    }
-    match String::from_utf8(fs::read(path)?) {
-        Ok(text) => Ok(SourceFile::new(path.display().to_string(), text)),
-        Err(error) => {
-            let at = error.utf8_error().valid_up_to();
-            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            Err(Unreadable::NotUtf8 { at, text })
-        }
-    }
 }
 
 #[cfg(test)]
@@ -381,9 +285,12 @@ mod tests {
         for name in ["block.json", "block.tml", "block.toml.sample", "block.toml~", "README"] {
             fs::write(directory.path().join("policies.d").join(name), "").unwrap();
         }
+        let nobody = "[[policy]]\nname = \"N\"\napps.include = [\"all\"]\nusers.exclude = [\"all\"]\n";
+        fs::write(directory.path().join("policies.d/nobody.toml"), nobody).unwrap();
         let sources = Sources::new(Some(file));
         let notes = sources.notes(&compile(&sources.read().unwrap(), 1).unwrap());
-        assert_eq!(notes.len(), 3, "{notes:#?}");
+        assert_eq!(notes.len(), 4, "{notes:#?}");
+        assert!(notes[3].contains("nobody.toml:2: the policy \"N\" never applies: `users`"), "{notes:#?}");
         assert!(notes[0].contains("block.json is not read") && notes[1].contains("block.tml"), "{notes:#?}");
         assert!(notes[2].contains("\"*.com\"") && notes[2].contains("\"x\""), "{notes:#?}");
     }
@@ -401,6 +308,25 @@ mod tests {
         assert!(!watch.is_due(&at(5)), "changed back");
         let due = (10..).position(|size| watch.is_due(&at(size)));
         assert_eq!(due, Some(2), "somebody writes all the time");
+    }
+
+    #[test]
+    fn what_a_link_led_to_and_is_gone_keeps_the_set_from_being_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("portcullis.toml");
+        fs::write(&file, "").unwrap();
+        fs::create_dir(directory.path().join("policies.d")).unwrap();
+        let target = directory.path().join("managed");
+        fs::write(&target, "").unwrap();
+        let sources = Sources::new(Some(file));
+        let without = sources.fingerprint();
+        std::os::unix::fs::symlink(&target, directory.path().join("policies.d/a.toml")).unwrap();
+        let before = sources.fingerprint();
+        assert_eq!(sources.read().unwrap().policies.len(), 1);
+        fs::remove_file(&target).unwrap();
+        let after = sources.fingerprint();
+        assert!(before != after && after != without, "each is looked at anew");
+        assert!(sources.read().unwrap_err()[0].message.contains("managed, which is not there"));
     }
 
     #[test]

@@ -61,6 +61,11 @@ impl Ca {
     pub(super) fn takes_catalog(&self) -> bool {
         matches!(self.command, Command::Init { .. } | Command::Rotate { .. } | Command::Show)
     }
+
+    /// Whether it changes nothing, and takes the catalog to say what is not covered.
+    pub(super) fn only_shows(&self) -> bool {
+        matches!(self.command, Command::Show)
+    }
 }
 
 /// Runs the command on the authority in the state directory; `hosts` are the catalog's patterns.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -50,7 +50,8 @@ pub struct ClassifyArgs {
     #[arg(long, value_name = "STATE", requires = "policies")]
     pub device: Option<DeviceState>,
 
-    /// A directory with additions to the built-in app catalog
+    /// A directory with additions to the built-in app catalog. Left out: `apps.d` beside the policies or, where there is
+    /// none, beside the settings file that was named
     #[arg(long, value_name = "DIR")]
     pub apps: Option<PathBuf>,
 }
@@ -63,23 +64,30 @@ pub enum DeviceState {
 }
 
 impl ClassifyArgs {
-    fn app_files(&self) -> Result<Vec<SourceFile>, Vec<Diagnostic>> {
-        self.apps.as_deref().map_or_else(|| Ok(Vec::new()), read_directory)
+    /// The files of apps: of the directory that was named, else those that stand beside what was named. `config`: the
+    /// settings file as given; that of the host has no part in what is asked here.
+    fn app_files(&self, config: Option<&Path>) -> Result<Vec<SourceFile>, Vec<Diagnostic>> {
+        let beside = |path: &Path| {
+            let apps = std::path::absolute(path).ok()?.parent()?.join("apps.d");
+            apps.is_dir().then_some(apps)
+        };
+        let beside = || self.policies.as_deref().and_then(beside).or_else(|| config.and_then(beside));
+        self.apps.clone().or_else(beside).as_deref().map_or_else(|| Ok(Vec::new()), read_directory)
     }
 
     /// The apps whose rules name activities, and what decides, if policies were given.
-    fn read(&self) -> Result<(Catalog, Option<Trial>), Vec<Diagnostic>> {
-        match self.trial()? {
+    fn read(&self, config: Option<&Path>) -> Result<(Catalog, Option<Trial>), Vec<Diagnostic>> {
+        match self.trial(config)? {
             Some(trial) => Ok((trial.catalog().clone(), Some(trial))),
-            None => Ok((Catalog::build(&self.app_files()?)?, None)),
+            None => Ok((Catalog::build(&self.app_files(config)?)?, None)),
         }
     }
 
     /// What decides, if policies were given.
-    fn trial(&self) -> Result<Option<Trial>, Vec<Diagnostic>> {
+    fn trial(&self, config: Option<&Path>) -> Result<Option<Trial>, Vec<Diagnostic>> {
         let Some(policies) = &self.policies else { return Ok(None) };
         let policies = read_directory(policies)?;
-        let apps = self.app_files()?;
+        let apps = self.app_files(config)?;
         let user = made_up_user(self.user.as_deref().unwrap_or_default(), &self.groups);
         let device = made_up_device(self.device.unwrap_or(DeviceState::Unmanaged), &[]);
         Trial::new(&apps, &policies, user, device).map(Some)
@@ -105,8 +113,8 @@ pub(super) fn made_up_device(state: DeviceState, tags: &[String]) -> Device {
 }
 
 /// Runs the command on the process's own standard streams.
-pub fn run(args: &ClassifyArgs) -> anyhow::Result<ExitCode> {
-    let (catalog, trial) = match args.read() {
+pub fn run(args: &ClassifyArgs, config: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let (catalog, trial) = match args.read(config.as_deref()) {
         Ok(read) => read,
         Err(faults) => {
             complain(&faults);
@@ -295,7 +303,7 @@ mod tests {
         assert!(parse(&["--policies", "p", "--device", "compliant"]).is_err());
         assert!(parse(&["--user", "u", "--device", "compliant"]).is_err());
         assert!(parse(&["--policies", "p", "--user", "u", "--device", "managed"]).is_err());
-        assert!(parse(&["f"]).unwrap().trial().unwrap().is_none());
+        assert!(parse(&["f"]).unwrap().trial(None).unwrap().is_none());
     }
 
     #[test]
@@ -314,7 +322,7 @@ mod tests {
              session.control = \"monitor-only\"\n",
         );
         let who = ["--user", "1000", "--group", "staff", "--device", "compliant"];
-        let given = |words: &[&str]| parse(&[words, &who].concat()).unwrap().trial();
+        let given = |words: &[&str]| parse(&[words, &who].concat()).unwrap().trial(None);
 
         let trial = given(&["--policies", &policies, "--apps", &apps]).unwrap().unwrap();
         let text = line("a").replace("https://h/", "https://h.corp.test/");
@@ -322,8 +330,17 @@ mod tests {
         let decision = trial.decide(&record, &classify(&record.exchange())).unwrap();
         assert_eq!(decision.action().name(), "monitor");
 
+        // Left out, they are those beside the policies, and for policies from elsewhere those beside the settings.
+        assert!(given(&["--policies", &policies]).is_ok());
+        let moved = directory.path().join("elsewhere/policies.d");
+        std::fs::create_dir(directory.path().join("elsewhere")).unwrap();
+        std::fs::rename(&policies, &moved).unwrap();
+        let moved = moved.display().to_string();
+        let args = parse(&[&["--policies", &moved][..], &who].concat()).unwrap();
+        assert!(args.trial(Some(&directory.path().join("portcullis.toml"))).is_ok());
+
         // The app is not built in, and a directory that was named must be there.
-        assert!(given(&["--policies", &policies]).unwrap_err()[0].path().ends_with("policies.d/10.toml"));
+        assert!(given(&["--policies", &moved]).unwrap_err()[0].path().ends_with("policies.d/10.toml"));
         let absent = directory.path().join("absent").display().to_string();
         assert_eq!(given(&["--policies", &absent]).unwrap_err()[0].path(), absent);
     }

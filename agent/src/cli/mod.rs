@@ -120,7 +120,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Run(run) => Ok(run::run(&run, config)),
         Command::Check => Ok(check::run(config)),
-        Command::Status(status) => Ok(match settings(config) {
+        Command::Status(status) => Ok(match lenient(config) {
             Some(settings) => status::run(&status, &settings.paths.run.join(CONTROL_SOCKET)),
             None => ExitCode::from(USAGE),
         }),
@@ -128,39 +128,39 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Some(settings) => doctor::run(&doctor, &settings),
             None => ExitCode::from(USAGE),
         }),
-        Command::Activity(activity) => Ok(match settings(config) {
+        Command::Activity(activity) => Ok(match lenient(config) {
             Some(settings) => activity::run(&activity, &settings.paths.state.join(ACTIVITY_LOG)),
             None => ExitCode::from(USAGE),
         }),
-        Command::Apps(apps) => Ok(match settings(config.clone()) {
+        Command::Apps(apps) => Ok(match lenient(config.clone()) {
             Some(settings) => apps::run(&apps, &settings.paths, || load(config)),
             None => ExitCode::from(USAGE),
         }),
-        Command::Top(top) => Ok(match settings(config) {
+        Command::Top(top) => Ok(match lenient(config) {
             Some(settings) => top::run(&top, &settings.paths.run.join(CONTROL_SOCKET)),
             None => ExitCode::from(USAGE),
         }),
-        Command::Console(console) => Ok(match settings(config) {
+        Command::Console(console) => Ok(match lenient(config) {
             Some(settings) => console::run(&console, &settings.paths.run.join(CONTROL_SOCKET)),
             None => ExitCode::from(USAGE),
         }),
-        Command::SupportBundle(bundle) => Ok(match settings(config.clone()) {
+        Command::SupportBundle(bundle) => Ok(match lenient(config.clone()) {
             Some(settings) => support_bundle::run(&bundle, &settings, &Sources::new(config)),
             None => ExitCode::from(USAGE),
         }),
         Command::Completions { shell } => completions::print(shell, Arguments::command()),
         Command::Man { directory } => completions::manual(&directory, Arguments::command()),
-        Command::Explain(explain) => match settings(config) {
+        Command::Explain(explain) => match lenient(config) {
             Some(settings) => explain::run(&explain, &settings.paths.state.join(ACTIVITY_LOG)),
             None => Ok(ExitCode::from(USAGE)),
         },
         Command::Signer(arguments) => signer::run(&arguments),
         Command::Policy(args) => policy::run(&args, config),
-        Command::Reload => Ok(match settings(config) {
+        Command::Reload => Ok(match lenient(config) {
             Some(settings) => reload::run(&settings.paths.run.join(CONTROL_SOCKET)),
             None => ExitCode::from(USAGE),
         }),
-        Command::Classify(classify) => classify::run(&classify),
+        Command::Classify(classify) => classify::run(&classify, config),
         Command::Detect(detect) => detect::run(&detect),
         Command::Cleanup(cleanup) => match settings(config) {
             Some(settings) => cleanup::run(&cleanup, &settings),
@@ -175,8 +175,20 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             None => Ok(ExitCode::from(USAGE)),
         },
         Command::Ca(command) if !command.takes_catalog() => {
-            let Some(settings) = settings(config) else { return Ok(ExitCode::from(USAGE)) };
+            let Some(settings) = lenient(config) else { return Ok(ExitCode::from(USAGE)) };
             ca::run(&command, &settings.paths.state, &[]).context("ca")
+        }
+        Command::Ca(command) if command.only_shows() => {
+            // What the authority is can be said of itself; what it does not cover, of a catalog without a fault.
+            let Some(settings) = lenient(config.clone()) else { return Ok(ExitCode::from(USAGE)) };
+            let read = Sources::new(config).read().and_then(|texts| compile(&texts, 0));
+            let hosts = read.as_ref().map(vouched_for).unwrap_or_default();
+            if read.is_err() {
+                eprintln!(
+                    "portcullis: whether every app is covered is not known: `portcullis check` says what is wrong"
+                );
+            }
+            ca::run(&command, &settings.paths.state, &hosts).context("ca")
         }
         Command::Ca(command) => {
             let Some(snapshot) = load(config) else { return Ok(ExitCode::from(USAGE)) };
@@ -191,7 +203,37 @@ fn vouched_for(snapshot: &Snapshot) -> Vec<HostPattern> {
     catalog.chain(snapshot.config.tls.ech_patterns()).collect()
 }
 
-/// The settings alone: a broken policy must not keep anyone from asking the daemon or reading the log.
+/// The settings as far as they are right, for commands that take from them where the daemon and its files are. The daemon
+/// goes on after a slip, and whoever made it has to be able to ask what became of it.
+fn lenient(config: Option<PathBuf>) -> Option<Config> {
+    let read = Sources::new(config).read_settings();
+    let lenient = |source: Option<_>| {
+        source.map_or_else(|| Ok((Config::default(), Vec::new())), |source| config::parse_leniently(&source))
+    };
+    match read.and_then(lenient) {
+        Ok((settings, faults)) => {
+            warn(&faults, &settings);
+            Some(settings)
+        }
+        Err(faults) => {
+            complain(&faults);
+            None
+        }
+    }
+}
+
+/// Prints what is wrong with settings that are gone on with.
+fn warn(faults: &[Diagnostic], settings: &Config) {
+    if !faults.is_empty() {
+        complain(faults);
+        let (state, run) = (settings.paths.state.display(), settings.paths.run.display());
+        eprintln!(
+            "portcullis: warning: going on with what is right in it: [paths] state = \"{state}\", run = \"{run}\""
+        );
+    }
+}
+
+/// The settings alone: a broken policy must not keep anyone from what needs none.
 fn settings(config: Option<PathBuf>) -> Option<Config> {
     let read = Sources::new(config).read_settings();
     match read

@@ -27,6 +27,20 @@ pub fn parse(source: &SourceFile) -> Result<Config, Vec<Diagnostic>> {
     }
 }
 
+/// The settings as far as they are right, and what is wrong: for commands that only have to find a running daemon, or its
+/// files. The daemon goes on with what it read before a slip, and can be asked about it.
+///
+/// # Errors
+/// What is wrong, where `[paths]` itself is: others would be asked.
+pub fn parse_leniently(source: &SourceFile) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let read = parse::recover(source);
+    if read.diagnostics.iter().any(|fault| fault.field.starts_with("paths")) {
+        return Err(read.diagnostics);
+    }
+    let config = read.value.unwrap_or_else(|| parse::recover_broken(source));
+    Ok((config, read.diagnostics))
+}
+
 #[cfg(test)]
 mod schemas;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::catalog::HostPattern;
 use crate::diagnostic::SourceFile;
-use crate::document::{Fault, Read, Table, Value, parse_duration, parse_size, read};
+use crate::document::{Fault, Read, Table, Value, blank_ends, parse_duration, parse_size, read, read_broken};
 use crate::policy::Networks;
 
 const FILE_KEYS: &[&str] = &[
@@ -78,30 +78,44 @@ const MAX_ITEMS: usize = 4096;
 
 /// The settings as far as they are right, and everything that is wrong.
 pub(super) fn recover(source: &SourceFile) -> Read<Config> {
-    read(source, FILE_KEYS, |root| {
-        let mut config = Config::default();
-        steering(&root.table("steering", STEERING_KEYS), &mut config.steering);
-        tls(&root.table("tls", TLS_KEYS), &mut config.tls);
-        device(&root.table("device", DEVICE_KEYS), &mut config.device);
-        identity(&root.table("identity", IDENTITY_KEYS), &mut config.identity);
-        config.networks = networks(root);
-        root.table("content", CONTENT_KEYS).set("scan", &mut config.content.scan, scan);
-        let notice = root.table("notice", NOTICE_KEYS);
-        notice.set("show", &mut config.notice.show, Value::boolean);
-        notice.set("text", &mut config.notice.text, |v| notice_text(v).map(Some));
-        let activity = root.table("activity", ACTIVITY_KEYS);
-        activity.set("retention", &mut config.activity.retention, |v| duration(v, RETENTION));
-        activity.set("max_size", &mut config.activity.max_size, |v| log_size(v).map(Some));
-        activity.set("durability", &mut config.activity.durability, |v| v.choice(&DURABILITIES));
-        root.table("metrics", LISTEN_KEYS).set("listen", &mut config.metrics.listen, listen);
-        root.table("console", LISTEN_KEYS).set("listen", &mut config.console.listen, loopback);
-        config.exports = export::exports(root, roots);
-        let paths = root.table("paths", PATHS_KEYS);
-        paths.set("state", &mut config.paths.state, path);
-        paths.set("run", &mut config.paths.run, path);
-        paths.set("pins", &mut config.paths.pins, path);
-        config
-    })
+    read(source, FILE_KEYS, settings)
+}
+
+/// What can be read of a file that is not even TOML everywhere.
+pub(super) fn recover_broken(source: &SourceFile) -> Config {
+    read_broken(source, FILE_KEYS, settings)
+}
+
+fn settings(root: &Table<'_>) -> Config {
+    let mut config = Config::default();
+    steering(&root.table("steering", STEERING_KEYS), &mut config.steering);
+    tls(&root.table("tls", TLS_KEYS), &mut config.tls);
+    device(&root.table("device", DEVICE_KEYS), &mut config.device);
+    identity(&root.table("identity", IDENTITY_KEYS), &mut config.identity);
+    config.networks = networks(root);
+    root.table("content", CONTENT_KEYS).set("scan", &mut config.content.scan, scan);
+    let notice = root.table("notice", NOTICE_KEYS);
+    notice.set("show", &mut config.notice.show, Value::boolean);
+    notice.set("text", &mut config.notice.text, |v| notice_text(v).map(Some));
+    let activity = root.table("activity", ACTIVITY_KEYS);
+    activity.set("retention", &mut config.activity.retention, |v| duration(v, RETENTION));
+    activity.set("max_size", &mut config.activity.max_size, |v| log_size(v).map(Some));
+    activity.set("durability", &mut config.activity.durability, |v| v.choice(&DURABILITIES));
+    let (metrics, console) = (root.table("metrics", LISTEN_KEYS), root.table("console", LISTEN_KEYS));
+    metrics.set("listen", &mut config.metrics.listen, listen);
+    console.set("listen", &mut config.console.listen, loopback);
+    if let Some(address) = config.console.listen.filter(|console| meet(*console, config.metrics.listen))
+        && let Some(value) = console.get("listen").or_else(|| metrics.get("listen"))
+    {
+        let fault = Fault::new(format!("`metrics.listen` and `console.listen` are both {address}"));
+        value.complain(fault.help("give each a port of its own"));
+    }
+    config.exports = export::exports(root, roots);
+    let paths = root.table("paths", PATHS_KEYS);
+    paths.set("state", &mut config.paths.state, path);
+    paths.set("run", &mut config.paths.run, path);
+    paths.set("pins", &mut config.paths.pins, path);
+    config
 }
 
 fn steering(table: &Table<'_>, steering: &mut Steering) {
@@ -188,6 +202,8 @@ fn identity(table: &Table<'_>, identity: &mut Identity) {
     for (group, members) in table.free_entries("groups") {
         if group.trim().is_empty() {
             members.complain(Fault::new("a group needs a name"));
+        } else if let Err(fault) = blank_ends(group) {
+            members.complain(fault);
         }
         identity.groups.insert(group.into(), distinct(&members, word));
     }
@@ -199,6 +215,11 @@ fn networks(root: &Table<'_>) -> Networks {
         if name == "all" || name.trim().is_empty() {
             let fault = Fault::new("a network cannot have this name");
             nets.complain(fault.help("`all` means every location; choose another name"));
+        } else if let Err(fault) = blank_ends(name) {
+            nets.complain(fault);
+        } else if nets.is_empty_list() {
+            let fault = Fault::new("no address is in this network, so it would match nobody");
+            nets.complain(fault.help("name its addresses, as in `[\"10.0.0.0/8\"]`, or take it out"));
         }
         networks.insert(name.into(), distinct(&nets, network).into());
     }
@@ -287,6 +308,12 @@ fn path(value: &Value<'_>) -> Option<PathBuf> {
         _ if text.starts_with('/') => Ok(PathBuf::from(text)),
         _ => Err(Fault::new("must be an absolute path").help("start it with `/`")),
     })
+}
+
+/// Whether two listeners would be of the same address. Port 0 is any free one.
+fn meet(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip(), other.ip());
+    one.port() == other.port() && one.port() != 0 && (a == b || a.is_unspecified() || b.is_unspecified())
 }
 
 fn listen(value: &Value<'_>) -> Option<SocketAddr> {

@@ -272,12 +272,15 @@ fn every_complaint_has_its_place_and_remedy() {
     );
     bad("[device]\nevery = 60", &["2:9: `device.every`: expected a string, found an integer"]);
     bad(
-        "[networks]\na = [\"10.0.0.1/8\"]\nall = []\nb = [\"10.0.0.0/33\", \"::ffff:10.0.0.0/104\"]",
+        "[networks]\na = [\"10.0.0.1/8\"]\nall = []\nc = []\n\" d\" = [\"10.0.0.0/8\"]\nb = [\"10.0.0.0/33\", \"::ffff:10.0.0.0/104\"]",
         &[
             "2:6: `networks.a[0]`: the address has bits beyond the prefix (did you mean `10.0.0.0/8`?)",
             "3:7: `networks.all`: a network cannot have this name (`all` means every location; choose another name)",
-            "4:6: `networks.b[0]`: not a network (write it as in `10.0.0.0/8` or `fd00::/8`)",
-            "4:21: `networks.b[1]`: write IPv4 networks in their own form (as in `10.0.0.0/8`)",
+            "4:5: `networks.c`: no address is in this network, so it would match nobody (name its addresses, as in \
+             `[\"10.0.0.0/8\"]`, or take it out)",
+            "5:8: `networks. d`: must not begin or end with a blank (did you mean `d`?)",
+            "6:6: `networks.b[0]`: not a network (write it as in `10.0.0.0/8` or `fd00::/8`)",
+            "6:21: `networks.b[1]`: write IPv4 networks in their own form (as in `10.0.0.0/8`)",
         ],
     );
     bad(
@@ -313,6 +316,26 @@ fn a_short_interval_shortens_the_deadline_that_was_left_out() {
 }
 
 #[test]
+fn two_listeners_are_not_of_one_address() {
+    bad(
+        "[metrics]\nlisten = \"0.0.0.0:9500\"\n[console]\nlisten = \"127.0.0.1:9500\"",
+        &[
+            "4:10: `console.listen`: `metrics.listen` and `console.listen` are both 127.0.0.1:9500 (give each a port of its \
+           own)",
+        ],
+    );
+    bad(
+        "[metrics]\nlisten = \"127.0.0.1:9465\"",
+        &[
+            "2:10: `metrics.listen`: `metrics.listen` and `console.listen` are both 127.0.0.1:9465 (give each a port of its \
+           own)",
+        ],
+    );
+    good("[metrics]\nlisten = \"127.0.0.1:9465\"\n[console]\nlisten = \"off\"");
+    good("[metrics]\nlisten = \"127.0.0.1:0\"\n[console]\nlisten = \"127.0.0.1:0\"");
+}
+
+#[test]
 fn syntax_errors_point_too() {
     let found = parse(&file("[steering]\nmode = \"host\nfail = \"open\"")).unwrap_err();
     assert_eq!(found[0].line(), 2, "{found:?}");
@@ -341,6 +364,23 @@ fn errors_of_all_files_come_together_and_bring_up_no_false_ones() {
     let found = lines(&broken, &broken_apps, &refers);
     assert!(found.iter().all(|line| !line.contains("apps") && !line.contains("locations")), "{found:?}");
     assert!(found.iter().any(|line| line.contains("session.control")), "{found:?}");
+}
+
+#[test]
+fn where_the_daemon_is_can_be_read_beside_a_slip() {
+    let paths = "[paths]\nstate = \"/s\"\nrun = \"/r\"\n";
+    for (text, faults) in [
+        (format!("{paths}[metrics]\nbogus = 1\n"), 1),
+        (format!("bogus = 1\n[steering]\nmode = 'hots'\n{paths}"), 2),
+        (format!("{paths}[metrics\nlisten = 1\n"), 1),
+        (paths.to_owned(), 0),
+    ] {
+        let (config, found) = parse_leniently(&file(&text)).unwrap();
+        assert_eq!(config.paths.state.to_str().zip(config.paths.run.to_str()), Some(("/s", "/r")), "{text}");
+        assert!((faults == 0) == found.is_empty() && found.len() >= faults, "{text}\n{found:#?}");
+    }
+    let wrong = "bogus = 1\n[paths]\nstate = \"s\"\n";
+    assert_eq!(parse_leniently(&file(wrong)).unwrap_err().len(), 2, "another daemon would be asked");
 }
 
 #[test]

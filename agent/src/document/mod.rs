@@ -16,7 +16,7 @@ use crate::diagnostic::{Diagnostic, SourceFile};
 
 pub use table::Table;
 pub use text::{parse_duration, parse_size};
-pub use value::{Fault, Value};
+pub use value::{Fault, Value, blank_ends};
 
 /// Largest configuration file that is read, in bytes: room for a million domains.
 pub const MAX_FILE_SIZE: usize = 64 << 20;
@@ -108,6 +108,18 @@ pub fn read<T>(
     }
     let value = body(&Table::root(root.get_ref(), keys, &report));
     Read { value: Some(value), diagnostics: report.into_diagnostics() }
+}
+
+/// Reads what the parser makes of a file that is not valid TOML, by `body`, whose complaints nobody hears: for those to
+/// whom half a file says enough, and who have told of its errors.
+pub fn read_broken<T>(
+    source: &SourceFile,
+    keys: &'static [&'static str],
+    body: impl FnOnce(&Table<'_>) -> T,
+) -> T {
+    let (text, report) = (source.text.get(..MAX_FILE_SIZE).unwrap_or(&source.text), Report::new(source));
+    let (root, _) = DeTable::parse_recoverable(text);
+    body(&Table::root(root.get_ref(), keys, &report))
 }
 
 fn syntax(source: &SourceFile, message: &str, span: Option<Range<usize>>) -> Diagnostic {

@@ -66,6 +66,11 @@ impl<'a> Table<'a> {
         self.entries.is_some()
     }
 
+    /// Whether it is there and says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_some_and(|entries| entries.is_empty())
+    }
+
     pub fn span(&self) -> Range<usize> {
         self.span.clone()
     }

@@ -1,5 +1,6 @@
 //! One value of a document, with its place: typed getters that complain instead of failing.
 
+use std::collections::HashSet;
 use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 
@@ -50,6 +51,17 @@ impl Fault {
         diagnostic.help = self.help;
         diagnostic
     }
+}
+
+/// What is wrong with a name that begins or ends with a blank: nothing that it is compared with does, so it would never
+/// match, and nobody sees why.
+pub fn blank_ends(text: &str) -> Result<(), Fault> {
+    let trimmed = text.trim();
+    if trimmed == text {
+        return Ok(());
+    }
+    let fault = Fault::new("must not begin or end with a blank");
+    Err(if trimmed.is_empty() { fault } else { fault.help(format!("did you mean `{}`?", shown(trimmed))) })
 }
 
 /// A word of the user's as a message may repeat it: not longer than a line, nothing that steers a terminal.
@@ -131,14 +143,14 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A string that is not empty and has no control characters.
+    /// A string that is not empty, has no control characters, and no blanks at its ends.
     pub fn name(&self) -> Option<&'a str> {
         self.parse(|text| match text {
             "" => Err(Fault::new("must not be empty")),
             text if text.chars().any(char::is_control) => {
                 Err(Fault::new("must not contain control characters"))
             }
-            text => Ok(text),
+            text => blank_ends(text).map(|()| text),
         })
     }
 
@@ -216,6 +228,18 @@ impl<'a> Value<'a> {
     /// The items of an array that `read` accepts; it complains about the others itself.
     pub fn each<T>(&self, mut read: impl FnMut(&Value<'a>) -> Option<T>) -> Vec<T> {
         self.items().filter_map(|item| read(&item)).collect()
+    }
+
+    /// As [`each`](Self::each), of a list in which a word that stands twice is a slip.
+    pub fn each_once<T>(&self, mut read: impl FnMut(&Value<'a>) -> Option<T>) -> Vec<T> {
+        let mut seen: HashSet<&str> = HashSet::new();
+        self.each(|item| match item.node() {
+            DeValue::String(text) if !seen.insert(text) => {
+                item.complain(Fault::new("stands in the list twice"));
+                None
+            }
+            _ => read(item),
+        })
     }
 
     pub fn as_table(&self, keys: &'static [&'static str]) -> Option<Table<'a>> {

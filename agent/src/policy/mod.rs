@@ -14,6 +14,7 @@ mod explain;
 pub mod failure_mode;
 pub mod import;
 mod index;
+mod never;
 mod parse;
 mod rule;
 mod standing;

@@ -143,11 +143,15 @@ fn scope<R: MatchesAll>(
         return Scope::default();
     }
     let list = |value: Value<'_>| -> Vec<(Arc<str>, R)> {
-        value.each(|item| parse(item).and_then(|rule| Some((Arc::from(item.text()?), rule))))
+        value.each_once(|item| parse(item).and_then(|rule| Some((Arc::from(item.text()?), rule))))
     };
     let included = match (table.get("include"), include) {
         (Some(value), _) => {
-            refuse_empty(&value, "nothing is included, so the policy would never apply");
+            let help = match include {
+                Include::AllIfLeftOut => LEAVE_OUT,
+                Include::Required => "write `include = [\"all\"]` to cover every app",
+            };
+            refuse_empty(&value, "nothing is included, so the policy would never apply", help);
             list(value)
         }
         (None, Include::AllIfLeftOut) => vec![(Arc::from("all"), R::ALL)],
@@ -160,14 +164,17 @@ fn scope<R: MatchesAll>(
 }
 
 fn client_apps(value: Value<'_>) -> Scope<ClientRule> {
-    refuse_empty(&value, "no client app is named, so the policy would never apply");
-    let kinds = value.each(|item| Some((Arc::from(item.text()?), ClientRule(item.choice(&CLIENTS)?))));
+    refuse_empty(&value, "no client app is named, so the policy would never apply", LEAVE_OUT);
+    let kinds = value.each_once(|item| Some((Arc::from(item.text()?), ClientRule(item.choice(&CLIENTS)?))));
     Scope::new(Condition::ClientApps, kinds, Vec::new())
 }
 
+/// What to do about an empty list of a key that may be left out.
+const LEAVE_OUT: &str = "leave the key out to cover everything";
+
 /// An empty list where one is given is a slip: what it would mean is never what was meant.
-fn refuse_empty(value: &Value<'_>, message: &str) {
+fn refuse_empty(value: &Value<'_>, message: &str, help: &str) {
     if value.is_empty_list() {
-        value.complain(Fault::new(message).help("leave the key out to cover everything"));
+        value.complain(Fault::new(message).help(help));
     }
 }

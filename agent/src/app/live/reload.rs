@@ -46,6 +46,9 @@ impl Live<'_> {
         let texts = self.sources.read().map_err(rendered)?;
         let snapshot = reload::compile(&texts, before.revision + 1).map_err(rendered)?;
         warn_of_restart(&before, &snapshot);
+        for note in self.sources.notes(&snapshot) {
+            tracing::warn!("{note}");
+        }
         if before.config.tls.upstream_roots != snapshot.config.tls.upstream_roots {
             let authority = self.shared.clients.authority();
             let connector = origin_connector(&snapshot.config.tls.upstream_roots, &authority)

@@ -8,6 +8,7 @@ use crate::admin::client::{AskError, ask};
 use crate::admin::control::Command;
 use crate::app::CONTROL_SOCKET;
 use crate::catalog::Catalog;
+use crate::cli::warn;
 use crate::config::{self, Config};
 use crate::diagnostic::Diagnostic;
 use crate::policy::PolicySet;
@@ -42,12 +43,13 @@ pub(super) fn load(args: &SourceArgs, config: Option<PathBuf>) -> Result<Loaded,
     if let Some(path) = &args.policies {
         return candidates(path, &sources);
     }
-    let settings = match sources.read_settings()? {
-        Some(source) => config::parse(&source)?,
-        None => Config::default(),
+    let (settings, faults) = match sources.read_settings()? {
+        Some(source) => config::parse_leniently(&source)?,
+        None => (Config::default(), Vec::new()),
     };
     match in_force(&settings.paths.run.join(CONTROL_SOCKET)) {
         Ok(policies) => {
+            warn(&faults, &settings);
             // Only names and suites of apps are taken from it: broken files do not matter to what is in force.
             let apps = sources.read().map(|texts| texts.apps).unwrap_or_default();
             let catalog = Catalog::recover(&apps).catalog;

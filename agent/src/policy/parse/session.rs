@@ -1,8 +1,9 @@
 //! The session control of a policy and the rules of a custom one.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::refuse_empty;
+use super::{LEAVE_OUT, refuse_empty};
 use crate::catalog::Glob;
 use crate::detect::{Detector, DetectorSet};
 use crate::document::{Fault, Table, Value, parse_size};
@@ -46,7 +47,7 @@ const CONTROLS: [(&str, Kind); 3] = [
 /// The control, absent when the policy has none, and the message of the policy.
 pub(super) fn read_session(policy: &Table<'_>) -> (Option<Control>, Option<Arc<str>>) {
     let table = policy.table("session", SESSION_KEYS);
-    let rules: Vec<Rule> = table.tables("rule", RULE_KEYS).iter().zip(1..).filter_map(rule).collect();
+    let rules = rules(&table);
     let message = table.get("message").and_then(|value| message(&value));
     let kind = match table.get("control") {
         Some(value) => value.choice(&CONTROLS),
@@ -59,10 +60,11 @@ pub(super) fn read_session(policy: &Table<'_>) -> (Option<Control>, Option<Arc<s
     };
     let control = match kind {
         Some(Kind::Custom) => {
-            if table.get("rule").is_none() {
-                table.complain(
-                    Fault::new("a custom control needs rules").help("add `[[policy.session.rule]]`"),
-                );
+            let fault = || Fault::new("a custom control needs rules").help("add `[[policy.session.rule]]`");
+            match table.get("rule") {
+                None => table.complain(fault()),
+                Some(value) if value.is_empty_list() => value.complain(fault()),
+                Some(_) => {}
             }
             Some(Control::Custom(rules))
         }
@@ -78,11 +80,36 @@ pub(super) fn read_session(policy: &Table<'_>) -> (Option<Control>, Option<Arc<s
     (control, message)
 }
 
+/// The rules of `[[policy.session.rule]]`. Records name the rule that decided: no two of a policy have the same name.
+fn rules(session: &Table<'_>) -> Vec<Rule> {
+    let tables = session.tables("rule", RULE_KEYS);
+    let mut names = HashSet::new();
+    let name = |table: &Table<'_>| table.get("name").and_then(|value| value.text().map(str::to_owned));
+    // Those that are numbered take their names first: what is written can be changed.
+    names.extend(
+        tables.iter().zip(1..).filter(|(table, _)| table.get("name").is_none()).map(|(_, n)| numbered(n)),
+    );
+    for table in &tables {
+        if let (Some(name), Some(value)) = (name(table), table.get("name"))
+            && !names.insert(name.clone())
+        {
+            let fault = Fault::new(format!("two rules of the policy are named \"{}\"", name.escape_debug()));
+            value.complain(fault.help("records name the rule that decided: give each its own"));
+        }
+    }
+    tables.iter().zip(1..).filter_map(rule).collect()
+}
+
+/// What a rule without a name is called.
+fn numbered(number: usize) -> String {
+    format!("rule {number}")
+}
+
 fn rule((table, number): (&Table<'_>, usize)) -> Option<Rule> {
     let name = table.get("name").and_then(|value| value.name()).map(Arc::from);
     let activities = table.get("activity").map(|value| {
-        refuse_empty(&value, "no activity is named, so the rule would never match");
-        value.each(activity)
+        refuse_empty(&value, "no activity is named, so the rule would never match", LEAVE_OUT);
+        value.each_once(activity)
     });
     let in_page = activities.iter().flatten().find(|activity| IN_PAGES.contains(activity));
     if let Some(activity) = in_page {
@@ -96,7 +123,12 @@ fn rule((table, number): (&Table<'_>, usize)) -> Option<Rule> {
     }
     let content = table.table("content", CONTENT_KEYS);
     let content = table.get("content").is_some().then(|| content_filter(&content));
-    let files = file_filter(&table.table("files", FILE_KEYS));
+    let files = table.table("files", FILE_KEYS);
+    if let (true, Some(value)) = (files.is_empty(), table.get("files")) {
+        let fault = Fault::new("nothing is said of the files, so the rule would match every one");
+        value.complain(fault.help(LEAVE_OUT));
+    }
+    let files = file_filter(&files);
     let message = table.get("message").and_then(|value| message(&value));
     let action = table
         .require("action", "say `action = \"allow\"`, `\"monitor\"` or `\"block\"`")?
@@ -112,7 +144,7 @@ fn rule((table, number): (&Table<'_>, usize)) -> Option<Rule> {
         None => None,
     };
     Some(Rule {
-        name: name.unwrap_or_else(|| format!("rule {number}").into()),
+        name: name.unwrap_or_else(|| numbered(number).into()),
         activities: activities.unwrap_or_default(),
         files,
         content,
@@ -128,8 +160,9 @@ fn content_filter(table: &Table<'_>) -> Option<ContentFilter> {
     table.set("at_least", &mut at_least, |value| value.integer(1..=u64::from(u32::MAX)));
     let detect =
         table.require("detect", "name the detectors, as in `detect = [\"credit-card\", \"iban\"]`")?;
-    refuse_empty(&detect, "no detector is named, so the rule would never match");
-    let detectors: DetectorSet = detect.each(detector).into_iter().collect();
+    let help = "name a detector, or leave `content` out to cover everything";
+    refuse_empty(&detect, "no detector is named, so the rule would never match", help);
+    let detectors: DetectorSet = detect.each_once(detector).into_iter().collect();
     (!detectors.is_empty()).then_some(ContentFilter { detect: detectors, at_least, unscanned })
 }
 
@@ -154,8 +187,8 @@ fn activity(value: &Value<'_>) -> Option<RuleActivity> {
 fn file_filter(table: &Table<'_>) -> FileFilter {
     let globs = |key, read: fn(&str) -> Result<Glob, Fault>| -> Vec<Glob> {
         let Some(value) = table.get(key) else { return Vec::new() };
-        refuse_empty(&value, "the list is empty, so the rule would never match");
-        value.each(|item| item.parse(read))
+        refuse_empty(&value, "the list is empty, so the rule would never match", LEAVE_OUT);
+        value.each_once(|item| item.parse(read))
     };
     FileFilter {
         extensions: globs("extensions", extension),
@@ -167,8 +200,8 @@ fn file_filter(table: &Table<'_>) -> FileFilter {
 }
 
 fn types(value: &Value<'_>) -> Vec<TypeRule> {
-    refuse_empty(value, "the list is empty, so the rule would never match");
-    value.each(|item| {
+    refuse_empty(value, "the list is empty, so the rule would never match", LEAVE_OUT);
+    value.each_once(|item| {
         item.parse(|text| {
             TypeRule::parse(text)
                 .ok_or_else(|| Fault::unknown("file type", text, TypeRule::choices().collect::<Vec<_>>()))

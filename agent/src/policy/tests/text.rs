@@ -102,6 +102,31 @@ fn what_is_missing_or_means_nothing_is_refused() {
         &["4:1: `policy[0].session`: a custom control needs rules (add `[[policy.session.rule]]`)"],
     );
     bad(
+        &with("session = { control = 'custom', rule = [] }"),
+        &["4:40: `policy[0].session.rule`: a custom control needs rules (add `[[policy.session.rule]]`)"],
+    );
+    bad(
+        "[[policy]]\nname = 'P'\napps.include = []",
+        &[
+            "3:16: `policy[0].apps.include`: nothing is included, so the policy would never apply (write `include = \
+         [\"all\"]` to cover every app)",
+        ],
+    );
+    bad(
+        &custom(&rule("files = {}\naction = 'block'")),
+        &[
+            "6:9: `policy[0].session.rule[0].files`: nothing is said of the files, so the rule would match every one \
+         (leave the key out to cover everything)",
+        ],
+    );
+    bad(
+        &custom(&rule("content.detect = []\naction = 'block'")),
+        &[
+            "6:18: `policy[0].session.rule[0].content.detect`: no detector is named, so the rule would never match (name \
+         a detector, or leave `content` out to cover everything)",
+        ],
+    );
+    bad(
         &with("[[policy.session.rule]]\naction = 'block'"),
         &["4:1: `policy[0].session.rule`: rules need a control (add `control = \"custom\"`)"],
     );
@@ -112,6 +137,40 @@ fn what_is_missing_or_means_nothing_is_refused() {
             "5:1: `policy[0].session.rule`: only the control \"custom\" reads rules (write `control = \"custom\"`, or drop \
          the rules)",
         ],
+    );
+}
+
+#[test]
+fn what_never_matches_for_a_blank_or_stands_twice_is_refused() {
+    bad(
+        "[[policy]]\nname = 'P '\napps.include = ['all', 'all']\nusers.include = ['user: bob', 'group:b ', 'uid:+5', \
+         'uid:4294967296', 'user: ']\nconditions.devices.exclude = ['tag: x', 'tag:x']",
+        &[
+            "2:8: `policy[0].name`: must not begin or end with a blank (did you mean `P`?)",
+            "3:24: `policy[0].apps.include[1]`: stands in the list twice",
+            "4:18: `policy[0].users.include[0]`: the name must not begin or end with a blank (did you mean `user:bob`?)",
+            "4:31: `policy[0].users.include[1]`: the name must not begin or end with a blank (did you mean `group:b`?)",
+            "4:43: `policy[0].users.include[2]`: a uid is a whole number (did you mean `user:+5`?)",
+            "4:53: `policy[0].users.include[3]`: a uid is at most 4294967295",
+            "4:71: `policy[0].users.include[4]`: unknown user selector \"user: \" (write `all`, `user:NAME`, `uid:N` or \
+         `group:NAME`)",
+            "5:31: `policy[0].conditions.devices.exclude[0]`: the name must not begin or end with a blank (did you mean \
+         `tag:x`?)",
+        ],
+    );
+    let rules = rule("name = 'a'\naction = 'block'") + &rule("name = 'a'\naction = 'allow'");
+    bad(
+        &custom(&(rules + &rule("action = 'allow'") + &rule("name = 'rule 3'\naction = 'allow'"))),
+        &[
+            "9:8: `policy[0].session.rule[1].name`: two rules of the policy are named \"a\" (records name the rule that \
+         decided: give each its own)",
+            "14:8: `policy[0].session.rule[3].name`: two rules of the policy are named \"rule 3\" (records name the rule \
+         that decided: give each its own)",
+        ],
+    );
+    bad(
+        &custom(&rule("activity = ['download', 'download']\naction = 'block'")),
+        &["6:25: `policy[0].session.rule[0].activity[1]`: stands in the list twice"],
     );
 }
 
@@ -147,8 +206,7 @@ fn rules_are_checked_word_by_word() {
          `docx` (patterns over whole names go into `names`)",
             "7:44: `policy[0].session.rule[0].files.mime[0]`: not a media type (write type and subtype without parameters, \
          as in `application/pdf` or `image/*`)",
-            "7:66: `policy[0].session.rule[0].files.larger_than`: unknown unit of size \"Mib\" (write a whole number and a \
-         unit, for example `512KiB`, `10MiB`, `2GB`)",
+            "7:66: `policy[0].session.rule[0].files.larger_than`: unknown unit of size \"Mib\" (did you mean `1MiB`?)",
             "8:23: `policy[0].session.rule[0].content.detect[0]`: unknown detector \"credit_card\" (did you mean \
          `credit-card`?)",
             "8:58: `policy[0].session.rule[0].content.at_least`: must lie between 1 and 4294967295",
