@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::print;
-use crate::cli::terminal::{clean, clean_json};
+use crate::cli::terminal::{clean, clean_json, counted};
 use crate::cli::{USAGE, complain, load};
 use crate::diagnostic::SourceFile;
 use crate::policy::PolicySet;
@@ -116,8 +116,8 @@ fn say_notes(imported: &[Imported]) {
     let exact = imported.iter().filter(|one| one.is_exact()).count();
     let _ = writeln!(
         err,
-        "{} policies read, {exact} of them cover exactly what the original covers",
-        imported.len()
+        "{} read, {exact} exactly as the original",
+        counted(imported.len(), "policy", "policies")
     );
 }
 

@@ -2,6 +2,7 @@
 //! policy that would cover more or less than the original is not enforced.
 
 mod conditions;
+mod control;
 mod device_filter;
 mod fields;
 mod json;
@@ -14,8 +15,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::write::{Session, Words, Written, WrittenRule};
-use super::{Control, MAX_POLICIES, State};
+use super::write::{Words, Written};
+use super::{MAX_POLICIES, State};
 use fields::{Fields, is_said};
 
 pub use text::decode;
@@ -86,7 +87,7 @@ pub struct Export {
 /// Why an export cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
-    #[error("no JSON: {0}")]
+    #[error("cannot be read as JSON: {0}")]
     NoJson(String),
     #[error("{0}: no conditionalAccessPolicy: it has no `conditions`")]
     NoPolicy(String),
@@ -170,7 +171,7 @@ fn policy(object: &Map<String, Value>, host: &Host<'_>, taken: &mut HashMap<Stri
     let mut policy = Written::new(&name, state);
     let session = top.object("sessionControls").unwrap_or_default();
     let session = Fields::new(&session, "sessionControls");
-    let control = control(&session, &mut draft);
+    let control = control::read(&session, &mut draft);
     policy.session = control.unwrap_or_default();
     session.rest(|field, value| {
         draft.note(
@@ -215,65 +216,6 @@ fn name(given: Option<String>, draft: &mut Draft, taken: &mut HashMap<String, us
         draft.note("displayName", Effect::None, format!("is {given:?}, which no policy here can be named"));
     }
     name
-}
-
-/// `sessionControls.cloudAppSecurity`: Conditional Access App Control, the one control that this host carries out.
-fn control(session: &Fields<'_>, draft: &mut Draft) -> Option<Session> {
-    const FIELD: &str = "sessionControls.cloudAppSecurity";
-    let with = |control: &Control| Session { control: Some(control.name().to_owned()), ..Session::default() };
-    let security = session.object("cloudAppSecurity").unwrap_or_default();
-    let security = Fields::new(&security, FIELD);
-    let enabled = security.boolean("isEnabled");
-    let kind = security.text("cloudAppSecurityType").unwrap_or_default();
-    security.rest(|field, value| {
-        draft.note(field, Effect::Unknown, format!("this import does not know the field: {}", said(value)));
-    });
-    if enabled.is_none() && !kind.is_empty() {
-        let text = format!(
-            "{kind:?} without `isEnabled`: whether it is used is not said, the policy is left without it"
-        );
-        draft.note(FIELD, Effect::Unknown, text);
-        return None;
-    }
-    if enabled != Some(true) {
-        let text = "Conditional Access App Control is not used: without session control the policy does nothing here";
-        draft.note(FIELD, Effect::None, text);
-        return None;
-    }
-    match kind.to_ascii_lowercase().as_str() {
-        "monitoronly" => Some(with(&Control::MonitorOnly)),
-        "blockdownloads" => Some(with(&Control::BlockDownloads)),
-        "mcasconfigured" => {
-            draft.note(
-                FIELD,
-                Effect::CoversLess,
-                "mcasConfigured: the rules stand in the session policies of Defender for Cloud Apps, which no export has; \
-                 write them as [[policy.session.rule]]. Until then everything is monitored and nothing blocked",
-            );
-            let rule = WrittenRule {
-                name: "in place of the session policies".to_owned(),
-                action: "monitor".to_owned(),
-                ..WrittenRule::default()
-            };
-            Some(Session { rules: vec![rule], ..with(&Control::Custom(Vec::new())) })
-        }
-        "protectdownloads" => {
-            draft.note(
-                FIELD,
-                Effect::CoversLess,
-                "protectDownloads: files are not labelled or encrypted here; downloads are monitored instead",
-            );
-            Some(with(&Control::MonitorOnly))
-        }
-        _ => {
-            draft.note(
-                FIELD,
-                Effect::Unknown,
-                format!("unknown control {kind:?}: the policy is left without one"),
-            );
-            None
-        }
-    }
 }
 
 /// Whether there is anything that a policy covers at all.

@@ -18,7 +18,9 @@ pub(super) fn read(fields: &Fields<'_>, host: &Host<'_>, draft: &mut Draft) -> W
     });
     let include = if include.iter().any(|word| word == "all") { vec!["all".to_owned()] } else { include };
     if include.is_empty() {
-        let nobody = fields.texts("includeUsers").is_some_and(|ids| ids.iter().any(is_none));
+        let nobody = fields
+            .texts("includeUsers")
+            .is_some_and(|ids| ids.iter().any(|id| id.eq_ignore_ascii_case("none")));
         match nobody && !left_out {
             true => draft.note("conditions.users", Effect::None, "includes nobody: it is disabled"),
             false => {
@@ -27,10 +29,6 @@ pub(super) fn read(fields: &Fields<'_>, host: &Host<'_>, draft: &mut Draft) -> W
         }
     }
     Words::new(include, exclude)
-}
-
-fn is_none(id: &String) -> bool {
-    id.eq_ignore_ascii_case("none")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
