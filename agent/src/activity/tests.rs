@@ -412,3 +412,19 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Activity>(&json).unwrap(), record);
     }
 }
+
+#[test]
+fn the_named_locations_that_hold_the_client_are_named() {
+    let address = sample().client.address;
+    let networks = |text: &str| -> Arc<[ipnet::IpNet]> { Arc::new([text.parse().unwrap()]) };
+    let all = if address.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+    let own = format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 });
+    let named = [("lab", networks(&own)), ("elsewhere", networks("192.0.2.0/32")), ("any", networks(all))];
+    let named = named.into_iter().map(|(name, nets)| (Arc::from(name), nets)).collect();
+    let record = sample().located(&named);
+    assert_eq!(record.client.locations, ["any".into(), "lab".into()]);
+    let mut json = serde_json::to_value(&record).unwrap();
+    assert_eq!(serde_json::from_value::<Activity>(json.clone()).unwrap(), record);
+    json["client"].as_object_mut().unwrap().remove("locations");
+    assert!(serde_json::from_value::<Activity>(json).unwrap().client.locations.is_empty(), "an older record");
+}

@@ -118,3 +118,39 @@ fn every_key_of_what_is_shipped_is_in_its_schema() {
         check_known(&schema, &document, file);
     }
 }
+
+/// A validator that is given one file has no others to look into.
+#[test]
+fn every_schema_stands_alone_and_what_is_shown_in_two_is_the_same_in_both() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/schemas");
+    let read = |name: &str| -> Value {
+        serde_json::from_str(&std::fs::read_to_string(directory.join(name)).expect(name)).expect(name)
+    };
+    fn refs<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(object) => object.iter().for_each(|(key, value)| match value.as_str() {
+                Some(to) if key == "$ref" => found.push(to),
+                _ => refs(value, found),
+            }),
+            Value::Array(list) => list.iter().for_each(|value| refs(value, found)),
+            _ => {}
+        }
+    }
+    for entry in std::fs::read_dir(&directory).expect("the directory") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name");
+        let (schema, mut found) = (read(&name), Vec::new());
+        refs(&schema, &mut found);
+        for to in found {
+            let resolved = to.strip_prefix('#').and_then(|pointer| schema.pointer(pointer));
+            assert!(resolved.is_some(), "{name}: {to}");
+        }
+    }
+    let explain = read("explain.schema.json");
+    assert_eq!(explain["$defs"]["activity"], read("activity.schema.json")["$defs"]["activity"]);
+    let mut what_if = read("what-if.schema.json");
+    let whole = what_if.as_object_mut().expect("an object");
+    for own in ["$schema", "title"] {
+        whole.remove(own);
+    }
+    assert_eq!(explain["$defs"]["explanation"], what_if);
+}
