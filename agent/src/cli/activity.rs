@@ -88,8 +88,8 @@ pub struct ActivityArgs {
 
 /// What the list of saved queries has no use for. Not `exclusive`: the settings file may be named, also by a variable.
 const SELECTION: [&str; 14] = [
-    "user", "app", "kind", "action", "ip", "device", "since", "until", "policy", "file", "limit", "follow", "query",
-    "save",
+    "user", "app", "kind", "action", "ip", "device", "since", "until", "policy", "file", "limit", "follow",
+    "query", "save",
 ];
 
 impl ActivityArgs {
@@ -215,6 +215,7 @@ const COLUMNS: &[Column] = &[
     ("report_only", "/report_only"),
     ("transfer", "/transfer/state"),
     ("bytes", "/transfer/bytes"),
+    ("locations", "/client/locations"),
 ];
 
 /// Writes entries in the form asked for.
@@ -246,7 +247,10 @@ impl<'a, W: Write> Printer<'a, W> {
             (Form::Table(table, out), Entry::Gap(gap)) => writeln!(out, "{}", table.gap(gap)),
             (Form::List(list), Entry::Activity(activity)) => list.row(activity),
             (Form::List(list), Entry::Gap(gap)) if list.is_csv() => {
-                let reason = format!("{} records are missing: {}", gap.count, gap.reason);
+                let reason = match gap.count {
+                    0 => format!("records may be missing: {}", gap.reason),
+                    count => format!("{count} records are missing: {}", gap.reason),
+                };
                 list.row(&json!({"type": "gap", "time": gap.until, "decision": {"reason": reason}}))
             }
             // Same keys for type and time as an activity, so that a reader can tell them apart and place them.

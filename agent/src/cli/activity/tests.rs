@@ -92,12 +92,16 @@ fn a_saved_query_is_its_filters_with_relative_times_and_what_is_given_replaces_i
 fn saved_queries_are_listed_and_removed_wherever_the_settings_file_is_named() {
     use clap::Parser as _;
     let parse = |line: &[&str]| {
-        crate::cli::Arguments::try_parse_from([&["portcullis", "activity", "--config", "/x.toml"], line].concat())
+        crate::cli::Arguments::try_parse_from(
+            [&["portcullis", "activity", "--config", "/x.toml"], line].concat(),
+        )
     };
     assert!(parse(&["--queries"]).is_ok(), "a variable counts as given as well");
     assert!(parse(&["--queries", "--json"]).is_ok());
     assert!(parse(&["--forget", "x"]).is_ok());
-    for pointless in ["--user=ada", "--type=download", "--follow", "--save=y", "--query=y", "--forget=y", "--limit=1"] {
+    for pointless in
+        ["--user=ada", "--type=download", "--follow", "--save=y", "--query=y", "--forget=y", "--limit=1"]
+    {
         assert!(parse(&["--queries", pointless]).is_err(), "{pointless}");
     }
     let log = Log::with(&[]);
@@ -108,7 +112,10 @@ fn saved_queries_are_listed_and_removed_wherever_the_settings_file_is_named() {
         super::saved(&args(line), &log.path(), &mut out).unwrap();
         String::from_utf8(out).unwrap()
     };
-    assert_eq!(list(&["--queries", "--json"]), "{\"filters\":[\"--user=ada\",\"--since=2d\"],\"name\":\"risky\"}\n");
+    assert_eq!(
+        list(&["--queries", "--json"]),
+        "{\"filters\":[\"--user=ada\",\"--since=2d\"],\"name\":\"risky\"}\n"
+    );
     assert_eq!(list(&["--queries"]), "risky: --user=ada --since=2d\n");
 }
 
