@@ -49,11 +49,12 @@ fn hosts_behind_a_bridge_are_blocked_by_name_in_both_families() {
     assert_eq!(kernel(&agent, "assign-failed"), 0.0);
 }
 
-/// A33: what the gateway cannot know of another host is not in the record.
+/// A13, A33: what the gateway cannot know of another host is not in the record. That the gateway is compliant says nothing of it.
 #[test]
-fn the_record_names_the_clients_address_and_invents_no_process() {
+fn the_record_names_the_clients_address_and_invents_no_process_and_no_device() {
     let gateway = GatewayLab::start().unwrap();
-    let agent = Agent::start(&gateway.lab, &steering("peek", &[BRIDGE])).unwrap();
+    let settings = Settings { compliant: true, ..steering("peek", &[BRIDGE]) };
+    let agent = Agent::start(&gateway.lab, &settings).unwrap();
     let place = gateway.host(Inside::A);
     check_blocked(
         &Curl::get(url(MONITORED, DOCX)).at(&place).arguments(&["-4"]).send(&gateway.lab).unwrap(),
@@ -66,6 +67,8 @@ fn the_record_names_the_clients_address_and_invents_no_process() {
             assert!(record[part][field].is_null(), "{part}.{field}: {record}");
         }
     }
+    let device = &record["device"];
+    assert_eq!((&device["id"], &device["compliant"]), (&"unknown".into(), &false.into()), "{record}");
 }
 
 /// A13: devices and users of other hosts come from the inventory; a change of it applies to the next response, and what it
