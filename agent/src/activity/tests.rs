@@ -134,7 +134,9 @@ fn the_json_has_the_shape_of_the_interface_contract() {
             "pid": 4711, "exe": "/usr/bin/curl", "name": "curl", "cgroup": "/system.slice/job.service",
             "unit": "job.service", "container": null
         },
-        "client": {"address": "10.1.2.3", "port": 40000, "kind": "native", "user_agent": "Mozilla/5.0 (X11)"},
+        "client": {
+            "address": "10.1.2.3", "port": 40000, "kind": "native", "user_agent": "Mozilla/5.0 (X11)", "locations": []
+        },
         "server": {"address": "203.0.113.9", "port": 443, "name": "files.corp.test"},
         "request": {
             "method": "GET", "host": "files.corp.test", "path": "/sites/hr/q3%20plan.xlsx", "version": "HTTP/1.1"
