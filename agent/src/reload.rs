@@ -159,6 +159,12 @@ impl Sources {
                 }
             }
         }
+        let (metrics, console) = (&snapshot.config.metrics, snapshot.config.console.listen);
+        if let Some(address) = console.filter(|address| metrics.meets(*address)) {
+            notes.push(format!(
+                "[metrics] listen has the port of [console] listen, {address}: one of them stays away"
+            ));
+        }
         for policy in snapshot.policies.policies() {
             if let Some(condition) = policy.unmeetable() {
                 let (path, line, name) = (&policy.path, policy.line, &policy.name);
@@ -276,7 +282,7 @@ mod tests {
     fn what_is_hardly_meant_is_noted() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("portcullis.toml");
-        fs::write(&file, "").unwrap();
+        fs::write(&file, "[metrics]\nlisten = \"0.0.0.0:9465\"\n").unwrap();
         for name in ["apps.d", "policies.d"] {
             fs::create_dir(directory.path().join(name)).unwrap();
         }
@@ -289,8 +295,9 @@ mod tests {
         fs::write(directory.path().join("policies.d/nobody.toml"), nobody).unwrap();
         let sources = Sources::new(Some(file));
         let notes = sources.notes(&compile(&sources.read().unwrap(), 1).unwrap());
-        assert_eq!(notes.len(), 4, "{notes:#?}");
-        assert!(notes[3].contains("nobody.toml:2: the policy \"N\" never applies: `users`"), "{notes:#?}");
+        assert_eq!(notes.len(), 5, "{notes:#?}");
+        assert!(notes[3].contains("127.0.0.1:9465"), "{notes:#?}");
+        assert!(notes[4].contains("nobody.toml:2: the policy \"N\" never applies: `users`"), "{notes:#?}");
         assert!(notes[0].contains("block.json is not read") && notes[1].contains("block.tml"), "{notes:#?}");
         assert!(notes[2].contains("\"*.com\"") && notes[2].contains("\"x\""), "{notes:#?}");
     }

@@ -101,15 +101,8 @@ fn settings(root: &Table<'_>) -> Config {
     activity.set("retention", &mut config.activity.retention, |v| duration(v, RETENTION));
     activity.set("max_size", &mut config.activity.max_size, |v| log_size(v).map(Some));
     activity.set("durability", &mut config.activity.durability, |v| v.choice(&DURABILITIES));
-    let (metrics, console) = (root.table("metrics", LISTEN_KEYS), root.table("console", LISTEN_KEYS));
-    metrics.set("listen", &mut config.metrics.listen, listen);
-    console.set("listen", &mut config.console.listen, loopback);
-    if let Some(address) = config.console.listen.filter(|console| meet(*console, config.metrics.listen))
-        && let Some(value) = console.get("listen").or_else(|| metrics.get("listen"))
-    {
-        let fault = Fault::new(format!("`metrics.listen` and `console.listen` are both {address}"));
-        value.complain(fault.help("give each a port of its own"));
-    }
+    root.table("metrics", LISTEN_KEYS).set("listen", &mut config.metrics.listen, listen);
+    root.table("console", LISTEN_KEYS).set("listen", &mut config.console.listen, loopback);
     config.exports = export::exports(root, roots);
     let paths = root.table("paths", PATHS_KEYS);
     paths.set("state", &mut config.paths.state, path);
@@ -308,12 +301,6 @@ fn path(value: &Value<'_>) -> Option<PathBuf> {
         _ if text.starts_with('/') => Ok(PathBuf::from(text)),
         _ => Err(Fault::new("must be an absolute path").help("start it with `/`")),
     })
-}
-
-/// Whether two listeners would be of the same address. Port 0 is any free one.
-fn meet(one: SocketAddr, other: SocketAddr) -> bool {
-    let (a, b) = (one.ip(), other.ip());
-    one.port() == other.port() && one.port() != 0 && (a == b || a.is_unspecified() || b.is_unspecified())
 }
 
 fn listen(value: &Value<'_>) -> Option<SocketAddr> {

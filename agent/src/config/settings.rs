@@ -351,6 +351,16 @@ impl Default for Metrics {
     }
 }
 
+impl Metrics {
+    /// Whether it would want the port that another listener wants. Port 0 is any free one.
+    pub fn meets(&self, other: SocketAddr) -> bool {
+        let (a, b) = (self.listen.ip(), other.ip());
+        self.listen.port() == other.port()
+            && other.port() != 0
+            && (a == b || a.is_unspecified() || b.is_unspecified())
+    }
+}
+
 /// `[console]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Console {

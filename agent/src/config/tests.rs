@@ -316,26 +316,6 @@ fn a_short_interval_shortens_the_deadline_that_was_left_out() {
 }
 
 #[test]
-fn two_listeners_are_not_of_one_address() {
-    bad(
-        "[metrics]\nlisten = \"0.0.0.0:9500\"\n[console]\nlisten = \"127.0.0.1:9500\"",
-        &[
-            "4:10: `console.listen`: `metrics.listen` and `console.listen` are both 127.0.0.1:9500 (give each a port of its \
-           own)",
-        ],
-    );
-    bad(
-        "[metrics]\nlisten = \"127.0.0.1:9465\"",
-        &[
-            "2:10: `metrics.listen`: `metrics.listen` and `console.listen` are both 127.0.0.1:9465 (give each a port of its \
-           own)",
-        ],
-    );
-    good("[metrics]\nlisten = \"127.0.0.1:9465\"\n[console]\nlisten = \"off\"");
-    good("[metrics]\nlisten = \"127.0.0.1:0\"\n[console]\nlisten = \"127.0.0.1:0\"");
-}
-
-#[test]
 fn syntax_errors_point_too() {
     let found = parse(&file("[steering]\nmode = \"host\nfail = \"open\"")).unwrap_err();
     assert_eq!(found[0].line(), 2, "{found:?}");
