@@ -1,7 +1,7 @@
 //! The one pass over a text: a window that slides, and the octets at which something may stand.
 
 use super::text::Text;
-use super::{Counts, Detector, assigned, card, iban, identity, token};
+use super::{Counts, Detector, assigned, card, iban, identity, prose, token};
 
 /// What a finding may depend on before and behind the octet that gives it away. A longer token counts by its part
 /// within these bounds.
@@ -110,14 +110,14 @@ fn at_anchor(text: &Text<'_>, at: usize) -> Found {
             if before.is_ascii_digit() {
                 None
             } else if before.is_ascii_alphabetic() {
-                iban::find(text, at).or_else(|| identity::nino(text, at))
+                iban::find(text, at).or_else(|| identity::nino(text, at)).or_else(|| token::hex_key(text, at))
             } else {
                 card::find(text, at).or_else(|| identity::find(text, at))
             }
         }
         b'_' | b'-' | b'.' | b'~' | b'A' => token::find(text, at),
         b'=' | b':' | b'>' => assigned::find(text, at),
-        b'w' | b'W' => assigned::find_in_prose(text, at),
+        b'w' | b'W' => prose::find(text, at),
         _ => None,
     }
 }
