@@ -44,8 +44,8 @@ pub fn ingress(ctx: &TcContext) -> Forwarded {
     let skb = ctx.skb.skb;
     let Some(settings) = maps::settings() else { return Forwarded::LeftAlone };
     packet::gather_first(ctx);
-    // The network header and two ports are all that is read of most packets.
-    let Some(packet) = packet::read(skb) else { return Forwarded::LeftAlone };
+    let mut room = MaybeUninit::uninit();
+    let Some((packet, header)) = packet::read_ahead(ctx, &mut room) else { return Forwarded::LeftAlone };
     if packet.obscure {
         return unfollowed(settings, &packet);
     }
@@ -53,10 +53,14 @@ pub fn ingress(ctx: &TcContext) -> Forwarded {
         return Forwarded::LeftAlone;
     }
     let mut room = MaybeUninit::uninit();
-    let Some(ports) = packet::load(ctx, packet.transport, &mut room) else {
-        return unfollowed(settings, &packet);
+    let ports = match &header {
+        Some([a, b, c, d, ..]) => [*a, *b, *c, *d],
+        None => match packet::load(ctx, packet.transport, &mut room) {
+            Some(ports) => *ports,
+            None => return unfollowed(settings, &packet),
+        },
     };
-    let ports = &*ports;
+    let ports = &ports;
     let port = u16::from_be_bytes([ports[2], ports[3]]);
     if packet.protocol == UDP {
         return datagram(ctx, settings, &packet, ports, port);
@@ -76,7 +80,15 @@ pub fn ingress(ctx: &TcContext) -> Forwarded {
     if packet.fragmented {
         return unfollowed(settings, &packet);
     }
-    segment(ctx, settings, &packet, ports)
+    let mut room = MaybeUninit::uninit();
+    let header = match header {
+        Some(header) => header,
+        None => match packet::load(ctx, packet.transport, &mut room) {
+            Some(header) => header,
+            None => return unfollowed(settings, &packet),
+        },
+    };
+    segment(ctx, settings, &packet, ports, header)
 }
 
 /// A fragment or a chain of headers that hides what is in it. TCP never needs that (path MTU discovery); who does it wants
@@ -115,12 +127,14 @@ fn datagram(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 
 
 /// A TCP segment to a steered port.
 #[inline(always)]
-fn segment(ctx: &TcContext, settings: &Settings, packet: &Packet, ports: &[u8; 4]) -> Forwarded {
+fn segment(
+    ctx: &TcContext,
+    settings: &Settings,
+    packet: &Packet,
+    ports: &[u8; 4],
+    header: &mut [u8; 20],
+) -> Forwarded {
     let skb = ctx.skb.skb;
-    let mut room = MaybeUninit::uninit();
-    let Some(header) = packet::load(ctx, packet.transport, &mut room) else {
-        return unfollowed(settings, packet);
-    };
     let flags = header[13] & FIN_RST_SYN_ACK;
     let mut before = false;
     if flags & (SYN | RST) == 0 {

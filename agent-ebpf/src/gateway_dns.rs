@@ -19,6 +19,9 @@ const UDP_HEADER: u32 = 8;
 
 #[inline(always)]
 pub fn egress(ctx: &TcContext) {
+    if packet::is_no_datagram(ctx) {
+        return;
+    }
     let skb = ctx.skb.skb;
     // SAFETY: plain field load. Zero for what the gateway itself sends.
     let came_from = unsafe { (*skb).ingress_ifindex };

@@ -25,12 +25,17 @@ pub fn ingress(ctx: &TcContext) {
     let skb = ctx.skb.skb;
     let Some(settings) = maps::settings() else { return };
     packet::gather_first(ctx);
-    let Some(packet) = packet::read(skb) else { return };
+    let mut room = MaybeUninit::uninit();
+    let Some((packet, header)) = packet::read_ahead(ctx, &mut room) else { return };
     if packet.protocol != TCP || packet.obscure || packet.fragmented {
         return;
     }
-    if let Some(ports) = load_at(skb, packet.transport, &mut MaybeUninit::uninit()) {
-        claim(skb, settings, &packet, ports);
+    let ports = match header {
+        Some([a, b, c, d, ..]) => Some([*a, *b, *c, *d]),
+        None => load_at(skb, packet.transport, &mut MaybeUninit::uninit()).copied(),
+    };
+    if let Some(ports) = ports {
+        claim(skb, settings, &packet, &ports);
     }
 }
 

@@ -17,6 +17,8 @@ use crate::{Lab, wait};
 /// The bridge, and the interface that is none.
 pub const BRIDGE: &str = "br0";
 pub const LAN: &str = "in1";
+/// Where a tunnel ends on the gateway.
+pub const TUNNEL: &str = "vpn0";
 /// Address of the gateway towards the bridge.
 pub const GATEWAY: [&str; 2] = ["10.77.0.1", "fd77::1"];
 
@@ -101,6 +103,22 @@ impl GatewayLab {
         }
         let [v4, v6] = GATEWAY;
         gateway.address(BRIDGE, &[&format!("{v4}/24"), &format!("{v6}/64")])
+    }
+
+    /// Has a host reach the gateway by a tunnel that has no link layer, until what is returned ends.
+    pub fn make_tunnel(&self, host: Inside) -> Result<Daemon> {
+        let namespace = self.hosts[host as usize].path();
+        let namespace = namespace.to_str().context("a path in UTF-8")?;
+        let [v4, v6] = host.address();
+        let place = self.lab.client();
+        let tunnel = self.python_daemon(
+            &place,
+            "tunnel",
+            include_str!("tunnel.py"),
+            &[namespace, TUNNEL, "tun0", v4, v6],
+        )?;
+        wait::until("the tunnel", wait::PATIENCE, || Ok(tunnel.log().contains("open").then_some(())))?;
+        Ok(tunnel)
     }
 
     /// As when the network of containers is removed.

@@ -318,32 +318,50 @@ pub(super) fn traits(essence: &str) -> Traits {
     }
 }
 
-/// Whether no page shows a type of image or media: neither browser does, and scripts that play it themselves are not known.
-/// What scripts do play (segments of streams, single codecs) is listed nowhere, so unlisted media are not among them.
+/// Whether no page shows a type of image or media: files of cameras, drawings and programs, and recordings of another age.
+/// Listed, since what scripts draw and play themselves (segments of streams, single codecs, misspelt types) is listed nowhere.
 pub(super) fn is_shown_nowhere(essence: &str) -> bool {
-    let by_itself = |handling| matches!(handling, Handling::Render | Handling::Viewer);
-    let Traits { chromium, gecko, content } = traits(essence);
-    match content {
-        Content::Image => !by_itself(chromium) && !by_itself(gecko),
-        Content::Media => matches!(
-            essence,
-            "video/x-msvideo"
-                | "video/avi"
-                | "video/msvideo"
-                | "video/x-ms-wmv"
-                | "video/x-ms-asf"
-                | "video/mpeg"
-                | "video/3gpp"
-                | "video/3gpp2"
-                | "audio/x-ms-wma"
-                | "audio/aiff"
-                | "audio/x-aiff"
-                | "audio/midi"
-                | "audio/x-midi"
-                | "audio/amr"
-        ),
-        _ => false,
-    }
+    matches!(
+        essence,
+        "image/tiff"
+            | "image/tif"
+            | "image/x-tiff"
+            | "image/heic"
+            | "image/heif"
+            | "image/heic-sequence"
+            | "image/heif-sequence"
+            | "image/vnd.adobe.photoshop"
+            | "image/x-photoshop"
+            | "image/x-psd"
+            | "image/psd"
+            | "image/x-xcf"
+            | "image/vnd.dwg"
+            | "image/x-dwg"
+            | "image/vnd.dxf"
+            | "image/x-adobe-dng"
+            | "image/x-canon-cr2"
+            | "image/x-canon-cr3"
+            | "image/x-nikon-nef"
+            | "image/x-sony-arw"
+            | "image/wmf"
+            | "image/x-wmf"
+            | "image/emf"
+            | "image/x-emf"
+            | "video/x-msvideo"
+            | "video/avi"
+            | "video/msvideo"
+            | "video/x-ms-wmv"
+            | "video/x-ms-asf"
+            | "video/mpeg"
+            | "video/3gpp"
+            | "video/3gpp2"
+            | "audio/x-ms-wma"
+            | "audio/aiff"
+            | "audio/x-aiff"
+            | "audio/midi"
+            | "audio/x-midi"
+            | "audio/amr"
+    )
 }
 
 /// Whether a type says only that these are octets.

@@ -6,7 +6,7 @@ use lab::agent::{Agent, Settings};
 use lab::attachment::{DOCX, PAGE, SLOW};
 use lab::bpf::Objects;
 use lab::client::{Curl, issuer_at};
-use lab::gateway::{BRIDGE, GATEWAY, GatewayLab, Inside, LAN};
+use lab::gateway::{BRIDGE, GATEWAY, GatewayLab, Inside, LAN, TUNNEL};
 use lab::{ORIGIN_CA_NAME, address_of, wait};
 
 use super::{MONITORED, SHARED, UNMONITORED, check_blocked, check_passed, url};
@@ -47,6 +47,24 @@ fn hosts_behind_a_bridge_are_blocked_by_name_in_both_families() {
     }
     assert!(kernel(&agent, "dns-matched") > 0.0);
     assert_eq!(kernel(&agent, "assign-failed"), 0.0);
+}
+
+/// Packets of a tunnel begin with their network header.
+#[test]
+fn clients_of_a_tunnel_without_a_link_layer_are_blocked_in_both_families() {
+    let gateway = GatewayLab::start().unwrap();
+    let _tunnel = gateway.make_tunnel(Inside::C).unwrap();
+    let agent = Agent::start(&gateway.lab, &steering("off", &[TUNNEL])).unwrap();
+    let place = gateway.host(Inside::C);
+    for family in FAMILIES {
+        let get = |name, resource| {
+            Curl::get(url(name, resource)).at(&place).arguments(&[family]).send(&gateway.lab).unwrap()
+        };
+        check_blocked(&get(MONITORED, DOCX), DOCX);
+        check_passed(&get(MONITORED, PAGE), MONITORED, PAGE);
+        check_passed(&get(UNMONITORED, DOCX), UNMONITORED, DOCX);
+    }
+    assert!(kernel(&agent, "steered") >= 4.0);
 }
 
 /// A33: what the gateway cannot know of another host is not in the record.

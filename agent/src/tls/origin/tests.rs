@@ -351,6 +351,17 @@ async fn sessions_are_resumed_by_their_owner_for_their_name_until_they_are_forgo
     assert!(!world.connector().config(OWNER, NAME, &[]).enable_early_data);
 }
 
+/// What is remembered of a chain says nothing about a name that it is not for.
+#[tokio::test]
+async fn a_known_chain_is_still_refused_under_another_name() {
+    let world = World::new();
+    let connector = world.connector();
+    let server = world.server(leaf_params(NAME));
+    assert_eq!(kind_for(&connector, &Arc::new(server.clone()), OWNER, NAME).await, HandshakeKind::Full);
+    let refused = failure_of(&connector, server, "another.corp.test").await;
+    assert_eq!(refused, UpstreamFailure::NameMismatch);
+}
+
 /// Handshakes share a verifier and not what is noticed in them.
 #[tokio::test]
 async fn handshakes_at_the_same_time_keep_their_notes_apart() {

@@ -1,5 +1,6 @@
-//! Chains that were good a short while ago: new connections to the same origin show the same ones, and to verify one takes
-//! a signature for each of its certificates. Browsers keep such verdicts, too; the origin's own signature is always checked.
+//! Chains that were good a short while ago: new connections to the same origin show the same ones, whatever name of it they
+//! are for, and to verify one takes a signature for each of its certificates. Browsers keep such verdicts, too. Whether the
+//! certificate is for the name, and the origin's own signature, is always checked.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,21 +11,20 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use crate::tls::authority::not_after;
 use crate::tls::sessions::LIFE;
 
-/// Chains kept, each with its name: 48 octets, and what the cache adds.
+/// Chains kept: 48 octets each, and what the cache adds.
 const CHAINS: usize = 4096;
 
-/// SHA-256 over a name and the certificates shown for it.
+/// SHA-256 over the certificates shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Shown([u8; 32]);
 
 impl Shown {
-    pub(super) fn new(name: &str, end_entity: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Self {
+    pub(super) fn new(end_entity: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
         // With the lengths in front no two lists read alike.
-        let certificates = std::iter::once(end_entity).chain(others).map(|certificate| certificate.as_ref());
-        for part in std::iter::once(name.as_bytes()).chain(certificates) {
-            context.update(&part.len().to_be_bytes());
-            context.update(part);
+        for certificate in std::iter::once(end_entity).chain(others).map(|certificate| certificate.as_ref()) {
+            context.update(&certificate.len().to_be_bytes());
+            context.update(certificate);
         }
         let mut digest = [0; 32];
         for (to, from) in digest.iter_mut().zip(context.finish().as_ref()) {
@@ -34,7 +34,7 @@ impl Shown {
     }
 }
 
-/// Which chains were good for which names, and for how long they count as that.
+/// Which chains were good, and for how long they count as that.
 #[derive(Debug)]
 pub(super) struct Verified {
     kept: Cache<Shown, Span>,
@@ -99,7 +99,7 @@ mod tests {
         const END: u64 = 1_893_456_000;
         let (leaf, middle) = (certificate("a.test"), certificate("b.test"));
         let others = std::slice::from_ref(&middle);
-        let shown = Shown::new("a.test", &leaf, others);
+        let shown = Shown::new(&leaf, others);
         for (then, until) in [(END - 5000, END - 5000 + LIFE.as_secs()), (END - 10, END)] {
             let verified = Verified::new();
             assert!(!verified.knows(&shown, at(then)));
@@ -113,16 +113,15 @@ mod tests {
     }
 
     #[test]
-    fn another_name_or_chain_is_another_verdict() {
+    fn another_chain_is_another_verdict() {
         let (leaf, middle) = (certificate("a.test"), certificate("b.test"));
         let others = std::slice::from_ref(&middle);
-        let shown = Shown::new("a.test", &leaf, others);
-        assert_eq!(shown, Shown::new("a.test", &leaf, others));
+        let shown = Shown::new(&leaf, others);
+        assert_eq!(shown, Shown::new(&leaf, others));
         for other in [
-            Shown::new("b.test", &leaf, others),
-            Shown::new("a.test", &leaf, &[]),
-            Shown::new("a.test", &middle, std::slice::from_ref(&leaf)),
-            Shown::new("a.test", &leaf, &[middle.clone(), middle.clone()]),
+            Shown::new(&leaf, &[]),
+            Shown::new(&middle, std::slice::from_ref(&leaf)),
+            Shown::new(&leaf, &[middle.clone(), middle.clone()]),
         ] {
             assert_ne!(shown, other);
         }
@@ -132,7 +131,7 @@ mod tests {
     fn what_cannot_be_read_is_not_kept() {
         let verified = Verified::new();
         let broken = CertificateDer::from(vec![0; 40]);
-        let shown = Shown::new("a.test", &broken, &[]);
+        let shown = Shown::new(&broken, &[]);
         verified.note(shown, &broken, &[], at(1_800_000_000));
         assert!(!verified.knows(&shown, at(1_800_000_000)));
     }

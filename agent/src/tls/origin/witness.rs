@@ -10,7 +10,8 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier, verify_server_name};
+use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
@@ -80,6 +81,12 @@ impl Witness {
     }
 }
 
+/// Whether the certificate names the server (RFC 9525 section 6). Of a chain the name is checked apart from everything else.
+fn is_for(end_entity: &CertificateDer<'_>, server_name: &ServerName<'_>) -> bool {
+    ParsedCertificate::try_from(end_entity)
+        .is_ok_and(|certificate| verify_server_name(&certificate, server_name).is_ok())
+}
+
 impl ServerCertVerifier for Witness {
     fn verify_server_cert(
         &self,
@@ -89,8 +96,8 @@ impl ServerCertVerifier for Witness {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let shown = Shown::new(&server_name.to_str(), end_entity, intermediates);
-        if self.verified.knows(&shown, now) {
+        let shown = Shown::new(end_entity, intermediates);
+        if self.verified.knows(&shown, now) && is_for(end_entity, server_name) {
             return Ok(ServerCertVerified::assertion());
         }
         let verdict =
