@@ -47,6 +47,25 @@ pub(super) fn find(text: &Text<'_>, at: usize) -> Found {
     }
 }
 
+/// Looks at the colon between user and password in an address (RFC 3986 section 3.2.1).
+pub(super) fn in_address(text: &Text<'_>, at: usize) -> Found {
+    let inside = |octet: u8| word(octet) || b"-.~%!$&'()*+,;=".contains(&octet);
+    let user = text.run_before(at, NAME, inside);
+    if !text.slice((at - user).saturating_sub(3), at - user).eq(b"://") {
+        return None;
+    }
+    let start = at + 1;
+    // What has a form of its own is counted as that.
+    if token_at(text, start).is_some() {
+        return None;
+    }
+    let len = text.run(start, VALUE, |octet| inside(octet) || octet == b':');
+    let value = Value { start, octets: text.slice(start, start + len), certain: true };
+    let beside = text.at(value.end()) == b'@' && alphanumeric(text.at(value.end() + 1));
+    let told = beside && value.octets != text.slice(at - user, at) && value.password();
+    told.then_some((Detector::Password, value.end()))
+}
+
 /// What a name is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {

@@ -32,6 +32,11 @@ pub(super) fn find(text: &Text<'_>, at: usize) -> Found {
     if alphanumeric(before) || before == b'+' || before == b'.' && text.before(at, 2).is_ascii_digit() {
         return None;
     }
+    number(text, at)
+}
+
+/// A number that begins at `at`, whatever stands before it.
+pub(super) fn number(text: &Text<'_>, at: usize) -> Found {
     let mut number = Number::default();
     let end = contiguous(text, at, &mut number).or_else(|| grouped(text, at, &mut number))?;
     let digits = number.digits();

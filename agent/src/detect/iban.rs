@@ -35,6 +35,9 @@ pub(super) fn find(text: &Text<'_>, at: usize) -> Found {
                 return None;
             }
             end += width;
+            if let Some((b' ', more)) = text.separator(end) {
+                end += more;
+            }
         }
         *place = text.at(end).to_ascii_uppercase();
         if !place.is_ascii_alphanumeric() {

@@ -109,6 +109,9 @@ fn at_anchor(text: &Text<'_>, at: usize) -> Found {
             let before = text.before(at, 1);
             if before.is_ascii_digit() {
                 None
+            } else if before == b'B' && text.before(at, 2) == b'%' {
+                // The first track of a card's magnetic stripe (ISO/IEC 7813).
+                card::number(text, at)
             } else if before.is_ascii_alphabetic() {
                 iban::find(text, at).or_else(|| identity::nino(text, at)).or_else(|| token::hex_key(text, at))
             } else {
@@ -116,7 +119,8 @@ fn at_anchor(text: &Text<'_>, at: usize) -> Found {
             }
         }
         b'_' | b'-' | b'.' | b'~' | b'A' => token::find(text, at),
-        b'=' | b':' | b'>' => assigned::find(text, at),
+        b':' => assigned::find(text, at).or_else(|| assigned::in_address(text, at)),
+        b'=' | b'>' => assigned::find(text, at),
         b'w' | b'W' => prose::find(text, at),
         _ => None,
     }
