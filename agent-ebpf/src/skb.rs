@@ -287,11 +287,7 @@ impl<const N: usize> Bytes<N> {
 }
 
 #[inline(always)]
-fn load<const N: usize>(
-    skb: *mut __sk_buff,
-    at: u32,
-    room: &mut MaybeUninit<Bytes<N>>,
-) -> Option<&[u8; N]> {
+fn load<const N: usize>(skb: *mut __sk_buff, at: u32, room: &mut MaybeUninit<Bytes<N>>) -> Option<&[u8; N]> {
     // SAFETY: N writable bytes; the helper checks the packet's bounds, and has written all of them when it does not fail.
     unsafe {
         let failed = bpf_skb_load_bytes(skb.cast(), at, room.as_mut_ptr().cast(), N as u32);

@@ -22,6 +22,7 @@ use crate::classify::{ActivityType, Classification, Kind};
 use crate::detect::Detector;
 use crate::detect::scan::{Scan, Unscanned};
 use crate::http::head::{RequestHead, ResponseHead, Version};
+use crate::policy::Networks;
 use crate::policy::decision::{Action, Decision};
 use crate::session::{ClientKind, Device, Session};
 
@@ -112,6 +113,9 @@ pub struct ClientFacts {
     #[serde(with = "names::client_kind")]
     pub kind: ClientKind,
     pub user_agent: Option<Arc<str>>,
+    /// Names of the `[networks]` that held the address then. Absent in records of versions that did not know them.
+    #[serde(default)]
+    pub locations: Vec<Arc<str>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -273,6 +277,7 @@ impl Activity {
                 port: session.client.0.port(),
                 kind: session.kind,
                 user_agent: request.fields().get("user-agent").map(|v| text::lossy(v, MAX_USER_AGENT)),
+                locations: Vec::new(),
             },
             server: ServerFacts {
                 address: session.original_dst.0.ip().to_canonical(),
@@ -317,6 +322,14 @@ pub struct Refused<'a> {
 }
 
 impl Activity {
+    /// With the named locations of the settings in force that hold the client's address.
+    pub fn located(mut self, networks: &Networks) -> Self {
+        let address = self.client.address;
+        let held = networks.iter().filter(|(_, nets)| nets.iter().any(|net| net.contains(&address)));
+        self.client.locations = text::list(&held.map(|(name, _)| name.clone()).collect::<Vec<_>>());
+        self
+    }
+
     /// The record of a refusal: type `access`. `id` and `time` as in [`Activity::new`].
     pub fn refused(id: Uuid, time: Timestamp, refused: &Refused<'_>) -> Self {
         let Refused { session, device, decision, enforced, request } = *refused;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -201,6 +201,14 @@ fn unknown(reason: String) -> Device {
     }
 }
 
+/// The device of a client on another host where there is no inventory at all: nothing is known of it.
+pub fn device_without_inventory() -> Arc<Device> {
+    static NOBODY: LazyLock<Arc<Device>> = LazyLock::new(|| {
+        Arc::new(unknown("there is no [identity] inventory that knows the client".to_owned()))
+    });
+    NOBODY.clone()
+}
+
 fn user(entry: UserEntry) -> Arc<User> {
     let mut groups: Vec<Arc<str>> = entry.groups.into_iter().map(Arc::from).collect();
     groups.sort_unstable();
@@ -246,6 +254,12 @@ mod tests {
         assert!(inventory.user("10.0.0.8".parse().unwrap()).is_none());
         assert_eq!(inventory.device("10.0.0.7".parse().unwrap()).tags, ["kiosk".into()]);
         assert_eq!(&*inventory.device("10.0.0.8".parse().unwrap()).reason, "lent out");
+    }
+
+    #[test]
+    fn without_an_inventory_another_host_is_an_unknown_device() {
+        let device = device_without_inventory();
+        assert_eq!((&*device.id, device.compliant, device.tags.len()), ("unknown", false, 0));
     }
 
     #[test]

@@ -12,8 +12,7 @@ for line in sys.stdin:
     if name not in validators:
         schema = json.loads((directory / f"{name}.schema.json").read_text())
         jsonschema.Draft202012Validator.check_schema(schema)
-        resolver = jsonschema.RefResolver(f"{directory.as_uri()}/", schema)
-        validators[name] = jsonschema.Draft202012Validator(schema, resolver=resolver, format_checker=jsonschema.FormatChecker())
+        validators[name] = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
     for fault in validators[name].iter_errors(asked["value"]):
         why = [f"{one.json_path}: {one.message[:300]}" for one in fault.context] or [fault.message[:300]]
         print(name, fault.json_path, *why)

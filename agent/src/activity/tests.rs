@@ -134,7 +134,9 @@ fn the_json_has_the_shape_of_the_interface_contract() {
             "pid": 4711, "exe": "/usr/bin/curl", "name": "curl", "cgroup": "/system.slice/job.service",
             "unit": "job.service", "container": null
         },
-        "client": {"address": "10.1.2.3", "port": 40000, "kind": "native", "user_agent": "Mozilla/5.0 (X11)"},
+        "client": {
+            "address": "10.1.2.3", "port": 40000, "kind": "native", "user_agent": "Mozilla/5.0 (X11)", "locations": []
+        },
         "server": {"address": "203.0.113.9", "port": 443, "name": "files.corp.test"},
         "request": {
             "method": "GET", "host": "files.corp.test", "path": "/sites/hr/q3%20plan.xlsx", "version": "HTTP/1.1"
@@ -411,4 +413,20 @@ proptest! {
         let json = serde_json::to_string(&record).unwrap();
         prop_assert_eq!(serde_json::from_str::<Activity>(&json).unwrap(), record);
     }
+}
+
+#[test]
+fn the_named_locations_that_hold_the_client_are_named() {
+    let address = sample().client.address;
+    let networks = |text: &str| -> Arc<[ipnet::IpNet]> { Arc::new([text.parse().unwrap()]) };
+    let all = if address.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+    let own = format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 });
+    let named = [("lab", networks(&own)), ("elsewhere", networks("192.0.2.0/32")), ("any", networks(all))];
+    let named = named.into_iter().map(|(name, nets)| (Arc::from(name), nets)).collect();
+    let record = sample().located(&named);
+    assert_eq!(record.client.locations, ["any".into(), "lab".into()]);
+    let mut json = serde_json::to_value(&record).unwrap();
+    assert_eq!(serde_json::from_value::<Activity>(json.clone()).unwrap(), record);
+    json["client"].as_object_mut().unwrap().remove("locations");
+    assert!(serde_json::from_value::<Activity>(json).unwrap().client.locations.is_empty(), "an older record");
 }

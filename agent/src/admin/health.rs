@@ -16,10 +16,12 @@ pub enum Part {
     CertificateAuthority,
     ActivityLog,
     DevicePosture,
+    /// Whether the page of metrics and probes is to be had.
+    Metrics,
 }
 
 impl Part {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Steering,
         Self::Heartbeat,
         Self::Listener,
@@ -27,6 +29,7 @@ impl Part {
         Self::CertificateAuthority,
         Self::ActivityLog,
         Self::DevicePosture,
+        Self::Metrics,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -38,6 +41,7 @@ impl Part {
             Self::CertificateAuthority => "certificate-authority",
             Self::ActivityLog => "activity-log",
             Self::DevicePosture => "device-posture",
+            Self::Metrics => "metrics",
         }
     }
 

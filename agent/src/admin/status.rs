@@ -119,6 +119,18 @@ pub struct AuthorityStatus {
     pub fingerprint: String,
     pub not_after: Option<Timestamp>,
     pub constraints: Constraints,
+    /// The one that is to follow, to be trusted as well.
+    #[serde(default)]
+    pub next: Option<NextAuthority>,
+}
+
+/// A root that takes the other's place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextAuthority {
+    pub subject: String,
+    pub fingerprint: String,
+    /// From when on leaves are its own, unless `ca rotate --finish` is sooner.
+    pub follows_at: Option<Timestamp>,
 }
 
 /// Whether the name constraints of the CA certificate cover what it has to sign for.

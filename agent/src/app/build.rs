@@ -129,8 +129,9 @@ pub(super) fn build(
     live::load_metrics(&shared);
     let exports = exports(&config, &shared.clients.authority(), &log_path)?;
     shared.recorder.metrics.set_policies_rolled_back(last_good.rolled_back().is_some());
+    gap::say_since_stop(&config.paths.state, &shared.recorder.log);
     if let Some(gap) = &gap {
-        gap.say(config.steering.fail);
+        gap.say(config.steering.fail, &shared.recorder.log);
         shared.recorder.metrics.set_gap(gap.duration());
     }
     Ok(Built {

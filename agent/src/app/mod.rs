@@ -13,6 +13,7 @@ mod live;
 mod orders;
 mod workers;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::admin::health::{Condition, Health, Part};
 use crate::admin::{console, control, http};
 use crate::config::{Config, Mode};
 use crate::diagnostic::Diagnostic;
@@ -38,6 +40,9 @@ const DRAIN: Duration = Duration::from_secs(20);
 const LAST_RECORDS: Duration = Duration::from_secs(5);
 /// How often the kernel's counters, the certificates minted and the health of the parts are taken over.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How often a port for metrics that was taken is tried again.
+const METRICS_RETRY: Duration = Duration::from_secs(5);
 
 /// Name of the control socket below `[paths] run`.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -123,9 +128,7 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let config = shared.snapshot.load().config.clone();
     let served = runtime.block_on(tokio::task::LocalSet::new().run_until(async move {
-        let metrics_listener = tokio::net::TcpListener::bind(config.metrics.listen)
-            .await
-            .with_context(|| format!("binding [metrics] listen = \"{}\"", config.metrics.listen))?;
+        let metrics_listener = metrics_listener(config.metrics.listen, &health).await;
         let sessions = Arc::new(console::Sessions::default());
         let (console_listener, console) = console_listener(&config, &sessions).await;
         let told = steering.as_ref();
@@ -146,7 +149,16 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
             health: health.clone(),
             before_scrape: live.before_scrape(),
         };
-        let scrapes = tokio::task::spawn_local(http::serve(metrics_listener, shown, std::future::pending()));
+        let (wanted, reported) = (config.metrics.listen, health.clone());
+        let scrapes = tokio::task::spawn_local(async move {
+            let listener = match metrics_listener {
+                Some(listener) => listener,
+                None => until_metrics_listen(wanted, METRICS_RETRY, &reported).await,
+            };
+            if let Err(error) = http::serve(listener, shown, std::future::pending()).await {
+                tracing::error!("metrics and probes are no longer served: {error}");
+            }
+        });
         let (questions, mut asked) = mpsc::channel::<Question>(QUESTIONS);
         let socket = control::ControlSocket::bind(&config.paths.run.join(CONTROL_SOCKET))?;
         let console_task = console_listener.map(|listener| {
@@ -249,6 +261,37 @@ fn serve(built: Built, sources: Sources, fingerprint: reload::Fingerprint) -> Re
     served
 }
 
+/// Listens for scrapes and probes. A port that is taken keeps nobody from being protected: it is tried again.
+async fn metrics_listener(wanted: SocketAddr, health: &Health) -> Option<tokio::net::TcpListener> {
+    match tokio::net::TcpListener::bind(wanted).await {
+        Ok(listener) => {
+            health.set(Part::Metrics, Condition::Ok);
+            Some(listener)
+        }
+        Err(error) => {
+            let why = format!("there are no metrics and no probes: [metrics] listen = \"{wanted}\": {error}");
+            tracing::warn!("{why}");
+            health.set(Part::Metrics, Condition::Degraded(why));
+            None
+        }
+    }
+}
+
+async fn until_metrics_listen(
+    wanted: SocketAddr,
+    every: Duration,
+    health: &Health,
+) -> tokio::net::TcpListener {
+    loop {
+        tokio::time::sleep(every).await;
+        if let Ok(listener) = tokio::net::TcpListener::bind(wanted).await {
+            tracing::info!("metrics and probes are at {wanted} now");
+            health.set(Part::Metrics, Condition::Ok);
+            return listener;
+        }
+    }
+}
+
 /// Listens for browsers, where the settings want it. A port that is taken keeps nobody from being protected.
 async fn console_listener(
     config: &Config,
@@ -277,5 +320,27 @@ async fn ask(questions: mpsc::Sender<Question>, command: control::Command) -> co
     match answer.await {
         Ok(answer) if asked => answer,
         _ => control::Answer::Error("the agent is stopping".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_for_metrics_that_is_taken_is_said_and_taken_once_it_is_free() {
+        let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let wanted = held.local_addr().unwrap();
+        let health = Health::default();
+        let condition = || {
+            let report = health.report().into_iter();
+            report.filter(|part| part.part == Part::Metrics).map(|part| part.condition).next().unwrap()
+        };
+        assert!(metrics_listener(wanted, &health).await.is_none());
+        let told = condition();
+        assert!(matches!(&told, Condition::Degraded(why) if why.contains(&wanted.to_string())), "{told:?}");
+        drop(held);
+        let listener = until_metrics_listen(wanted, Duration::from_millis(10), &health).await;
+        assert_eq!((listener.local_addr().unwrap(), condition()), (wanted, Condition::Ok));
     }
 }

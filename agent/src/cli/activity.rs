@@ -79,12 +79,18 @@ pub struct ActivityArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "follow")]
     pub save: Option<String>,
     /// Remove a saved query
-    #[arg(long, value_name = "NAME", exclusive = true)]
+    #[arg(long, value_name = "NAME", conflicts_with_all = SELECTION, conflicts_with_all = ["json", "output"])]
     pub forget: Option<String>,
     /// List the saved queries
-    #[arg(long, exclusive = true)]
+    #[arg(long, conflicts_with_all = SELECTION, conflicts_with = "forget")]
     pub queries: bool,
 }
+
+/// What the list of saved queries has no use for. Not `exclusive`: the settings file may be named, also by a variable.
+const SELECTION: [&str; 14] = [
+    "user", "app", "kind", "action", "ip", "device", "since", "until", "policy", "file", "limit", "follow",
+    "query", "save",
+];
 
 impl ActivityArgs {
     fn filter(&self) -> Filter {
@@ -149,11 +155,20 @@ fn saved(args: &ActivityArgs, log: &Path, out: &mut impl Write) -> Result<(), Sh
         let args = with_saved(args, log)?;
         saved.save(name, &args)?;
     } else {
-        for line in saved.lines() {
-            writeln!(out, "{}", clean(&line))?;
-        }
+        list_saved(&saved, args.output.format(), out)?;
     }
     Ok(())
+}
+
+fn list_saved(saved: &Saved, format: Format, out: &mut impl Write) -> io::Result<()> {
+    if format == Format::Table {
+        return saved.lines().try_for_each(|line| writeln!(out, "{}", clean(&line)));
+    }
+    let mut list = ListWriter::begin(format, &[("name", "/name"), ("filters", "/filters")], out)?;
+    for (name, filters) in saved.queries() {
+        list.row(&json!({"name": name, "filters": filters}))?;
+    }
+    list.end()
 }
 
 /// The filters given, and those of the saved query that was named.
@@ -200,6 +215,7 @@ const COLUMNS: &[Column] = &[
     ("report_only", "/report_only"),
     ("transfer", "/transfer/state"),
     ("bytes", "/transfer/bytes"),
+    ("locations", "/client/locations"),
 ];
 
 /// Writes entries in the form asked for.
@@ -231,7 +247,10 @@ impl<'a, W: Write> Printer<'a, W> {
             (Form::Table(table, out), Entry::Gap(gap)) => writeln!(out, "{}", table.gap(gap)),
             (Form::List(list), Entry::Activity(activity)) => list.row(activity),
             (Form::List(list), Entry::Gap(gap)) if list.is_csv() => {
-                let reason = format!("{} records are missing: {}", gap.count, gap.reason);
+                let reason = match gap.count {
+                    0 => format!("records may be missing: {}", gap.reason),
+                    count => format!("{count} records are missing: {}", gap.reason),
+                };
                 list.row(&json!({"type": "gap", "time": gap.until, "decision": {"reason": reason}}))
             }
             // Same keys for type and time as an activity, so that a reader can tell them apart and place them.

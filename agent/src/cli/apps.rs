@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ZonedDateTime};
 use serde::de::DeserializeOwned;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::output::{Column, Format, ListWriter, OutputArgs};
 use super::status::TIMEOUT;
@@ -130,44 +131,107 @@ fn show<T: serde::Serialize>(
     out.flush()
 }
 
-/// Widths of the columns between id and name, and of the name at least.
+/// Widths of the columns that are always there or come with the name, with the blanks between them.
 const FIXED: usize = 10 + 1 + 16 + 1 + 16 + 1 + 8 + 1 + 6 + 1 + 8 + 1 + 8;
+/// From these widths on there is room for name and first use, for suite and category, for the controls.
 const NARROW: usize = 120;
+const SHOWS_SUITE: usize = 150;
+const SHOWS_CONTROLS: usize = 180;
 const ID_WIDTH: usize = 18;
+const NAME_MAX: usize = 40;
+const SUITE_WIDTH: usize = 12;
+const CATEGORY_WIDTH: usize = 13;
+const CONTROLS_WIDTH: usize = 35;
+
+/// Widths of the columns that the screen decides about; what is 0 wide is left out.
+struct Widths {
+    id: usize,
+    name: usize,
+    suite: usize,
+    category: usize,
+    controls: bool,
+}
+
+impl Widths {
+    fn of(rows: &[AppRow], screen: Screen) -> Self {
+        let Some(width) = screen.width else {
+            // What reads a pipe gets whole values.
+            let widest = |value: fn(&AppRow) -> &str, least: usize| {
+                rows.iter().map(|row| clean(value(row)).width()).max().unwrap_or(0).max(least)
+            };
+            return Self {
+                id: widest(|row| &row.id, ID_WIDTH),
+                name: widest(|row| &row.name, "NAME".len()),
+                suite: widest(|row| or_dash(row.suite.as_deref()), SUITE_WIDTH),
+                category: widest(|row| or_dash(row.category.as_deref()), CATEGORY_WIDTH),
+                controls: true,
+            };
+        };
+        let (suite, category) = if width >= SHOWS_SUITE { (SUITE_WIDTH, CATEGORY_WIDTH) } else { (0, 0) };
+        let controls = width >= SHOWS_CONTROLS;
+        let beside = [suite, category, if controls { CONTROLS_WIDTH } else { 0 }];
+        let taken: usize = beside.iter().filter(|width| **width > 0).map(|width| width + 1).sum();
+        let name = if width >= NARROW { (width - FIXED - ID_WIDTH - 2 - taken).min(NAME_MAX) } else { 0 };
+        Self { id: ID_WIDTH, name, suite, category, controls }
+    }
+}
+
+fn or_dash(text: Option<&str>) -> &str {
+    text.unwrap_or("-")
+}
 
 fn table(rows: &[AppRow], screen: Screen, out: &mut impl Write) -> io::Result<()> {
     if rows.is_empty() {
         return writeln!(out, "No policy selects an app.");
     }
-    let width = screen.width.unwrap_or(usize::MAX);
-    let name = if width >= NARROW { (width - FIXED - ID_WIDTH - 2).min(40) } else { 0 };
-    let line = |cells: [&str; 8]| {
-        let [id, title, status, first, last, sessions, users, downloads] = cells;
-        let mut line = column(id, ID_WIDTH);
-        if name > 0 {
-            line = format!("{line} {}", column(title, name));
+    let widths = Widths::of(rows, screen);
+    let line = |cells: [&str; 11]| {
+        let [id, title, suite, category, status, first, last, sessions, users, downloads, controls] = cells;
+        let mut line = column(id, widths.id);
+        for (text, width) in [(title, widths.name), (suite, widths.suite), (category, widths.category)] {
+            if width > 0 {
+                line = format!("{line} {}", column(text, width));
+            }
         }
         line = format!("{line} {} ", column(status, 10));
-        if name > 0 {
+        if widths.name > 0 {
             line += &format!("{} ", column(first, 16));
         }
         line += &format!("{} {sessions:>8} {users:>6} {downloads}", column(last, 16));
-        line
+        if widths.controls {
+            line = format!("{line} {controls}");
+        }
+        screen.width.map_or_else(|| line.trim_end().to_owned(), |width| cut(line.trim_end(), width))
     };
-    let head =
-        line(["ID", "NAME", "STATUS", "FIRST SEEN", "LAST SEEN", "SESSIONS", "USERS", " ALLOWED  BLOCKED"]);
-    writeln!(out, "{}", screen.paint(Colour::Bold, head.trim_end()))?;
+    let head = line([
+        "ID",
+        "NAME",
+        "SUITE",
+        "CATEGORY",
+        "STATUS",
+        "FIRST SEEN",
+        "LAST SEEN",
+        "SESSIONS",
+        "USERS",
+        " ALLOWED  BLOCKED",
+        "CONTROLS",
+    ]);
+    writeln!(out, "{}", screen.paint(Colour::Bold, &head))?;
     for row in rows {
         let downloads = format!("{:>8} {:>8}", row.downloads_allowed, row.downloads_blocked);
+        let controls = row.available_controls.join(" ");
         let text = line([
             &row.id,
             &row.name,
+            or_dash(row.suite.as_deref()),
+            or_dash(row.category.as_deref()),
             row.status.name(),
             &local(row.first_seen),
             &local(row.last_seen),
             &row.sessions.to_string(),
             &row.users.to_string(),
             &downloads,
+            or_dash((!controls.is_empty()).then_some(&controls)),
         ]);
         let colour = match row.status {
             AppStatus::Connected => None,
@@ -190,7 +254,7 @@ fn discovered_table(rows: &[Discovered], screen: Screen, out: &mut impl Write) -
         format!("{} {} {} {count:>8} {last}", column(name, domain), column(app, 22), column(via, 9))
     };
     let head = line(["DOMAIN", "BESIDE", "BY", "COUNT", "LAST SEEN"]);
-    writeln!(out, "{}", screen.paint(Colour::Bold, &head))?;
+    writeln!(out, "{}", screen.paint(Colour::Bold, &cut(&head, width)))?;
     for row in rows {
         let text =
             line([&row.domain, &row.app, &row.via, &row.count.to_string(), &local(Some(row.last_seen))]);

@@ -193,6 +193,13 @@ fn screenful(status: &Status, screen: Screen, now: Timestamp) -> String {
     if let Some(end) = ca.not_after {
         line("", &format!("valid until {}", local(end)));
     }
+    if let Some(next) = &ca.next {
+        line("", &clean(&format!("to follow: {}", next.subject)));
+        line("", &clean(&format!("SHA-256 {}", next.fingerprint)));
+        if let Some(at) = next.follows_at {
+            line("", &format!("in force from {}, or by portcullis ca rotate --finish", local(at)));
+        }
+    }
     match &ca.constraints {
         Constraints::Unconstrained => line("", "can sign for any name"),
         Constraints::CoverCatalog => line("", "can sign for the names of the catalog only"),
@@ -202,7 +209,7 @@ fn screenful(status: &Status, screen: Screen, now: Timestamp) -> String {
             let what =
                 clean(&format!("the catalog has outgrown it: it cannot sign for {shown}{more}")).into_owned();
             line("", &screen.paint(Colour::Red, &what));
-            line("", "remedy: portcullis ca init, then portcullis ca trust");
+            line("", "remedy: portcullis ca rotate");
         }
     }
 

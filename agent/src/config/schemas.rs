@@ -118,3 +118,55 @@ fn every_key_of_what_is_shipped_is_in_its_schema() {
         check_known(&schema, &document, file);
     }
 }
+
+macro_rules! schema {
+    ($name:literal) => {
+        include_str!(concat!("../../../packaging/schemas/", $name, ".schema.json"))
+    };
+}
+
+const STANDING_ALONE: [(&str, &str); 11] = [
+    ("activity", schema!("activity")),
+    ("app-list", schema!("app-list")),
+    ("apps", schema!("apps")),
+    ("doctor", schema!("doctor")),
+    ("explain", schema!("explain")),
+    ("policies", schema!("policies")),
+    ("policy", schema!("policy")),
+    ("portcullis", schema!("portcullis")),
+    ("replay", schema!("replay")),
+    ("status", schema!("status")),
+    ("what-if", schema!("what-if")),
+];
+
+/// A validator that is given one file has no others to look into.
+#[test]
+fn every_schema_stands_alone_and_what_is_shown_in_two_is_the_same_in_both() {
+    fn refs<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(object) => object.iter().for_each(|(key, value)| match value.as_str() {
+                Some(to) if key == "$ref" => found.push(to),
+                _ => refs(value, found),
+            }),
+            Value::Array(list) => list.iter().for_each(|value| refs(value, found)),
+            _ => {}
+        }
+    }
+    let read = |text: &str| -> Value { serde_json::from_str(text).expect("a schema") };
+    for (name, text) in STANDING_ALONE {
+        let (schema, mut found) = (read(text), Vec::new());
+        refs(&schema, &mut found);
+        for to in found {
+            let resolved = to.strip_prefix('#').and_then(|pointer| schema.pointer(pointer));
+            assert!(resolved.is_some(), "{name}: {to}");
+        }
+    }
+    let explain = read(schema!("explain"));
+    assert_eq!(explain["$defs"]["activity"], read(schema!("activity"))["$defs"]["activity"]);
+    let mut what_if = read(schema!("what-if"));
+    let whole = what_if.as_object_mut().expect("an object");
+    for own in ["$schema", "title"] {
+        whole.remove(own);
+    }
+    assert_eq!(explain["$defs"]["explanation"], what_if);
+}

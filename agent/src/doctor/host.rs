@@ -102,6 +102,10 @@ fn of_port(port: &Port, daemon: &Answer<Daemon>) -> Check {
         PortState::InUse if matches!(daemon, Answer::Found(Daemon::Running { .. })) => {
             Check::ok(&name, format!("{} is in use, the daemon is running", port.address))
         }
+        // Most likely the daemon's own; an ordinary user is not told whether it runs.
+        PortState::InUse if matches!(daemon, Answer::NeedsRoot) => {
+            Check::skipped(&name, format!("{} is in use; by whom is not checked: needs root", port.address))
+        }
         PortState::InUse => Check::failed(
             &name,
             format!("{} is in use", port.address),

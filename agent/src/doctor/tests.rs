@@ -209,6 +209,9 @@ fn a_port_in_use_is_well_when_the_daemon_runs() {
     let own = check(&examine(&facts), "port metrics.listen");
     assert_eq!(own.outcome, Outcome::Failed, "{own:?}");
     assert!(own.found.contains("127.0.0.1:9464 is in use"), "{own:?}");
+    facts.daemon = Answer::NeedsRoot;
+    let own = check(&examine(&facts), "port metrics.listen");
+    assert_eq!(own.outcome, Outcome::Skipped, "an ordinary user cannot know whose it is: {own:?}");
 }
 
 #[test]

@@ -14,6 +14,9 @@ use crate::record::query::Cursor;
 pub(super) struct Kept {
     log: Uuid,
     cursor: Cursor,
+    /// Records to be handed on again, once their downloads have ended.
+    #[serde(default)]
+    open: Vec<Uuid>,
 }
 
 impl Kept {
@@ -27,9 +30,18 @@ impl Kept {
         if self.log == log { self.cursor } else { Cursor::default() }
     }
 
+    pub(super) fn open_in(&self, log: Uuid) -> &[Uuid] {
+        if self.log == log { &self.open } else { &[] }
+    }
+
     /// In one step, so that a kill leaves the old position or the new one.
-    pub(super) fn write(&mut self, path: &Path, log: Uuid, cursor: Cursor) -> io::Result<()> {
-        (self.log, self.cursor) = (log, cursor);
+    pub(super) fn write(
+        &mut self,
+        path: &Path,
+        log: Uuid,
+        (cursor, open): (Cursor, Vec<Uuid>),
+    ) -> io::Result<()> {
+        (self.log, self.cursor, self.open) = (log, cursor, open);
         let draft = path.with_extension("json.new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         file.write_all(&serde_json::to_vec(self)?)?;

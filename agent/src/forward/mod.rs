@@ -1,10 +1,12 @@
 //! Hands stored records on to a SIEM: reads the activity log in the order of writing, never the data path, and remembers
-//! how far each receiver has come. At least once: what a receiver may not have got is sent again.
+//! how far each receiver has come. At least once: what a receiver may not have got is sent again, and so is the record of a
+//! download that was under way, once it has ended.
 //!
 //! Neither TCP nor syslog confirms a message. A record counts as received when its connection has lived on for
 //! [`CONFIRMED_AFTER`], so a receiver that dies takes nothing along, and sees the last seconds twice.
 
 mod cursor;
+mod open;
 mod target;
 
 use std::collections::VecDeque;
@@ -15,12 +17,14 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::config::{Export, ExportTarget};
 use crate::record::query::{Cursor, Entry, Filter, QueryError, Reader};
 use crate::siem::{self, Severity};
 use crate::tls::OriginConnector;
 use cursor::Kept;
+use open::OpenTransfers;
 use target::{Target, TargetError};
 
 /// How often the log is looked at for something new.
@@ -124,6 +128,20 @@ async fn run_all(jobs: Vec<Job>, stopped: watch::Receiver<bool>) {
         .await;
 }
 
+/// What was handed on at once.
+struct Page {
+    up_to: Cursor,
+    /// Of records that were handed on again.
+    ended: Vec<Uuid>,
+}
+
+fn id(entry: &Entry) -> Option<Uuid> {
+    match entry {
+        Entry::Activity(activity) => Some(activity.id),
+        Entry::Gap(_) => None,
+    }
+}
+
 struct Job {
     export: Export,
     connector: Option<OriginConnector>,
@@ -167,35 +185,41 @@ impl Job {
         let mut log = OpenLog::open(&self.log)?;
         let mut kept = Kept::read(&self.kept);
         let mut at = kept.cursor_in(log.id);
-        let mut unconfirmed: VecDeque<(Instant, Cursor)> = VecDeque::new();
+        let mut open = OpenTransfers::resume(kept.open_in(log.id));
+        let mut unconfirmed: VecDeque<(Instant, Page)> = VecDeque::new();
         if self.note(|state| state.trouble.take()).is_some() {
             tracing::info!(export = &*self.export.name, "exports again");
         }
         loop {
             let now = Instant::now();
             let mut confirmed = None;
-            while let Some((sent, cursor)) = unconfirmed.front() {
+            while let Some((sent, page)) = unconfirmed.front() {
                 if !target.confirms_at_once() && now.duration_since(*sent) < CONFIRMED_AFTER {
                     break;
                 }
-                confirmed = Some(*cursor);
+                confirmed = Some(page.up_to);
+                open.confirmed(&page.ended);
                 unconfirmed.pop_front();
             }
             if let Some(cursor) = confirmed {
-                kept.write(&self.kept, log.id, cursor)?;
+                kept.write(&self.kept, log.id, (cursor, open.ids()))?;
             }
             if log.is_replaced(&self.log) {
                 log = OpenLog::open(&self.log)?;
                 at = kept.cursor_in(log.id);
+                open = OpenTransfers::resume(kept.open_in(log.id));
                 unconfirmed.clear();
             }
             let before = at;
-            let entries = if unconfirmed.len() < UNCONFIRMED_MAX {
-                log.reader.added_since(&mut at, &Filter::default())?
-            } else {
-                Vec::new()
-            };
-            if at == before {
+            let (mut entries, mut ended) = (Vec::new(), Vec::new());
+            if unconfirmed.len() < UNCONFIRMED_MAX {
+                entries = open.ended(&log.reader, now)?;
+                ended = entries.iter().filter_map(id).collect();
+                let added = log.reader.added_since(&mut at, &Filter::default())?;
+                open.note(&added);
+                entries.extend(added);
+            }
+            if at == before && entries.is_empty() {
                 target.idle(POLL).await?;
                 continue;
             }
@@ -206,7 +230,7 @@ impl Job {
                     state.last = Some(Timestamp::now());
                 });
             }
-            unconfirmed.push_back((Instant::now(), at));
+            unconfirmed.push_back((Instant::now(), Page { up_to: at, ended }));
         }
     }
 

@@ -3,8 +3,6 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 
-use uuid::Uuid;
-
 use super::*;
 use crate::activity::Activity;
 use crate::activity::tests::sample;
@@ -127,6 +125,46 @@ fn a_file_may_be_rotated_and_holds_whole_lines() {
     setup.record(2);
     wait_for(&path, 2);
     assert_eq!(wait_for(&rotated, 3).lines().count(), 3);
+}
+
+#[test]
+fn a_download_that_was_under_way_is_told_again_with_its_end() {
+    let setup = Setup::new();
+    let path = setup.dir.path().join("out.jsonl");
+    let id = Uuid::now_v7();
+    let (entered, transfer) = setup.log.begin(Activity { id, ..sample() });
+    entered.unwrap();
+    setup.log.flush(SOON).unwrap();
+    let told = |count: usize| {
+        let by = Instant::now() + SOON;
+        loop {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let lines: Vec<Activity> =
+                text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            if lines.len() >= count {
+                assert!(lines.iter().all(|line| line.id == id), "{text}");
+                return lines.iter().map(|line| line.transfer.unwrap().state.name()).collect::<Vec<_>>();
+            }
+            assert!(Instant::now() < by, "{text}");
+            std::thread::sleep(POLL);
+        }
+    };
+    let exports = setup.export(ExportTarget::File(path.clone()), Form::Activity);
+    assert_eq!(told(1), ["open"]);
+    // Also by a process that did not send the first one.
+    let kept = setup.dir.path().join("export-siem.json");
+    while !std::fs::read_to_string(&kept).is_ok_and(|text| text.contains(&id.to_string())) {
+        std::thread::sleep(POLL);
+    }
+    drop(exports);
+    let _exports = setup.export(ExportTarget::File(path.clone()), Form::Activity);
+    drop(transfer);
+    setup.log.flush(SOON).unwrap();
+    assert_eq!(told(2), ["open", "aborted"]);
+    while std::fs::read_to_string(&kept).is_ok_and(|text| text.contains(&id.to_string())) {
+        std::thread::sleep(POLL);
+    }
+    assert_eq!(told(2), ["open", "aborted"]);
 }
 
 #[test]

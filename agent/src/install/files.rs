@@ -29,7 +29,7 @@ const fn configuration(path: &'static str, content: &'static str) -> File {
 }
 
 /// Everything but the program, manual pages and completion scripts.
-pub const FILES: [File; 18] = [
+pub const FILES: [File; 20] = [
     plain(
         "/usr/share/portcullis/schemas/activity.schema.json",
         include_str!("../../../packaging/schemas/activity.schema.json"),
@@ -75,6 +75,14 @@ pub const FILES: [File; 18] = [
         include_str!("../../../packaging/schemas/status.schema.json"),
     ),
     plain(
+        "/usr/share/portcullis/grafana/portcullis.json",
+        include_str!("../../../packaging/grafana/portcullis.json"),
+    ),
+    plain(
+        "/usr/share/portcullis/prometheus/portcullis.rules.yml",
+        include_str!("../../../packaging/prometheus/portcullis.rules.yml"),
+    ),
+    plain(
         "/usr/lib/systemd/system/portcullis.service",
         include_str!("../../../packaging/portcullis.service"),
     ),
@@ -102,10 +110,12 @@ pub const FILES: [File; 18] = [
 ];
 
 /// Directories that come and go with the files, outermost first.
-pub const DIRECTORIES: [&str; 5] = [
+pub const DIRECTORIES: [&str; 7] = [
     "/etc/portcullis",
     "/etc/portcullis/policies.d",
     "/etc/portcullis/apps.d",
     "/usr/share/portcullis",
     "/usr/share/portcullis/schemas",
+    "/usr/share/portcullis/grafana",
+    "/usr/share/portcullis/prometheus",
 ];

@@ -50,6 +50,28 @@ fn what_was_laid_out_is_taken_away_and_what_was_changed_stays_until_a_purge() {
 }
 
 #[test]
+fn everything_that_is_looked_at_beside_the_program_is_installed() {
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging");
+    for directory in ["schemas", "grafana", "prometheus"] {
+        for entry in fs::read_dir(packaging.join(directory)).unwrap() {
+            let entry = entry.unwrap();
+            let to = format!("/usr/share/portcullis/{directory}/{}", entry.file_name().to_str().unwrap());
+            let file =
+                FILES.iter().find(|file| file.path == to).unwrap_or_else(|| panic!("{to} is not installed"));
+            assert_eq!(file.content, fs::read_to_string(entry.path()).unwrap());
+        }
+    }
+    for file in &FILES {
+        let above = Path::new(file.path).parent().unwrap();
+        let ours = above.to_str().unwrap().contains("portcullis");
+        assert!(
+            !ours || DIRECTORIES.iter().any(|made| Path::new(made) == above),
+            "{above:?} would stay behind"
+        );
+    }
+}
+
+#[test]
 fn the_files_carried_are_those_of_the_packaging_directory() {
     let configuration = FILES.iter().find(|file| file.path == "/etc/portcullis/portcullis.toml").unwrap();
     assert!(

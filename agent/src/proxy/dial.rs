@@ -108,6 +108,9 @@ fn is_taken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable)
 }
 
+/// Every name of [`failure_name`].
+pub const FAILURES: [&str; 5] = ["refused", "connect-timeout", "unreachable", "reset", "connect"];
+
 /// Stable names of what goes wrong before TLS begins, for the metric `portcullis_upstream_failures_total`.
 pub fn failure_name(error: &io::Error) -> &'static str {
     match error.kind() {

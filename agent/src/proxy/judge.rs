@@ -267,7 +267,8 @@ impl<'a> Judge<'a> {
         let id = Uuid::now_v7();
         let observed =
             Observed { session, device, request, response, classification: class, size, decision, outcome };
-        let activity = Activity::new(id, Timestamp::now(), &observed);
+        let networks = &self.shared.snapshot.load().config.networks;
+        let activity = Activity::new(id, Timestamp::now(), &observed).located(networks);
         if class.activity == ActivityType::Download && decision.action() != Action::Block {
             *self.transfer.borrow_mut() = Some(self.shared.recorder.download(self.guard.app(), activity));
         } else {

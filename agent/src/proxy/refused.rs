@@ -114,7 +114,8 @@ pub fn decided(
 ) {
     let device = shared.device_of(session);
     let refused = activity::Refused { session, device: &device, decision, enforced, request };
-    let activity = Activity::refused(Uuid::now_v7(), Timestamp::now(), &refused);
+    let networks = &shared.snapshot.load().config.networks;
+    let activity = Activity::refused(Uuid::now_v7(), Timestamp::now(), &refused).located(networks);
     // What the log cannot take it counts as lost.
     let _ = shared.recorder.activity(app, activity);
 }

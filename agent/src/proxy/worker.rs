@@ -18,6 +18,7 @@ use crate::addr::{ClientAddr, OriginalDst};
 use crate::http::h1::Limits;
 use crate::http::h2;
 use crate::identity::Identity;
+use crate::inventory;
 use crate::posture;
 use crate::posture::inventory::Inventories;
 use crate::record::Recorder;
@@ -46,11 +47,15 @@ pub struct Shared {
 
 impl Shared {
     /// The device that a session comes from, as it is now: this one, or what the inventory has for another host's address.
+    /// What this device is says nothing about another.
     pub fn device_of(&self, session: &Session) -> DeviceNow {
-        match &*self.inventory.load() {
-            Some(inventory) if session.remote => DeviceNow::Other(inventory.device(session.client.0.ip())),
-            _ => DeviceNow::Own(self.device.load()),
+        if !session.remote {
+            return DeviceNow::Own(self.device.load());
         }
+        DeviceNow::Other(match &*self.inventory.load() {
+            Some(inventory) => inventory.device(session.client.0.ip()),
+            None => inventory::device_without_inventory(),
+        })
     }
 }
 

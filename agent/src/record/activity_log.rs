@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -18,6 +19,7 @@ use crate::activity::{Activity, TransferFacts};
 use crate::config::Durability;
 use crate::record::admission::Admissions;
 use crate::record::policy_sets;
+use crate::record::store::Gap;
 use crate::record::transfer::{End, Stored, Transfer};
 use crate::record::usage::Report;
 use crate::record::writer::{Message, Writer};
@@ -135,6 +137,11 @@ impl Shared {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
+    /// Why the file cannot be written at the moment.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn note_set_aside(&self, to: PathBuf) {
         *self.set_aside.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
     }
@@ -249,6 +256,15 @@ impl ActivityLog {
         self.send(Message::Used(Box::new(report)), false)
     }
 
+    /// A gap without a number: nobody was there to record anything. Waits for room, once at a start.
+    pub fn note_absence(&self, since: Timestamp, until: Timestamp, reason: String) {
+        if let Some(queue) = &self.queue {
+            // The writer ends after the queue alone.
+            let _ = queue.send(Message::Absence(Gap { since: since.min(until), until, count: 0, reason }));
+            self.wake();
+        }
+    }
+
     /// Keeps the text of a policy set with the records that it decides; to be called before it decides the first.
     pub fn keep_policy_set(&self, id: Uuid, document: Arc<str>) {
         self.shared.policy_sets.push(id, document);
@@ -296,7 +312,7 @@ impl ActivityLog {
             records: shared.records.load(Ordering::Relaxed),
             stored: shared.stored.load(Ordering::Relaxed),
             lost: shared.lost.load(Ordering::Relaxed),
-            trouble: shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            trouble: shared.trouble(),
             set_aside: shared.set_aside.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

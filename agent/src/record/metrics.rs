@@ -19,6 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::activity::Activity;
+use crate::policy::failure_mode::Failure;
 pub use handles::{AppMetrics, Direction, Path, Side};
 use handles::{Families, Labels, PolicyMetrics};
 use histogram::Histogram;
@@ -31,6 +32,8 @@ pub const MAX_KERNEL_EVENTS: usize = 256;
 /// Label of what belongs to no app, or of a decision that no policy made.
 pub const NONE: &str = "none";
 const OTHER: &str = "other";
+/// What becomes of connections from before they could be steered.
+const EXISTING: [&str; 3] = ["closed", "reported", "failed"];
 
 /// Upper bounds of `decision_seconds`: decisions take microseconds, look-aheads into content milliseconds.
 const DECISION_SECONDS: [f64; 15] =
@@ -128,10 +131,16 @@ impl Metrics {
         for result in ["ok", "failed"] {
             families.reloads.get_or_create_owned(&[("result", Arc::from(result))]);
         }
+        for failure in Failure::ALL {
+            families.refusals.get_or_create_owned(&[("failure", Arc::from(failure.name()))]);
+        }
         let (none, other) = (Arc::from(NONE), Arc::from(OTHER));
+        let (no_app, no_policy) = (AppMetrics::new(&families, &none), PolicyMetrics::new(&families, &none));
+        no_app.appear();
+        no_policy.appear();
         Self {
-            no_app: Arc::new(AppMetrics::new(&families, &none)),
-            no_policy: PolicyMetrics::new(&families, &none),
+            no_app: Arc::new(no_app),
+            no_policy,
             other_app: Arc::new(AppMetrics::new(&families, &other)),
             other_policy: PolicyMetrics::new(&families, &other),
             registry,
@@ -171,10 +180,49 @@ impl Metrics {
         for name in policies {
             if admit(&mut known.policies, name, MAX_NAMES) {
                 let made = || Arc::new(PolicyMetrics::new(&self.families, name));
-                handles.insert(Arc::clone(name), before.get(name).cloned().unwrap_or_else(made));
+                let policy = before.get(name).cloned().unwrap_or_else(made);
+                policy.appear();
+                handles.insert(Arc::clone(name), policy);
             }
         }
         self.policies.store(Arc::new(handles));
+    }
+
+    /// From now on these apps, which are loaded and selected, have their series, at zero where nothing has been counted.
+    pub fn appear<'a>(&self, apps: impl IntoIterator<Item = &'a Arc<str>>) {
+        let loaded = self.apps.load();
+        for id in apps {
+            if let Some(app) = loaded.get(id) {
+                app.appear();
+                for result in EXISTING {
+                    self.families
+                        .existing
+                        .get_or_create_owned(&[("app", id.clone()), ("result", result.into())]);
+                }
+            }
+        }
+    }
+
+    /// The same for what can go wrong: names of results by side, of reasons, of kernel events.
+    pub fn appear_failing(
+        &self,
+        (client, origin): (&[&'static str], &[&'static str]),
+        reasons: impl IntoIterator<Item = &'static str>,
+        kernel_events: impl IntoIterator<Item = &'static str>,
+    ) {
+        for (side, results) in [("client", client), ("origin", origin)] {
+            for result in ["ok"].iter().chain(results) {
+                self.families
+                    .handshakes
+                    .get_or_create_owned(&[("side", side.into()), ("result", (*result).into())]);
+            }
+        }
+        for reason in reasons {
+            self.families.upstream_failures.get_or_create_owned(&[("reason", reason.into())]);
+        }
+        for event in kernel_events {
+            self.families.kernel_events.get_or_create_owned(&[("event", event.into())]);
+        }
     }
 
     /// The handles of an app, to be held as long as the connection. An app of no loaded snapshot counts as `other`.

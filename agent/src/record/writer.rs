@@ -33,6 +33,9 @@ const RETRY_LAST: Duration = Duration::from_secs(2);
 /// Gaps that wait for being written at most; there are fewer reasons, so only a failing disk gets there.
 const GAPS_MAX: usize = 16;
 
+/// Why records are missing where nothing else is known to be the matter.
+const TOO_SLOW: &str = "the agent could not store them fast enough";
+
 /// How long nothing is deleted for its age after the clock was set: a wrong date must not empty the log.
 const CLOCK_GRACE: Duration = Duration::from_secs(3600);
 /// A wall clock that went so much further than the steady one was set. NTP slews what is less.
@@ -59,6 +62,7 @@ pub(super) enum Message {
     Record(Box<Activity>, Option<oneshot::Sender<()>>),
     Ended(End),
     Used(Box<Report>),
+    Absence(Gap),
     Flush(SyncSender<()>),
 }
 
@@ -233,7 +237,18 @@ impl Writer {
         late.into_iter().for_each(|end| self.batch.end(end));
         let overflow = self.shared.overflow.swap(0, Ordering::Relaxed);
         if overflow > 0 {
-            self.note(Gap::now(overflow, "the agent could not store them fast enough"));
+            let why = match self.shared.trouble() {
+                None => TOO_SLOW.to_owned(),
+                Some(trouble) => {
+                    let why = format!("the agent could not store them: {trouble}");
+                    // What was lost before the trouble showed is lost to it as well.
+                    for gap in self.batch.gaps.iter_mut().filter(|gap| gap.reason == TOO_SLOW) {
+                        gap.reason.clone_from(&why);
+                    }
+                    why
+                }
+            };
+            self.note(Gap::now(overflow, &why));
         }
     }
 
@@ -259,6 +274,7 @@ impl Writer {
                 self.batch.entries.push(Entry { activity: *activity, waiter });
             }
             Message::Ended(end) => self.batch.end(end),
+            Message::Absence(gap) => self.note(gap),
             Message::Used(report) => self.batch.sums.add_report(*report),
             Message::Flush(done) => self.waiting.push(done),
         }

@@ -45,10 +45,12 @@ pub(super) fn activity(activity: &Activity, host: &str) -> String {
     line.add("spt", activity.client.port);
     line.address("dst", "c6a3", "Destination IPv6 Address", activity.server.address);
     line.add("dpt", activity.server.port);
-    line.add("dhost", &activity.server.name);
+    if !activity.server.name.is_empty() {
+        line.add("dhost", &activity.server.name);
+    }
     if !activity.request.method.is_empty() {
         line.add("requestMethod", &activity.request.method);
-        line.add("request", &activity.request.path);
+        line.add("request", url(activity));
     }
     line.some("requestClientApplication", activity.client.user_agent.as_ref());
     if let Some(file) = &activity.file {
@@ -69,7 +71,9 @@ pub(super) fn activity(activity: &Activity, host: &str) -> String {
 }
 
 pub(super) fn missing(missing: &Missing<'_>, host: &str) -> String {
-    let mut line = Extension::after_header("gap", "activity records are missing", 8);
+    let what =
+        if missing.count == 0 { "activity records may be missing" } else { "activity records are missing" };
+    let mut line = Extension::after_header("gap", what, 8);
     line.add("rt", missing.until.as_millisecond());
     line.add("start", missing.since.as_millisecond());
     line.add("end", missing.until.as_millisecond());
@@ -77,6 +81,24 @@ pub(super) fn missing(missing: &Missing<'_>, host: &str) -> String {
     line.add("dvchost", host);
     line.add("reason", missing.reason);
     line.0
+}
+
+/// The dictionary wants the protocol as well. There is never a query: it is not kept.
+fn url(activity: &Activity) -> String {
+    let server = &activity.server;
+    let (scheme, usual) = if server.port == 80 { ("http", 80) } else { ("https", 443) };
+    let named = activity.request.host.as_deref().or((!server.name.is_empty()).then_some(&*server.name));
+    let host = match (named, server.address) {
+        (Some(name), _) => name.to_owned(),
+        (None, IpAddr::V6(address)) => format!("[{address}]"),
+        (None, address) => address.to_string(),
+    };
+    let has_port =
+        host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let port = if has_port || server.port == usual { String::new() } else { format!(":{}", server.port) };
+    // Of an OPTIONS for the whole server, and in a tunnel, the target is no path.
+    let path = if activity.request.path.starts_with('/') { &*activity.request.path } else { "/" };
+    format!("{scheme}://{host}{port}{path}")
 }
 
 struct Extension(String);

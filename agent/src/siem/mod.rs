@@ -18,7 +18,8 @@ pub enum Form {
     Activity,
     /// ArcSight Common Event Format, version 0.
     Cef,
-    /// OCSF: File Hosting Activity (6006) for what is about a file, HTTP Activity (4002) for the rest.
+    /// OCSF: File Hosting Activity (6006) for what is about a file, HTTP Activity (4002) for other exchanges, Network
+    /// Activity (4001) for connections that ended before one.
     Ocsf,
 }
 

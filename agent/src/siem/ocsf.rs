@@ -1,5 +1,5 @@
-//! Open Cybersecurity Schema Framework 1.8: what is about a file is File Hosting Activity (6006), the rest HTTP Activity
-//! (4002), a gap a Base Event (0). What is not known is left out; what has no attribute there stands in `unmapped`.
+//! Open Cybersecurity Schema Framework 1.8: what is about a file is File Hosting Activity (6006), other exchanges are HTTP
+//! Activity (4002), connections that ended before one Network Activity (4001), a gap a Base Event (0). What is not known is left out; what has no attribute there stands in `unmapped`.
 
 use serde_json::{Map, Value, json};
 
@@ -24,6 +24,12 @@ pub(super) fn activity(activity: &Activity, host: &str) -> Value {
         (Some(named), _) => (("Application Activity", 6), ("File Hosting Activity", 6006), named),
         (None, Some(_)) if activity.kind == ActivityType::Print => {
             (("Application Activity", 6), ("File Hosting Activity", 6006), (OTHER, "Print"))
+        }
+        // HTTP Activity wants a request or a response.
+        _ if activity.request.method.is_empty() && activity.response.is_none() => {
+            let refused = activity.decision.action == Action::Block && activity.decision.enforced;
+            let what = if refused { (5, "Refuse") } else { (6, "Traffic") };
+            (("Network Activity", 4), ("Network Activity", 4001), what)
         }
         _ => (("Network Activity", 4), ("HTTP Activity", 4002), by_method(&activity.request.method)),
     };
@@ -53,7 +59,6 @@ pub(super) fn activity(activity: &Activity, host: &str) -> Value {
         "disposition_id": disposition_id, "disposition": disposition,
         "message": format!("{} {}", activity.kind.name(), action.name()),
         "metadata": metadata(Some(activity.id.to_string()), &["security_control", "host"]),
-        "actor": actor(activity),
         "device": {
             "uid": activity.device.id, "hostname": host, "type_id": 0,
             "os": {"name": activity.device.os, "type_id": 200},
@@ -67,11 +72,20 @@ pub(super) fn activity(activity: &Activity, host: &str) -> Value {
         "unmapped": {
             "activity_type": activity.kind.name(),
             "app_id": activity.app.id, "suite": activity.app.suite, "client_kind": activity.client.kind.name(),
+            "locations": activity.client.locations,
             "decision_micros": activity.decision.micros, "report_only": activity.report_only,
             "transfer": activity.transfer, "content": activity.content,
         },
     });
     let Some(fields) = event.as_object_mut() else { return event };
+    let mut actor = actor(activity);
+    // The object must say who in one way at least, and File Hosting Activity must have it.
+    if actor.is_empty() && class.1 == 6006 {
+        actor.insert("app_name".to_owned(), json!(activity.client.kind.name()));
+    }
+    if !actor.is_empty() {
+        fields.insert("actor".to_owned(), Value::Object(actor));
+    }
     if !activity.request.method.is_empty() {
         fields.insert("http_request".to_owned(), http_request(activity));
     }
@@ -136,7 +150,7 @@ fn metadata(uid: Option<String>, profiles: &[&str]) -> Value {
     metadata
 }
 
-fn actor(activity: &Activity) -> Value {
+fn actor(activity: &Activity) -> Map<String, Value> {
     let mut user = Map::new();
     if let Some(name) = &activity.user.name {
         user.insert("name".to_owned(), json!(name));
@@ -168,7 +182,7 @@ fn actor(activity: &Activity) -> Value {
     if let Some(agent) = &activity.client.user_agent {
         actor.insert("app_name".to_owned(), json!(agent));
     }
-    Value::Object(actor)
+    actor
 }
 
 fn http_request(activity: &Activity) -> Value {

@@ -48,11 +48,16 @@ fn check_ocsf(activity: &Activity, class: u64, id: u64) -> Value {
     assert_eq!((event["class_uid"].as_u64(), event["activity_id"].as_u64()), (Some(class), Some(id)));
     assert_eq!(event["type_uid"].as_u64(), Some(class * 100 + id));
     assert_eq!(event["category_uid"].as_u64(), Some(class / 1000));
-    let required: &[&str] =
-        if class == 6006 { &["actor", "file", "src_endpoint"] } else { &["http_request"] };
+    let required: &[&str] = match class {
+        6006 => &["actor", "file", "src_endpoint"],
+        4002 => &["http_request"],
+        _ => &["src_endpoint", "dst_endpoint"],
+    };
     for name in required {
         assert!(event.get(name).is_some(), "class {class} requires {name}: {event}");
     }
+    // at_least_one of the object Actor.
+    assert!(event.get("actor").is_none_or(|actor| !actor.as_object().unwrap().is_empty()), "{event}");
     event
 }
 
@@ -74,6 +79,45 @@ fn ocsf_has_the_class_and_what_it_requires() {
     activity.kind = ActivityType::SignIn;
     activity.request.method = "POST".into();
     check_ocsf(&activity, 4002, 6);
+    // A connection that was refused before it asked for anything, of a client that nobody knows.
+    activity.kind = ActivityType::Access;
+    activity.decision.action = Action::Block;
+    activity.decision.enforced = true;
+    (activity.request.method, activity.request.path, activity.response) = ("".into(), "".into(), None);
+    activity.user = crate::activity::UserFacts { name: None, uid: None, groups: vec![] };
+    activity.process = crate::activity::ProcessFacts {
+        pid: None,
+        exe: None,
+        name: None,
+        cgroup: None,
+        unit: None,
+        container: None,
+    };
+    activity.client.user_agent = None;
+    let event = check_ocsf(&activity, 4001, 5);
+    assert_eq!(event.get("actor"), None);
+    activity.kind = ActivityType::Upload;
+    assert_eq!(check_ocsf(&activity, 6006, 1)["actor"], json!({"app_name": activity.client.kind.name()}));
+}
+
+#[test]
+fn a_request_of_cef_is_a_whole_url_and_no_key_is_empty() {
+    let mut activity = sample();
+    let shown = |activity: &Activity, key: &str| {
+        let line = super::activity(Form::Cef, activity, "gw");
+        line.split(' ').find_map(|word| word.strip_prefix(key).map(str::to_owned))
+    };
+    activity.request.host = Some("files.corp.test".into());
+    activity.request.path = "/dl/report.docx".into();
+    activity.server.port = 443;
+    assert_eq!(shown(&activity, "request=").as_deref(), Some("https://files.corp.test/dl/report.docx"));
+    activity.server.port = 8443;
+    assert_eq!(shown(&activity, "request=").as_deref(), Some("https://files.corp.test:8443/dl/report.docx"));
+    activity.server.port = 80;
+    (activity.request.host, activity.server.name) = (None, "".into());
+    activity.server.address = "2001:db8::1".parse().unwrap();
+    assert_eq!(shown(&activity, "request=").as_deref(), Some("http://[2001:db8::1]/dl/report.docx"));
+    assert_eq!(shown(&activity, "dhost="), None);
 }
 
 #[test]

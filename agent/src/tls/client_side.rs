@@ -176,6 +176,18 @@ impl ClientFailure {
         matches!(self, Self::RejectedCertificate(_) | Self::Closed)
     }
 
+    /// Every name of [`Self::name`].
+    pub const NAMES: [&str; 8] = [
+        "rejected-certificate",
+        "closed",
+        "alert",
+        "no-protocol-overlap",
+        "incompatible",
+        "protocol",
+        "timeout",
+        "io",
+    ];
+
     /// Stable name for records and metrics.
     pub fn name(&self) -> &'static str {
         match self {

@@ -231,6 +231,16 @@ fn open_everything_passes_while_the_agent_is_dead_or_stopped() {
     agent.start_again().unwrap();
     check_serves(&lab);
     assert!(agent.log().contains("apps were not inspected"), "{}", agent.log());
+    // A39: a row of its own says why there are no records.
+    let why = "no agent was there: with fail = \"open\" connections to monitored apps were not inspected";
+    agent
+        .wait_for_activity("the gap", |row| row["type"] == "gap" && row["count"] == 0 && row["reason"] == why)
+        .unwrap();
+    agent.stop().unwrap();
+    check_passed(&Curl::get(url(MONITORED, DOCX)).send(&lab).unwrap(), MONITORED, DOCX);
+    agent.start_again().unwrap();
+    let stopped = |row: &serde_json::Value| row["reason"].to_string().contains("it had been stopped");
+    agent.wait_for_activity("the stop", |row| row["type"] == "gap" && stopped(row)).unwrap();
 }
 
 /// A client that looked the name up before the restart and never asks again is steered by the next agent.

@@ -67,11 +67,12 @@ fn clients_of_a_tunnel_without_a_link_layer_are_blocked_in_both_families() {
     assert!(kernel(&agent, "steered") >= 4.0);
 }
 
-/// A33: what the gateway cannot know of another host is not in the record.
+/// A13, A33: what the gateway cannot know of another host is not in the record. That the gateway is compliant says nothing of it.
 #[test]
-fn the_record_names_the_clients_address_and_invents_no_process() {
+fn the_record_names_the_clients_address_and_invents_no_process_and_no_device() {
     let gateway = GatewayLab::start().unwrap();
-    let agent = Agent::start(&gateway.lab, &steering("peek", &[BRIDGE])).unwrap();
+    let settings = Settings { compliant: true, ..steering("peek", &[BRIDGE]) };
+    let agent = Agent::start(&gateway.lab, &settings).unwrap();
     let place = gateway.host(Inside::A);
     check_blocked(
         &Curl::get(url(MONITORED, DOCX)).at(&place).arguments(&["-4"]).send(&gateway.lab).unwrap(),
@@ -84,6 +85,8 @@ fn the_record_names_the_clients_address_and_invents_no_process() {
             assert!(record[part][field].is_null(), "{part}.{field}: {record}");
         }
     }
+    let device = &record["device"];
+    assert_eq!((&device["id"], &device["compliant"]), (&"unknown".into(), &false.into()), "{record}");
 }
 
 /// A13: devices and users of other hosts come from the inventory; a change of it applies to the next response, and what it

@@ -30,10 +30,11 @@ fn mixed_load(lab: &Lab) {
     Curl::get(url(MONITORED, PAGE)).arguments(&other).send(lab).unwrap();
 }
 
-/// Every series of a metric, by its labels.
+/// Every series of a metric that has counted something, by its labels.
 fn series(page: &str, name: &str) -> BTreeMap<String, u64> {
     let lines = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} "));
-    lines.map(|(labels, value)| (labels.to_owned(), value.parse::<f64>().unwrap() as u64)).collect()
+    let series = lines.map(|(labels, value)| (labels.to_owned(), value.parse::<f64>().unwrap() as u64));
+    series.filter(|(_, value)| *value > 0).collect()
 }
 
 #[test]

@@ -11,12 +11,14 @@ use crate::command::{read, run};
 use crate::workspace::plain;
 
 /// Directories that the package owns: its own, and those of shells that a system without them does not have.
-const DIRECTORIES: [&str; 9] = [
+const DIRECTORIES: [&str; 11] = [
     "/etc/portcullis",
     "/etc/portcullis/policies.d",
     "/etc/portcullis/apps.d",
     "/usr/share/portcullis",
     "/usr/share/portcullis/schemas",
+    "/usr/share/portcullis/grafana",
+    "/usr/share/portcullis/prometheus",
     "/usr/share/zsh",
     "/usr/share/zsh/site-functions",
     "/usr/share/fish",

@@ -6,7 +6,8 @@ use super::{Console, Live};
 use crate::admin::apps;
 use crate::admin::control::{Answer, Command};
 use crate::admin::status::{
-    AuthorityStatus, Constraints, DeviceStatus, ExportStatus, GapStatus, PolicyStatus, Status, SteeringStatus,
+    AuthorityStatus, Constraints, DeviceStatus, ExportStatus, GapStatus, NextAuthority, PolicyStatus, Status,
+    SteeringStatus,
 };
 use crate::catalog::HostPattern;
 use crate::forward::ExportState;
@@ -106,6 +107,11 @@ impl Live<'_> {
             } else {
                 Constraints::Outgrown { names }
             },
+            next: certificates.next.as_ref().map(|next| NextAuthority {
+                subject: next.root_facts.subject.clone(),
+                fingerprint: next.root_facts.fingerprint_text(),
+                follows_at: Timestamp::try_from(next.follows_at()).ok(),
+            }),
         }
     }
 }

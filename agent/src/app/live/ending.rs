@@ -1,6 +1,6 @@
 //! What becomes of the state in the kernel when the agent ends: handed over, left, or taken away.
 
-use super::super::End;
+use super::super::{End, gap};
 use super::Live;
 use crate::config::{self, Config, Mode};
 use crate::steering::Steering;
@@ -56,6 +56,7 @@ impl Live<'_> {
     /// New connections go direct from here on; running ones keep what they need.
     pub(in crate::app) fn wind_down(&self) {
         let Some(steering) = self.steering.borrow_mut().take() else { return };
+        gap::stopped(&self.started_with.paths.state);
         match steering.wind_down() {
             Ok(rest) => *self.steering.borrow_mut() = rest,
             Err(error) => tracing::error!("not everything was detached: {error:#}"),

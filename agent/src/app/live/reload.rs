@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_common::counter::Counter;
 use jiff::Timestamp;
 
 use super::super::build::origin_connector;
@@ -10,8 +11,10 @@ use super::Live;
 use crate::admin::health::{Condition, Part};
 use crate::admin::status::ReloadStatus;
 use crate::diagnostic::Style;
+use crate::proxy::dial;
 use crate::proxy::worker::Shared;
 use crate::reload::{self, Snapshot};
+use crate::tls::{ClientFailure, UpstreamFailure};
 
 impl Live<'_> {
     /// Reads, validates and publishes everything, or keeps what is in force. Returns what was wrong.
@@ -109,5 +112,11 @@ pub(in crate::app) fn load_metrics(shared: &Shared) {
     let snapshot = shared.snapshot.load();
     let apps: Vec<&Arc<str>> = snapshot.catalog.apps().iter().map(|app| &app.id).collect();
     let policies: Vec<&Arc<str>> = snapshot.policies.policies().iter().map(|policy| &policy.name).collect();
-    shared.recorder.metrics.load(apps, policies);
+    let metrics = &shared.recorder.metrics;
+    metrics.load(apps, policies);
+    let selected = snapshot.catalog.apps().iter().filter(|app| snapshot.policies.selects(app));
+    metrics.appear(selected.map(|app| &app.id));
+    let results = (&ClientFailure::NAMES[..], &UpstreamFailure::NAMES[..]);
+    let reasons = dial::FAILURES.into_iter().chain(UpstreamFailure::NAMES);
+    metrics.appear_failing(results, reasons, Counter::ALL.iter().map(|counter| counter.name()));
 }

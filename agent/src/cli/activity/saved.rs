@@ -49,6 +49,11 @@ impl Saved {
         Ok(Self { path, queries })
     }
 
+    /// By name, with their filters as words of a command line.
+    pub(super) fn queries(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.queries.iter().map(|(name, filters)| (&**name, &**filters))
+    }
+
     /// A line for each: its name and its filters.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         self.queries.iter().map(|(name, filters)| {

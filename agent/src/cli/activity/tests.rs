@@ -89,6 +89,37 @@ fn a_saved_query_is_its_filters_with_relative_times_and_what_is_given_replaces_i
 }
 
 #[test]
+fn saved_queries_are_listed_and_removed_wherever_the_settings_file_is_named() {
+    use clap::Parser as _;
+    let parse = |line: &[&str]| {
+        crate::cli::Arguments::try_parse_from(
+            [&["portcullis", "activity", "--config", "/x.toml"], line].concat(),
+        )
+    };
+    assert!(parse(&["--queries"]).is_ok(), "a variable counts as given as well");
+    assert!(parse(&["--queries", "--json"]).is_ok());
+    assert!(parse(&["--forget", "x"]).is_ok());
+    for pointless in
+        ["--user=ada", "--type=download", "--follow", "--save=y", "--query=y", "--forget=y", "--limit=1"]
+    {
+        assert!(parse(&["--queries", pointless]).is_err(), "{pointless}");
+    }
+    let log = Log::with(&[]);
+    let given = args(&["--user", "ada", "--since", "2d"]);
+    Saved::beside(&log.path()).unwrap().save("risky", &given).unwrap();
+    let list = |line: &[&str]| {
+        let mut out = Vec::new();
+        super::saved(&args(line), &log.path(), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    assert_eq!(
+        list(&["--queries", "--json"]),
+        "{\"filters\":[\"--user=ada\",\"--since=2d\"],\"name\":\"risky\"}\n"
+    );
+    assert_eq!(list(&["--queries"]), "risky: --user=ada --since=2d\n");
+}
+
+#[test]
 fn csv_and_json_hold_every_record_and_the_columns_exist() {
     let log = Log::with(&[record(1), record(2)]);
     let csv = log.list(&["-o", "csv"], PIPE);

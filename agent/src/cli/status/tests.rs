@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::*;
 use crate::admin::health::{Part, PartHealth};
 use crate::admin::status::{
-    AuthorityStatus, ConsoleStatus, DeviceStatus, ExportStatus, GapStatus, LogStatus, PolicyStatus,
-    ReloadStatus, SteeringStatus,
+    AuthorityStatus, ConsoleStatus, DeviceStatus, ExportStatus, GapStatus, LogStatus, NextAuthority,
+    PolicyStatus, ReloadStatus, SteeringStatus,
 };
 
 const NOW: &str = "2026-03-04T12:00:00Z";
@@ -49,6 +49,7 @@ pub(in crate::cli) fn status() -> Status {
             fingerprint: "ab".repeat(32),
             not_after: None,
             constraints: Constraints::CoverCatalog,
+            next: None,
         },
         activity_log: LogStatus {
             path: PathBuf::from("/var/lib/portcullis/activity.db"),
@@ -105,6 +106,11 @@ fn what_is_wrong_is_said_with_its_reason_and_remedy() {
         Some("10.toml:3:1: no such app\n  3 | include\x1b[2J".into());
     status.certificate_authority.constraints =
         Constraints::Outgrown { names: (0..9).map(|n| format!("host{n}.test")).collect() };
+    status.certificate_authority.next = Some(NextAuthority {
+        subject: "CN=the next".into(),
+        fingerprint: "cd".repeat(32),
+        follows_at: Some(NOW.parse().unwrap()),
+    });
     status.activity_log.trouble = Some("database or disk is full".into());
     status.activity_log.lost = 7;
     status.health[0].condition = Condition::Failed("hook detached".into());
@@ -117,7 +123,9 @@ fn what_is_wrong_is_said_with_its_reason_and_remedy() {
         "10.toml:3:1: no such app\n",
         "outgrown",
         "host4.test, …",
-        "portcullis ca init",
+        "portcullis ca rotate",
+        "to follow: CN=the next",
+        "in force from ",
         "disk is full",
         "7 lost",
         "steering failed: hook detached",

@@ -78,6 +78,11 @@ fn is_foreign_address(word: &str) -> Option<bool> {
     address.map(|address| !address.is_loopback() && !address.is_unspecified())
 }
 
+/// Whether the path lies below one that somebody chose.
+fn is_below(path: &str, known: &str) -> bool {
+    known.starts_with('/') && path.strip_prefix(known).is_some_and(|rest| rest.starts_with('/'))
+}
+
 impl Redactor {
     /// `host`: the host's own name, which sentences may have in them.
     pub(super) fn new(host: Option<String>) -> Self {
@@ -148,6 +153,12 @@ impl Redactor {
     /// A sentence of the program: its words stay; a name that stands in the settings, a path below a home, an address and the
     /// host's name do not.
     pub(super) fn sentence(&mut self, text: &str) -> String {
+        // An authority is called by its host, whose name may be another by now: what a distinguished name calls itself.
+        if let Some((before, rest)) = text.split_once("CN=") {
+            let (name, after) = rest.split_at(rest.find(',').unwrap_or(rest.len()));
+            let (before, name) = (self.sentence(before), self.word(name));
+            return format!("{before}CN={name}{}", self.sentence(after));
+        }
         let mut shown = String::with_capacity(text.len());
         for piece in text
             .split_inclusive(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '"' | '`' | '(' | ')'))
@@ -171,6 +182,7 @@ impl Redactor {
             ["/home/", "/root", "/run/user/", "/media/", "/mnt/"].iter().any(|home| word.starts_with(home));
         is_home
             || self.numbers.contains_key(word)
+            || word.starts_with('/') && self.numbers.keys().any(|known| is_below(word, known))
             || self.host.as_deref().is_some_and(|host| word.contains(host))
             || is_foreign_address(word) == Some(true)
             || word.contains('@')
@@ -271,7 +283,7 @@ include = ["office365", "alice"]
     #[test]
     fn answers_of_the_agent_name_nobody() {
         let mut redactor = Redactor::new(Some("workbench".to_owned()));
-        redactor.settings("[identity]\ngroups = { g = [\"mallory\"] }\n");
+        redactor.settings("[identity]\ngroups = { g = [\"mallory\"] }\n[paths]\nstate = \"/data/carol\"\n");
         let shown = redactor.answer(serde_json::json!({
             "version": "0.1.0", "mode": "host", "listener": "127.0.0.1:40443",
             "device": {"id": "alice-laptop", "tags": ["alice"], "reason": "/home/alice/x cannot be read"},
@@ -279,12 +291,23 @@ include = ["office365", "alice"]
             "exports": [{"name": "alice", "to": "tls://alice.example:1", "trouble": "192.0.2.1:6514: refused (workbench)"}],
             "policies": {"last_reload": {"error": "unknown user \"mallory\", alice@example.com"}},
             "health": [{"part": "listener", "state": "ok"}],
+            "found": "O=Portcullis, CN=Portcullis root old-name-of-alice 12ab, until 2028-01-01",
+            "state": "/data/carol/ca is there",
         }));
         let text = shown.to_string();
-        for name in ["alice", "mallory", "192.0.2.1", "workbench", "example"] {
+        for name in ["alice", "mallory", "carol", "old-name", "192.0.2.1", "workbench", "example"] {
             assert!(!text.contains(name), "{name}: {text}");
         }
-        for kept in ["0.1.0", "127.0.0.1:40443", "cannot be read", "refused", "unknown user", "listener"] {
+        for kept in [
+            "0.1.0",
+            "127.0.0.1:40443",
+            "cannot be read",
+            "refused",
+            "unknown user",
+            "listener",
+            "until 2028",
+            "is there",
+        ] {
             assert!(text.contains(kept), "{kept}: {text}");
         }
         assert_eq!(shown["device"]["tags"][0], shown["exports"][0]["name"], "equal names stay equal");

@@ -64,7 +64,7 @@ pub enum Side {
     Origin,
 }
 
-/// Counters that appear once they count something: a cross product of labels would be mostly zeros.
+/// Counters that appear once they count something, or are told to: a cross product of labels would be mostly zeros.
 struct Lazy<const N: usize> {
     family: Counters<N>,
     labels: Labels<N>,
@@ -78,6 +78,10 @@ impl<const N: usize> Lazy<N> {
 
     fn add(&self, n: u64) {
         self.counter.get_or_init(|| self.family.get_or_create_owned(&self.labels)).inc_by(n);
+    }
+
+    fn appear(&self) {
+        self.add(0);
     }
 }
 
@@ -106,6 +110,17 @@ impl AppMetrics {
             bytes: ["to_origin", "to_client"]
                 .map(|d| Lazy::new(&families.bytes, [app(), ("direction", to(d))])),
         }
+    }
+
+    /// What every app in use comes to count is there from now on: the first increase of a series shows only behind a zero.
+    /// The other activities appear with their first.
+    pub(super) fn appear(&self) {
+        self.connections.iter().chain(&self.requests).chain(&self.bytes).for_each(Lazy::appear);
+        let kinds = ActivityType::ALL.iter().zip(&self.activities);
+        kinds
+            .filter(|(kind, _)| **kind == ActivityType::Download)
+            .flat_map(|(_, actions)| actions)
+            .for_each(Lazy::appear);
     }
 
     pub(in crate::record) fn connection(&self, path: Path) {
@@ -165,6 +180,10 @@ impl PolicyMetrics {
                 [("policy", Arc::clone(policy)), ("action", Arc::from(action.name()))],
             )
         }))
+    }
+
+    pub(super) fn appear(&self) {
+        self.0.iter().for_each(Lazy::appear);
     }
 
     pub(super) fn decision(&self, action: Action) {

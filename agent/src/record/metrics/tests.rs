@@ -72,6 +72,34 @@ fn every_metric_of_the_contract_is_exposed_under_its_name() {
     }
 }
 
+#[test]
+fn every_family_is_there_before_anything_is_counted() {
+    let metrics = loaded();
+    metrics.appear([&Arc::from("corp-files")]);
+    metrics.appear_failing((&["closed"], &["expired"]), ["connect"], ["steered"]);
+    for line in [
+        "portcullis_connections_total{app=\"corp-files\",path=\"refused\"} 0",
+        "portcullis_requests_total{app=\"corp-files\",protocol=\"h2\"} 0",
+        "portcullis_activities_total{app=\"corp-files\",type=\"download\",action=\"block\"} 0",
+        "portcullis_decisions_total{policy=\"no downloads\",action=\"monitor\"} 0",
+        "portcullis_bytes_total{app=\"corp-files\",direction=\"to_client\"} 0",
+        "portcullis_tls_handshakes_total{side=\"client\",result=\"ok\"} 0",
+        "portcullis_tls_handshakes_total{side=\"origin\",result=\"expired\"} 0",
+        "portcullis_upstream_failures_total{reason=\"connect\"} 0",
+        "portcullis_refusals_total{failure=\"record_not_stored\"} 0",
+        "portcullis_kernel_events_total{event=\"steered\"} 0",
+        "portcullis_existing_connections_total{app=\"corp-files\",result=\"closed\"} 0",
+    ] {
+        check(&metrics, line);
+    }
+    let text = metrics.encode(Format::Prometheus);
+    assert!(!text.contains("slack"), "nothing selects it: {text}");
+    let bare = Metrics::new("1").encode(Format::Prometheus);
+    for family in ["connections", "requests", "activities", "decisions", "bytes", "refusals"] {
+        assert!(bare.contains(&format!("# TYPE portcullis_{family}_total counter")), "{family}: {bare}");
+    }
+}
+
 /// What is shipped beside the agent to look at its metrics.
 #[test]
 fn every_metric_of_the_dashboard_and_the_alerts_exists() {

@@ -92,6 +92,28 @@ impl UpstreamFailure {
         }
     }
 
+    /// Every name of [`Self::name`].
+    pub const NAMES: [&str; 18] = [
+        "expired",
+        "not-yet-valid",
+        "unknown-issuer",
+        "self-signed",
+        "own-authority",
+        "name-mismatch",
+        "revoked",
+        "wrong-purpose",
+        "bad-signature",
+        "bad-certificate",
+        "client-certificate",
+        "alert",
+        "incompatible",
+        "protocol",
+        "timeout",
+        "closed",
+        "unusable-name",
+        "io",
+    ];
+
     /// Stable name for records and metrics.
     pub fn name(&self) -> &'static str {
         match self {

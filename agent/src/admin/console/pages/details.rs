@@ -175,6 +175,7 @@ fn facts(activity: &Activity) -> Markup {
         }))
         (group("Request", html! {
             (text("Client", Some(&format!("{} port {}", client.address, client.port))))
+            (text("Locations", (!client.locations.is_empty()).then(|| list(&client.locations)).as_deref()))
             (text("Client app", Some(client.kind.name())))
             (text("User agent", client.user_agent.as_deref()))
             (text("Server", Some(&format!("{}, {} port {}", server.name, server.address, server.port))))
