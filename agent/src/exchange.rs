@@ -14,6 +14,7 @@ use std::fmt;
 
 use crate::catalog::Catalog;
 use crate::classify::{Exchange, FirstBytes};
+use crate::http::content_disposition::{Padding, base64_decode};
 use crate::http::head::{RequestHead, ResponseHead, Version};
 
 pub use answer::{Answer, Decided};
@@ -29,7 +30,9 @@ pub struct Record {
     pub response: ResponseHead,
     /// Lower case, without port and trailing dot; empty when the address names none.
     pub host: String,
-    /// The body as recorded, if it was.
+    /// The body of the request as recorded, if it was.
+    pub sent: Option<Vec<u8>>,
+    /// That of the response.
     pub body: Option<Vec<u8>>,
 }
 
@@ -91,6 +94,12 @@ fn octets(value: &str) -> Result<Vec<u8>, String> {
         .chars()
         .map(|c| u8::try_from(c).map_err(|_| format!("{c:?} is above U+00FF, so it is no octet of the wire")))
         .collect()
+}
+
+/// A body as lines have it; many programs break its digits into lines.
+fn body(base64: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = base64.bytes().filter(|octet| !octet.is_ascii_whitespace()).collect();
+    base64_decode(&digits, Padding::Optional)
 }
 
 fn version(protocol: &str) -> Version {

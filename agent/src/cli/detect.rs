@@ -9,7 +9,9 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::USAGE;
+use crate::detect::scan::{Held, Scan, Unscanned, scan};
 use crate::detect::{Counts, Detectors, detect};
+use crate::http::head::Fields;
 
 /// Longest line taken: a text is one JSON value and has to be held at once.
 const MAX_LINE: u64 = 64 << 20;
@@ -17,13 +19,16 @@ const MAX_LINE: u64 = 64 << 20;
 /// Broken lines reported before reading is given up: more is not a file of texts.
 const MAX_COMPLAINTS: usize = 20;
 
-/// What is read of a text at a time.
+/// Largest file whose format is read; a larger one is read as text.
+const MAX_HELD: u64 = 64 << 20;
+
+/// What is read of a larger one at a time.
 const PIECE: usize = 64 * 1024;
 
 /// Numbers only: what was found is never printed.
 #[derive(Debug, clap::Args)]
 pub struct DetectArgs {
-    /// A text. Standard input when left out
+    /// A text, a page, an Office file or an archive, looked at as bodies are. Standard input when left out
     pub file: Option<PathBuf>,
 
     /// The input is lines of JSON, {"id","text"}, and so is the output: {"id","matches":[{"detector","count"}]}
@@ -47,6 +52,9 @@ struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a serde_json::Value>,
     matches: Vec<Match>,
+    /// Why a part of it was not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unscanned: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -58,7 +66,7 @@ struct Match {
 impl<'a> Answer<'a> {
     fn new(id: Option<&'a serde_json::Value>, counts: &Counts) -> Self {
         let matches = counts.found().map(|(detector, count)| Match { detector: detector.name(), count });
-        Self { id, matches: matches.collect() }
+        Self { id, matches: matches.collect(), unscanned: None }
     }
 }
 
@@ -89,10 +97,37 @@ pub fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// One text of any length.
+/// A file or a text, looked at as bodies are.
 fn whole(mut input: impl Read, out: &mut dyn Write, json: bool) -> io::Result<()> {
+    let mut octets = Vec::new();
+    input.by_ref().take(MAX_HELD + 1).read_to_end(&mut octets)?;
+    let found = if octets.len() as u64 <= MAX_HELD {
+        scan(&Fields::new(), Held { octets: &octets, complete: true })
+    } else {
+        as_it_lies(octets, input)?
+    };
+    let unscanned = found.unscanned.map(Unscanned::name);
+    if json {
+        let answer = Answer { unscanned, ..Answer::new(None, &found.counts) };
+        return writeln!(out, "{}", serde_json::to_string(&answer)?);
+    }
+    if found.counts.is_empty() {
+        writeln!(out, "nothing was found")?;
+    }
+    for (detector, count) in found.counts.found() {
+        writeln!(out, "{:<24}{count}", detector.name())?;
+    }
+    if let Some(why) = found.unscanned {
+        writeln!(out, "not all of it was looked at: {why} ({})", why.name())?;
+    }
+    Ok(())
+}
+
+/// What is too long to be held is read as text.
+fn as_it_lies(mut piece: Vec<u8>, mut input: impl Read) -> io::Result<Scan> {
     let mut detectors = Detectors::new();
-    let mut piece = vec![0; PIECE];
+    detectors.push(&piece);
+    piece.truncate(PIECE);
     loop {
         let count = match input.read(&mut piece) {
             Ok(count) => count,
@@ -100,21 +135,10 @@ fn whole(mut input: impl Read, out: &mut dyn Write, json: bool) -> io::Result<()
             Err(error) => return Err(error),
         };
         if count == 0 {
-            break;
+            return Ok(Scan { counts: detectors.finish(), unscanned: Some(Unscanned::TooLarge) });
         }
         detectors.push(piece.get(..count).unwrap_or_default());
     }
-    let counts = detectors.finish();
-    if json {
-        return writeln!(out, "{}", serde_json::to_string(&Answer::new(None, &counts))?);
-    }
-    if counts.is_empty() {
-        return writeln!(out, "nothing was found");
-    }
-    for (detector, count) in counts.found() {
-        writeln!(out, "{:<24}{count}", detector.name())?;
-    }
-    Ok(())
 }
 
 /// Lines are answered as they come, so that the input may be a pipe that stays open. Returns how many were broken.
@@ -183,6 +207,24 @@ mod tests {
         assert_eq!(text(input.as_bytes(), true), format!("{json}\n"));
         assert_eq!(text(b"", true), "{\"matches\":[]}\n");
         assert_eq!(text(b"\xff\x00", false), "nothing was found\n");
+    }
+
+    #[test]
+    fn a_file_is_read_as_a_body_is() {
+        let found = "credit-card             1\n";
+        assert_eq!(text(br#"{"a":"4242\u00a04242\u00a04242\u00a04242"}"#, false), found);
+        assert_eq!(text(b"<p>4242&nbsp;4242&nbsp;4242&nbsp;4242", false), found);
+        let sixteen =
+            "\u{FEFF}4242424242424242".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        assert_eq!(text(&sixteen, false), found);
+        let entry = b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\x1b\0\0\0\0\0\0\0\x01\0\0\0a<w:t>4242424242</w:t>424242";
+        assert_eq!(text(entry, false), found);
+        let sealed =
+            "nothing was found\nnot all of it was looked at: the text of this format is not read (format)\n";
+        assert_eq!(text(b"%PDF-1.7", false), sealed);
+        assert_eq!(text(b"%PDF-1.7", true), "{\"matches\":[],\"unscanned\":\"format\"}\n");
+        let long = [vec![b' '; usize::try_from(MAX_HELD).unwrap()], b" 4242424242424242".to_vec()].concat();
+        assert!(text(&long, false).starts_with(&format!("{found}not all of it")));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::diagnostic::{Diagnostic, SourceFile};
 pub use export::{Export, ExportTarget, MAX_EXPORTS};
 pub use load::{Loaded, fuzz_config, load_set};
 pub use settings::{
-    Activity, Check, Config, Console, Device, Dial, Durability, Existing, Fail, Guard, Identity,
+    Activity, Check, Config, Console, Content, Device, Dial, Durability, Existing, Fail, Guard, Identity,
     MAX_INTERFACES, MAX_PORTS, Metrics, Mode, Notice, Paths, Posture, Quic, SignerPlace, Steering, Tls,
     UpstreamRoots,
 };

@@ -1,6 +1,7 @@
 //! Secrets that are told by the name they are given to: passwords, keys and tokens without a form of their own.
 
 use super::Detector;
+use super::placeholder::is_placeholder;
 use super::stream::Found;
 use super::text::{Text, alphanumeric, word};
 use super::token::token_at;
@@ -46,17 +47,23 @@ pub(super) fn find(text: &Text<'_>, at: usize) -> Found {
     }
 }
 
-/// Looks at the `w` of a password that a sentence tells.
-pub(super) fn find_in_prose(text: &Text<'_>, at: usize) -> Found {
-    const VERBS: [&[u8]; 4] = [b"ord is ", b"ord was ", b"ort ist ", b"ort lautet "];
-    let start = at.checked_sub(4)?;
-    if !text.starts_with_any_case(start, b"pass") || alphanumeric(text.before(start, 1)) {
+/// Looks at the colon between user and password in an address (RFC 3986 section 3.2.1).
+pub(super) fn in_address(text: &Text<'_>, at: usize) -> Found {
+    let inside = |octet: u8| word(octet) || b"-.~%!$&'()*+,;=".contains(&octet);
+    let user = text.run_before(at, NAME, inside);
+    if !text.slice((at - user).saturating_sub(3), at - user).eq(b"://") {
         return None;
     }
-    let verb = VERBS.iter().find(|verb| text.starts_with_any_case(at + 1, verb))?;
-    let value = Value::behind(text, at + verb.len())?;
-    (value.password() && value.octets.iter().any(|octet| octet.is_ascii_digit()))
-        .then_some((Detector::Password, value.end()))
+    let start = at + 1;
+    // What has a form of its own is counted as that.
+    if token_at(text, start).is_some() {
+        return None;
+    }
+    let len = text.run(start, VALUE, |octet| inside(octet) || octet == b':');
+    let value = Value { start, octets: text.slice(start, start + len), certain: true };
+    let beside = text.at(value.end()) == b'@' && alphanumeric(text.at(value.end() + 1));
+    let told = beside && value.octets != text.slice(at - user, at) && value.password();
+    told.then_some((Detector::Password, value.end()))
 }
 
 /// What a name is for.
@@ -76,6 +83,8 @@ struct Name<'a> {
     written: &'a [u8],
     plain: [u8; NAME],
     len: usize,
+    /// A word for password that is written with blanks or letters beyond ASCII.
+    spelled: bool,
 }
 
 impl<'a> Name<'a> {
@@ -85,14 +94,18 @@ impl<'a> Name<'a> {
         let end = at - long_sign;
         let end = end - text.run_before(end, AROUND, around);
         // Most signs stand behind other names: their last letter says so.
-        if !b"dtensywlrhgDTENSYWLRHG".contains(&text.before(end, 1)) {
-            return None;
-        }
+        let spelled = match text.before(end, 1) {
+            // `password2`.
+            b'0'..=b'9' if b"dtDT".contains(&text.before(end, 2)) => false,
+            b'a' | b'A' | b'e' | b'E' if is_spelled_out(text, end) => true,
+            last if b"dtensywlrhgDTENSYWLRHG".contains(&last) => false,
+            _ => return None,
+        };
         let written = text.slice(
             end - text.run_before(end, NAME, |octet| word(octet) || matches!(octet, b'-' | b'.')),
             end,
         );
-        let mut name = Self { written, plain: [0; NAME], len: 0 };
+        let mut name = Self { written, plain: [0; NAME], len: 0, spelled };
         let plain = written.iter().filter(|octet| alphanumeric(**octet)).map(u8::to_ascii_lowercase);
         for (place, octet) in name.plain.iter_mut().zip(plain) {
             *place = octet;
@@ -110,7 +123,7 @@ impl<'a> Name<'a> {
     }
 
     fn purpose(&self) -> Option<Purpose> {
-        const PASSWORDS: [&[u8]; 9] = [
+        const PASSWORDS: [&[u8]; 11] = [
             b"password",
             b"passwd",
             b"passphrase",
@@ -120,6 +133,8 @@ impl<'a> Name<'a> {
             b"passcode",
             b"contrasena",
             b"motdepasse",
+            b"wachtwoord",
+            b"passwordconfirmation",
         ];
         const SECRETS: [&[u8]; 6] =
             [b"secret", b"token", b"credential", b"credentials", b"authorization", b"clientsecretvalue"];
@@ -152,7 +167,12 @@ impl<'a> Name<'a> {
         ];
         let plain = self.plain();
         let ends = |words: &[&[u8]]| words.iter().any(|word| plain.ends_with(word));
-        if ends(&PASSWORDS) || plain == b"pw" || self.ends_with_pass() {
+        let unnumbered = match plain {
+            [name @ .., b'0'..=b'9'] => name,
+            name => name,
+        };
+        let password = PASSWORDS.iter().any(|word| unnumbered.ends_with(word));
+        if password || self.spelled || self.ends_with(b"pass") || self.ends_with(b"pw") {
             Some(Purpose::Password)
         } else if plain == b"sig" {
             Some(Purpose::Signature)
@@ -165,29 +185,43 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// `pass` as a word of its own: not the end of `bypass`.
-    fn ends_with_pass(&self) -> bool {
-        let Some((before, pass)) = self.written.split_at_checked(self.written.len().wrapping_sub(4)) else {
+    /// `pass` or `pw` as a word of its own: not the end of `bypass`.
+    fn ends_with(&self, word: &[u8]) -> bool {
+        let Some((before, end)) = self.written.split_at_checked(self.written.len().wrapping_sub(word.len()))
+        else {
             return false;
         };
         let begins = match before.last() {
             None | Some(b'_' | b'-' | b'.') => true,
-            Some(last) => last.is_ascii_lowercase() && pass.first() == Some(&b'P'),
+            Some(last) => last.is_ascii_lowercase() && end.first() == Some(&b'P'),
         };
-        begins && pass.eq_ignore_ascii_case(b"pass")
+        begins && end.eq_ignore_ascii_case(word)
     }
 }
 
+/// Words for password that are no names of programs, as people write them.
+fn is_spelled_out(text: &Text<'_>, end: usize) -> bool {
+    const WORDS: [&[u8]; 4] = [b"contrase\xC3\xB1a", b"CONTRASE\xC3\x91A", b"mot de passe", b"senha"];
+    // The letter before the last rules out most names.
+    let before = matches!(text.before(end, 2), 0xB1 | 0x91 | b's' | b'S' | b'h' | b'H');
+    before
+        && WORDS.iter().any(|word| {
+            end.checked_sub(word.len()).is_some_and(|start| {
+                text.starts_with_any_case(start, word) && !alphanumeric(text.before(start, 1))
+            })
+        })
+}
+
 /// What stands behind the sign.
-struct Value<'a> {
+pub(super) struct Value<'a> {
     start: usize,
-    octets: &'a [u8],
+    pub(super) octets: &'a [u8],
     /// The way it is written says that it is a value: in quotes, between tags, right behind `=`.
     certain: bool,
 }
 
 impl<'a> Value<'a> {
-    fn behind(text: &Text<'a>, at: usize) -> Option<Self> {
+    pub(super) fn behind(text: &Text<'a>, at: usize) -> Option<Self> {
         let mut start = at + 1;
         let blanks = text.run(start, AROUND, |octet| matches!(octet, b' ' | b'\t'));
         start += blanks;
@@ -219,7 +253,7 @@ impl<'a> Value<'a> {
         (readable && !octets.is_empty()).then_some(Self { start, octets, certain })
     }
 
-    fn end(&self) -> usize {
+    pub(super) fn end(&self) -> usize {
         self.start + self.octets.len()
     }
 
@@ -229,7 +263,7 @@ impl<'a> Value<'a> {
         if text.at(self.start + scheme) == b' ' { self.start + scheme + 1 } else { self.start }
     }
 
-    fn password(&self) -> bool {
+    pub(super) fn password(&self) -> bool {
         let octets = self.octets;
         let has = |class: fn(&u8) -> bool| octets.iter().any(class);
         let (lower, upper) = (has(u8::is_ascii_lowercase), has(u8::is_ascii_uppercase));
@@ -249,67 +283,6 @@ impl<'a> Value<'a> {
             (digit && (classes >= 2 || len >= SHORTEST_PASSWORD)) || telling && classes >= 2
         }
     }
-}
-
-/// What people write where a password goes: variables, masks, words about it.
-fn is_placeholder(value: &[u8]) -> bool {
-    const WORDS: [&[u8]; 22] = [
-        b"password",
-        b"passwort",
-        b"passwd",
-        b"required",
-        b"optional",
-        b"string",
-        b"changeme",
-        b"change_me",
-        b"change-me",
-        b"changeit",
-        b"example",
-        b"redacted",
-        b"hidden",
-        b"masked",
-        b"undefined",
-        b"invalid",
-        b"incorrect",
-        b"secret",
-        b"mypassword",
-        b"none",
-        b"removed",
-        b"unchanged",
-    ];
-    const BEGINNINGS: [&[u8]; 9] = [
-        b"your",
-        b"enter",
-        b"insert",
-        b"replace",
-        b"http",
-        b"process.env",
-        b"os.environ",
-        b"example",
-        b"placeholder",
-    ];
-    const SIGNS: &[u8] = b"<${%[*(/@";
-    let begins = |word: &[u8]| value.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-    // A real one may begin with a sign, but is not closed by its counterpart.
-    let variable = match value {
-        [b'$' | b'%' | b'@', b'{' | b'(', ..] | [b'<' | b'{' | b'[' | b'(' | b'/', ..] => true,
-        [first, .., last] if first == last && SIGNS.contains(first) => true,
-        [b'$', rest @ ..] => rest.iter().all(|octet| word(*octet)) && !rest.iter().any(u8::is_ascii_digit),
-        _ => false,
-    };
-    let first = value.first().copied().unwrap_or_default();
-    let mask = value.iter().all(|octet| *octet == first)
-        // U+2022 and U+25CF, in UTF-8.
-        || value.chunks(3).all(|octets| matches!(octets, [0xE2, 0x80, 0xA2] | [0xE2, 0x97, 0x8F]));
-    // A call or a member of something: code, not a value.
-    let code = value.contains(&b'(')
-        || value.contains(&b'.')
-            && value.iter().all(|octet| octet.is_ascii_alphabetic() || matches!(octet, b'.' | b'_'));
-    variable
-        || mask
-        || code
-        || BEGINNINGS.iter().any(|word| begins(word))
-        || WORDS.iter().any(|word| value.eq_ignore_ascii_case(word))
 }
 
 fn secret_octet(octet: u8) -> bool {

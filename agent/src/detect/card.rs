@@ -9,7 +9,16 @@ const LONGEST: usize = 19;
 /// Blanks or hyphens in a row that still hold a number together.
 const MOST_SEPARATORS: usize = 3;
 /// Groups in which numbers are printed, the longer before what it begins with.
-const GROUPINGS: [&[usize]; 5] = [&[4, 4, 4, 4, 3], &[4, 4, 4, 4], &[4, 4, 4, 1], &[4, 6, 5], &[4, 6, 4]];
+const GROUPINGS: [&[usize]; 7] = [
+    &[4, 4, 4, 4, 3],
+    &[4, 4, 4, 4],
+    // As forms group numbers of other lengths.
+    &[4, 4, 4, 3],
+    &[4, 4, 4, 2],
+    &[4, 4, 4, 1],
+    &[4, 6, 5],
+    &[4, 6, 4],
+];
 /// How far before a number of a rare kind a word has to say that it is a card's.
 const REACH: usize = 64;
 static WORDS: Words = Words::new(&[
@@ -23,6 +32,11 @@ pub(super) fn find(text: &Text<'_>, at: usize) -> Found {
     if alphanumeric(before) || before == b'+' || before == b'.' && text.before(at, 2).is_ascii_digit() {
         return None;
     }
+    number(text, at)
+}
+
+/// A number that begins at `at`, whatever stands before it.
+pub(super) fn number(text: &Text<'_>, at: usize) -> Found {
     let mut number = Number::default();
     let end = contiguous(text, at, &mut number).or_else(|| grouped(text, at, &mut number))?;
     let digits = number.digits();
@@ -91,6 +105,13 @@ fn grouped(text: &Text<'_>, at: usize, number: &mut Number) -> Option<usize> {
 
 fn gap(text: &Text<'_>, at: usize) -> Option<(u8, usize)> {
     let (kind, mut width) = text.separator(at)?;
+    // A hyphen between blanks.
+    if kind == b' '
+        && let Some((b'-', hyphen)) = text.separator(at + width)
+        && let Some((b' ', behind)) = text.separator(at + width + hyphen)
+    {
+        return Some((b'-', width + hyphen + behind));
+    }
     for _ in 1..MOST_SEPARATORS {
         match text.separator(at + width) {
             Some((same, more)) if same == kind && kind != b'.' => width += more,
@@ -138,6 +159,9 @@ fn kind(digits: &[u8]) -> Option<Kind> {
         // Diners Club.
         (300_000..=305_999 | 309_500..=309_599 | 360_000..=369_999 | 380_000..=399_999, 14) => {
             Some(Kind::Common)
+        }
+        (300_000..=305_999 | 309_500..=309_599 | 360_000..=369_999 | 380_000..=399_999, 16..=LONGEST) => {
+            Some(Kind::Rare)
         }
         // JCB.
         (352_800..=358_999, 16..=19) => Some(Kind::Common),

@@ -6,8 +6,8 @@ use super::text::{Text, alphanumeric};
 
 /// Octets of the longest number.
 const LONGEST: usize = 33;
-/// Printed numbers stand in groups of this length.
-const GROUP: usize = 4;
+/// Country and check digits: no separator stands within them.
+const HEAD: usize = 4;
 
 /// Looks at the check digits, the first digits of a number: the country stands before them.
 pub(super) fn find(text: &Text<'_>, at: usize) -> Found {
@@ -25,9 +25,19 @@ pub(super) fn find(text: &Text<'_>, at: usize) -> Found {
     let len = 4 + shape.iter().map(|part| part.len()).sum::<usize>();
     let mut number = [0_u8; LONGEST];
     let mut end = start;
+    let mut between = None;
     for (index, place) in number.iter_mut().take(len).enumerate() {
-        if index > 0 && index.is_multiple_of(GROUP) {
-            end += text.separator(end).map_or(0, |(_, width)| width);
+        // In groups of four, or by bank, branch and account.
+        if index >= HEAD
+            && let Some((kind, width)) = text.separator(end)
+        {
+            if *between.get_or_insert(kind) != kind {
+                return None;
+            }
+            end += width;
+            if let Some((b' ', more)) = text.separator(end) {
+                end += more;
+            }
         }
         *place = text.at(end).to_ascii_uppercase();
         if !place.is_ascii_alphanumeric() {
@@ -49,7 +59,7 @@ pub(super) fn find(text: &Text<'_>, at: usize) -> Found {
 enum Part {
     /// Digits.
     N(u8),
-    /// Letters. Not insisted on: some banks number their branches.
+    /// Letters.
     A(u8),
     /// Either.
     C(u8),
@@ -68,7 +78,11 @@ fn fits(account: &[u8], shape: &[Part]) -> bool {
     shape.iter().all(|part| {
         let Some((here, behind)) = rest.split_at_checked(part.len()) else { return false };
         rest = behind;
-        !matches!(part, N(_)) || here.iter().all(u8::is_ascii_digit)
+        match part {
+            N(_) => here.iter().all(u8::is_ascii_digit),
+            A(_) => here.iter().all(u8::is_ascii_alphabetic),
+            C(_) => true,
+        }
     })
 }
 

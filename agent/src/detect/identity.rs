@@ -15,6 +15,8 @@ static SSN_WORDS: Words = Words::new(&[
     b"social_security",
     b"socialsecurity",
     b"soc sec",
+    b"soc. sec",
+    b"s.s.n",
     b"ss#",
     b"ss #",
     b"ss no",

@@ -7,7 +7,10 @@ mod assigned;
 mod card;
 mod iban;
 mod identity;
+mod placeholder;
+mod prose;
 pub mod scan;
+mod slack;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -146,6 +149,15 @@ impl Counts {
         for (count, more) in self.0.iter_mut().zip(other.0) {
             *count = count.saturating_add(more);
         }
+    }
+
+    /// Of two looks at the same the one that saw more, for each detector.
+    #[must_use]
+    pub fn most(mut self, other: &Self) -> Self {
+        for (count, more) in self.0.iter_mut().zip(other.0) {
+            *count = more.max(*count);
+        }
+        self
     }
 
     fn count(&mut self, detector: Detector) {

@@ -1,7 +1,7 @@
 //! The one pass over a text: a window that slides, and the octets at which something may stand.
 
 use super::text::Text;
-use super::{Counts, Detector, assigned, card, iban, identity, token};
+use super::{Counts, Detector, assigned, card, iban, identity, prose, token};
 
 /// What a finding may depend on before and behind the octet that gives it away. A longer token counts by its part
 /// within these bounds.
@@ -109,15 +109,19 @@ fn at_anchor(text: &Text<'_>, at: usize) -> Found {
             let before = text.before(at, 1);
             if before.is_ascii_digit() {
                 None
+            } else if before == b'B' && text.before(at, 2) == b'%' {
+                // The first track of a card's magnetic stripe (ISO/IEC 7813).
+                card::number(text, at)
             } else if before.is_ascii_alphabetic() {
-                iban::find(text, at).or_else(|| identity::nino(text, at))
+                iban::find(text, at).or_else(|| identity::nino(text, at)).or_else(|| token::hex_key(text, at))
             } else {
                 card::find(text, at).or_else(|| identity::find(text, at))
             }
         }
         b'_' | b'-' | b'.' | b'~' | b'A' => token::find(text, at),
-        b'=' | b':' | b'>' => assigned::find(text, at),
-        b'w' | b'W' => assigned::find_in_prose(text, at),
+        b':' => assigned::find(text, at).or_else(|| assigned::in_address(text, at)),
+        b'=' | b'>' => assigned::find(text, at),
+        b'w' | b'W' => prose::find(text, at),
         _ => None,
     }
 }

@@ -41,16 +41,21 @@ impl<'a> Text<'a> {
     }
 
     /// Length of one separator between groups of a number, and which: blank, hyphen or full stop, also in the forms
-    /// that keep a line together.
+    /// that keep a line together or are not shown.
     pub(super) fn separator(&self, at: usize) -> Option<(u8, usize)> {
         match self.at(at) {
             octet @ (b' ' | b'-' | b'.') => Some((octet, 1)),
-            // U+00A0.
-            0xC2 if self.at(at + 1) == 0xA0 => Some((b' ', 2)),
-            // U+202F; U+2010 to U+2013.
-            0xE2 if self.at(at + 1) == 0x80 => match self.at(at + 2) {
-                0xAF => Some((b' ', 3)),
-                0x90..=0x93 => Some((b'-', 3)),
+            // U+00A0; U+00AD, which is not shown.
+            0xC2 => match self.at(at + 1) {
+                0xA0 => Some((b' ', 2)),
+                0xAD => Some((0, 2)),
+                _ => None,
+            },
+            // U+2002 to U+200A, U+202F; U+200B to U+200D, which have no width; U+2010 to U+2015; U+2212.
+            0xE2 => match (self.at(at + 1), self.at(at + 2)) {
+                (0x80, 0x82..=0x8A | 0xAF) => Some((b' ', 3)),
+                (0x80, 0x8B..=0x8D) => Some((0, 3)),
+                (0x80, 0x90..=0x95) | (0x88, 0x92) => Some((b'-', 3)),
                 _ => None,
             },
             _ => None,

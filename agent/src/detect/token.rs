@@ -1,15 +1,17 @@
 //! Credentials that can be told by their own form: a prefix their issuer gave them, and an alphabet with a length.
 
-use super::Detector;
 use super::stream::{AHEAD, BEHIND, Found};
 use super::text::{Text, alphanumeric, base64url, word};
+use super::{Detector, slack};
 
 /// Longest prefix before the punctuation that gives a token away.
 const LONGEST_PREFIX: usize = 8;
 /// A longer credential counts by its first part.
-const LONGEST: usize = 255;
+pub(super) const LONGEST: usize = 255;
 /// Characters of a private key that must follow its first line: less is a placeholder.
 const KEY_MATERIAL: usize = 64;
+/// Characters in a row that are a line of one.
+const KEY_LINE: usize = 32;
 /// Characters of a JSON Web Token's first two parts (RFC 7519): the shortest that can name an algorithm.
 const JWT_PART: usize = 19;
 
@@ -24,7 +26,7 @@ pub(super) fn find(text: &Text<'_>, at: usize) -> Found {
             let header = text.run_before(at, BEHIND, base64url);
             jwt(text, at - header)
         }
-        b'.' if text.starts_with(at, b".slack.com/") => slack_webhook(text, at),
+        b'.' if text.starts_with(at, b".slack.com/") => slack::webhook(text, at),
         _ => token_at(text, at - text.run_before(at, LONGEST_PREFIX, alphanumeric)),
     }
 }
@@ -37,7 +39,10 @@ pub(super) fn token_at(text: &Text<'_>, start: usize) -> Found {
     let found = |detector, end: Option<usize>| end.map(|end| (detector, end));
     match text.at(start) {
         b'A' => found(Detector::AwsAccessKey, aws(text, start))
-            .or_else(|| found(Detector::GcpApiKey, exactly(text, start, b"AIza", 35, base64url))),
+            .or_else(|| found(Detector::GcpApiKey, exactly(text, start, b"AIza", 35, base64url)))
+            .or_else(|| {
+                found(Detector::GenericSecret, exactly(text, start, b"AGE-SECRET-KEY-1", 58, alphanumeric))
+            }),
         b'e' => jwt(text, start),
         b'g' => found(Detector::GithubToken, github(text, start))
             .or_else(|| found(Detector::GitlabToken, gitlab(text, start)))
@@ -45,9 +50,22 @@ pub(super) fn token_at(text: &Text<'_>, start: usize) -> Found {
         b'n' => found(Detector::NpmToken, exactly(text, start, b"npm_", 36, alphanumeric)),
         b's' | b'r' => found(Detector::StripeKey, stripe(text, start))
             .or_else(|| found(Detector::GenericSecret, other(text, start))),
-        b'x' => found(Detector::SlackToken, slack(text, start)),
+        b'x' => found(Detector::SlackToken, slack::token(text, start)),
         _ => found(Detector::GenericSecret, other(text, start)).or_else(|| azure_ad_secret(text, start)),
     }
+}
+
+/// A key in hexadecimal digits behind the letters of its issuer, Twilio or Databricks. `at`: the first digit, a letter
+/// stands before it.
+pub(super) fn hex_key(text: &Text<'_>, at: usize) -> Found {
+    const KEY: usize = 32;
+    let start = at - text.run_before(at, b"dapi".len() + KEY, |octet| octet.is_ascii_alphabetic());
+    if word(text.before(start, 1)) {
+        return None;
+    }
+    let end = exactly(text, start, b"SK", KEY, |octet| octet.is_ascii_hexdigit())
+        .or_else(|| exactly(text, start, b"dapi", KEY, |octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f')))?;
+    (!word(text.at(end))).then_some((Detector::GenericSecret, end))
 }
 
 /// `prefix` and exactly `len` characters of `class`.
@@ -123,55 +141,6 @@ fn stripe(text: &Text<'_>, start: usize) -> Option<usize> {
     MODES.iter().find_map(|mode| at_least(text, start + 2, mode, 10, alphanumeric))
 }
 
-/// `xox`, a letter for the kind of token, numbers of team, user or application, a secret. `xapp-` for applications.
-fn slack(text: &Text<'_>, start: usize) -> Option<usize> {
-    let digit = |octet: u8| octet.is_ascii_digit();
-    let dashed = |octet: u8| alphanumeric(octet) || octet == b'-';
-    if text.starts_with(start, b"xapp-") {
-        let version = text.run(start + 5, 2, digit);
-        let app = start + 5 + version + 1;
-        let name = text.run(app, 16, |octet| octet.is_ascii_uppercase() || digit(octet));
-        let number = app + name + 1;
-        let len = text.run(number, 20, digit);
-        let secret = number + len + 1;
-        let tail = text.run(secret, LONGEST, alphanumeric);
-        let dashes = [app - 1, number - 1, secret - 1].iter().all(|at| text.at(*at) == b'-');
-        return (version == 1 && name > 0 && len > 0 && tail > 0 && dashes).then_some(secret + tail);
-    }
-    if !text.starts_with(start, b"xox") || text.at(start + 4) != b'-' {
-        return None;
-    }
-    // How many numbers of 10 to 13 digits stand in a row.
-    let (mut end, mut numbers) = (start + 4, 0);
-    while numbers < 3 && text.at(end) == b'-' {
-        let len = text.run(end + 1, 14, digit);
-        if !(10..=13).contains(&len) || alphanumeric(text.at(end + 1 + len)) {
-            break;
-        }
-        (end, numbers) = (end + 1 + len, numbers + 1);
-    }
-    let tail = text.run(end, LONGEST, dashed);
-    let enough = match text.at(start + 3) {
-        b'b' => numbers >= 2,
-        b'p' | b'e' => numbers == 3 && tail >= 29,
-        // Tokens of older applications and of clients.
-        b'a' | b'r' | b's' | b'o' | b'c' | b'd' => numbers >= 2 && tail > 8 || tail >= 41,
-        _ => false,
-    };
-    (enough && !word(text.at(end + tail))).then_some(end + tail)
-}
-
-/// Looks at the full stop before `slack.com`.
-fn slack_webhook(text: &Text<'_>, at: usize) -> Found {
-    const KINDS: [&[u8]; 3] = [b"services/", b"workflows/", b"triggers/"];
-    let path = at + b".slack.com/".len();
-    let host = at.checked_sub(5).filter(|start| text.starts_with(*start, b"hooks"))?;
-    let kind = KINDS.iter().find(|kind| text.starts_with(path, kind))?;
-    let secret = path + kind.len();
-    let run = text.run(secret, 64, |octet| alphanumeric(octet) || matches!(octet, b'/' | b'+'));
-    (run >= 43 && !alphanumeric(text.before(host, 1))).then_some((Detector::SlackWebhook, secret + run))
-}
-
 /// Three characters, a digit, `Q~` and 31 to 34 more.
 fn azure_ad_secret(text: &Text<'_>, start: usize) -> Found {
     let inside = |octet: u8| word(octet) || matches!(octet, b'~' | b'.');
@@ -200,18 +169,22 @@ fn private_key(text: &Text<'_>, at: usize) -> Found {
     if !named || !text.starts_with(body - 5, b"-----") {
         return None;
     }
-    let mut material = 0;
-    let mut end = body;
+    // Lines of the key, or all of it in one: words of other text are shorter.
+    let base64 = |octet: u8| alphanumeric(octet) || matches!(octet, b'+' | b'/' | b'=');
+    let (mut material, mut end) = (0, body);
     while material < KEY_MATERIAL && end < at + AHEAD {
+        let run = text.run(end, KEY_MATERIAL - material, base64);
+        if run >= KEY_LINE || material + run == KEY_MATERIAL && material > 0 {
+            (material, end) = (material + run, end + run);
+            continue;
+        }
+        end += run;
         match text.at(end) {
-            0 => return None,
-            b'\\' if matches!(text.at(end + 1), b'n' | b'r' | b't') => end += 1,
+            b'\\' => end += 2,
             b'-' if text.starts_with(end, b"-----") => return None,
-            octet if octet.is_ascii_whitespace() => {}
-            octet if octet.is_ascii_graphic() => material += 1,
+            octet if octet.is_ascii_whitespace() || octet.is_ascii_graphic() => end += 1,
             _ => return None,
         }
-        end += 1;
     }
     (material == KEY_MATERIAL).then_some((Detector::PrivateKey, end))
 }
@@ -240,9 +213,11 @@ fn jwt(text: &Text<'_>, start: usize) -> Found {
 fn other(text: &Text<'_>, start: usize) -> Option<usize> {
     let hex = |octet: u8| octet.is_ascii_hexdigit();
     match text.at(start) {
+        b'G' => exactly(text, start, b"GOCSPX-", 28, base64url),
         b'S' => exactly(text, start, b"SG.", 66, |octet| base64url(octet) || matches!(octet, b'.' | b'=')),
         b's' => at_least(text, start, b"sk-ant-", 80, base64url)
             .or_else(|| at_least(text, start, b"sk-proj-", 40, base64url))
+            .or_else(|| openai(text, start))
             .or_else(|| exactly(text, start, b"shpat_", 32, hex))
             .or_else(|| exactly(text, start, b"shpss_", 32, hex)),
         b'd' => exactly(text, start, b"dop_v1_", 64, hex),
@@ -250,4 +225,10 @@ fn other(text: &Text<'_>, start: usize) -> Option<usize> {
         b'p' => at_least(text, start, b"pypi-AgEIcHlwaS5vcmc", 50, base64url),
         _ => None,
     }
+}
+
+/// The same letters stand between the halves of each older key.
+fn openai(text: &Text<'_>, start: usize) -> Option<usize> {
+    let first = exactly(text, start, b"sk-", 48, alphanumeric)?;
+    text.starts_with(start + 23, b"T3BlbkFJ").then_some(first)
 }

@@ -23,11 +23,13 @@ struct HarEntry {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct HarRequest {
     method: String,
     url: String,
     #[serde(default)]
     headers: Vec<HarHeader>,
+    post_data: Option<HarContent>,
 }
 
 #[derive(Deserialize)]
@@ -75,14 +77,16 @@ impl HarEntry {
         let status = u16::try_from(self.response.status.max(0)).map_err(|_| {
             error(format!("`response.status` is {}, not a status code", self.response.status))
         })?;
-        let body = match self.response.content {
-            Some(HarContent { text: Some(text), encoding: Some(encoding) }) if encoding == "base64" => Some(
-                base64_decode(text.trim().as_bytes(), Padding::Optional)
-                    .ok_or_else(|| error("`response.content.text` is not base64".to_owned()))?,
-            ),
-            Some(HarContent { text: Some(text), .. }) => Some(text.into_bytes()),
-            _ => None,
+        let recorded = |content: Option<HarContent>, name: &str| match content {
+            Some(HarContent { text: Some(text), encoding: Some(encoding) }) if encoding == "base64" => {
+                let octets = base64_decode(text.trim().as_bytes(), Padding::Optional);
+                octets.map(Some).ok_or_else(|| error(format!("`{name}.text` is not base64")))
+            }
+            Some(HarContent { text: Some(text), .. }) => Ok(Some(text.into_bytes())),
+            _ => Ok(None),
         };
+        let sent = recorded(self.request.post_data, "request.postData")?;
+        let body = recorded(self.response.content, "response.content")?;
         let mut response = ResponseHead::new(status, version);
         for header in self.response.headers.iter().filter(|header| !header.name.starts_with(':')) {
             // The recorded content is what the browser decoded.
@@ -91,7 +95,7 @@ impl HarEntry {
             }
         }
         let host = host.or_else(|| request.host().map(canonical_host)).unwrap_or_default();
-        Ok(Record { id: number.to_string(), request, response, host, body })
+        Ok(Record { id: number.to_string(), request, response, host, sent, body })
     }
 }
 

@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Address, ReadError, Record, canonical_host, in_words, octets, version};
-use crate::http::content_disposition::{Padding, base64_decode};
+use super::{Address, ReadError, Record, body, canonical_host, in_words, octets, version};
 use crate::http::head::{RequestHead, ResponseHead};
 
 #[derive(Deserialize)]
@@ -19,6 +18,7 @@ struct LineRequest {
     url: String,
     #[serde(default)]
     headers: Vec<(String, String)>,
+    body_base64: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -44,7 +44,7 @@ pub fn read_line(line: &str, number: usize) -> Result<Option<Record>, ReadError>
         Some(serde_json::Value::Number(id)) => id.to_string(),
         Some(_) => return Err(error("`id` is neither text nor a number".to_owned())),
     };
-    let LineRequest { method, url, headers } = parsed.request;
+    let LineRequest { method, url, headers, body_base64 } = parsed.request;
     let response = parsed.response;
     if !(100..1000).contains(&response.status) {
         return Err(error(format!("`response.status` is {}, not a status code", response.status)));
@@ -62,17 +62,12 @@ pub fn read_line(line: &str, number: usize) -> Result<Option<Record>, ReadError>
         let value = octets(value).map_err(|what| error(format!("response header {name:?}: {what}")))?;
         response_head.fields_mut().push(name.trim().as_bytes(), &value);
     }
-    let body = match response.body_base64 {
-        None => None,
-        Some(text) => Some(
-            // Many programs break it into lines.
-            base64_decode(
-                &text.bytes().filter(|octet| !octet.is_ascii_whitespace()).collect::<Vec<_>>(),
-                Padding::Optional,
-            )
-            .ok_or_else(|| error("`response.body_base64` is not base64".to_owned()))?,
-        ),
+    let recorded = |base64: Option<String>, name: &str| match base64.as_deref().map(body) {
+        Some(None) => Err(error(format!("`{name}.body_base64` is not base64"))),
+        recorded => Ok(recorded.flatten()),
     };
+    let sent = recorded(body_base64, "request")?;
+    let body = recorded(response.body_base64, "response")?;
     let host = address.host.or_else(|| request_head.host().map(canonical_host)).unwrap_or_default();
-    Ok(Some(Record { id, request: request_head, response: response_head, host, body }))
+    Ok(Some(Record { id, request: request_head, response: response_head, host, sent, body }))
 }

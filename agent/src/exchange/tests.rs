@@ -275,6 +275,43 @@ fn a_rule_about_sizes_reads_the_announced_length() {
 }
 
 #[test]
+fn a_rule_about_content_reads_the_recorded_bodies() {
+    let policy = "[[policy]]\nname = \"P\"\napps.include = [\"all\"]\nsession.control = \"custom\"\n\
+                  [[policy.session.rule]]\ncontent = { detect = [\"credit-card\"], at_least = 1 }\naction = \"block\"\n";
+    let trial = trial(policy, (None, None, &[], false)).expect("no errors");
+    let action = |record: &Record| {
+        trial.decide(record, &classify(&record.exchange())).map(|decision| decision.action().name())
+    };
+    // `{"a":"4242\u00a04242\u00a04242\u00a04242"}` and that with another last digit.
+    let card = "eyJhIjoiNDI0Mlx1MDBhMDQyNDJcdTAwYTA0MjQyXHUwMGEwNDI0MiJ9";
+    let near = "eyJhIjoiNDI0Mlx1MDBhMDQyNDJcdTAwYTA0MjQyXHUwMGEwNDI0MSJ9";
+    let exchange = |kind: &str, sent: &str, received: &str| {
+        action(&line(&format!(
+            r#"{{"request":{{"method":"POST","url":"https://files.corp.test/api","headers":[["Content-Type","{kind}"]]{sent}}},
+                "response":{{"status":200,"headers":[["Content-Type","{kind}"]]{received}}}}}"#
+        )))
+    };
+    let body = |digits: &str| format!(",\"body_base64\":\"{digits}\"");
+    assert_eq!(exchange("application/json", "", &body(card)), Some("block"));
+    assert_eq!(exchange("application/json", "", &body(near)), Some("allow"));
+    assert_eq!(exchange("application/json", &body(card), ""), Some("block"));
+    assert_eq!(exchange("application/json", &body(near), &body(near)), Some("allow"));
+    assert_eq!(exchange("application/json", "", ""), Some("allow"));
+    // The agent does not hold it back, so it does not look at it.
+    assert_eq!(exchange("text/event-stream", "", &body(card)), Some("allow"));
+    let har = |sent: &str, received: &str| {
+        let document = format!(
+            r#"{{"log":{{"entries":[{{"request":{{"method":"POST","url":"https://files.corp.test/a","postData":{{"text":"{sent}"}}}},
+                "response":{{"status":200,"content":{{"text":"{received}"}}}}}}]}}}}"#
+        );
+        action(&read_har(&document).expect("HAR")[0])
+    };
+    assert_eq!(har("4242424242424242", ""), Some("block"));
+    assert_eq!(har("x", "4242424242424242"), Some("block"));
+    assert_eq!(har("x", "y"), Some("allow"));
+}
+
+#[test]
 fn every_error_in_the_files_is_told() {
     let broken = POLICIES.replace("office365", "office366").replace("block-downloads", "block");
     let faults = trial(&broken, (None, None, &[], false)).expect_err("two errors");

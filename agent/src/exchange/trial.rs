@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::Record;
-use crate::catalog::Catalog;
-use crate::classify::{self, Classification};
+use crate::catalog::{App, Catalog};
+use crate::classify::{self, ActivityType, Classification, Exchange};
+use crate::config::Content;
+use crate::detect::scan::{Held, is_stream, scan, uploaded_name};
 use crate::diagnostic::{Diagnostic, SourceFile};
-use crate::http::h1::{Framing, response_body};
-use crate::policy::decision::Decision;
+use crate::http::h1::{Framing, request_body, response_body};
+use crate::policy::decision::{Action, Decision};
 use crate::policy::{Circumstances, PolicySet, References};
 use crate::session::{Device, User};
 
@@ -51,15 +53,63 @@ impl Trial {
     }
 
     /// The decision on a record that was found to be `class`; `None` when its host belongs to no app.
+    ///
+    /// As on the way of a connection: the request is judged before its answer is, and bodies that were recorded are
+    /// looked at where a rule asks for their content, as far as the agent looks when its settings do not say otherwise.
     pub fn decide(&self, record: &Record, class: &Classification) -> Option<Decision> {
         let app = self.catalog.lookup(&record.host)?.clone();
-        let kind = classify::claimed_kind(&record.request);
-        let size = match response_body(&record.response, record.request.method()) {
+        let (request, response) = (&record.request, &record.response);
+        let bodies = self.policies.bodies_of(&app);
+        let sent = record.sent.as_deref().map(held);
+        let name = sent.and_then(|sent| uploaded_name(request.fields(), sent));
+        let nothing = classify::no_answer(request.version());
+        let exchange = Exchange { app: Some(&app), ..Exchange::new(request, &nothing, &record.host) };
+        let asked = classify::classify_request(&exchange, name.as_deref());
+        let sent = sent.filter(|_| bodies.asks_request(&asked)).map(|sent| scan(request.fields(), sent));
+        let sent_size = match request_body(request) {
             Ok(Framing::Length(size)) => Some(size),
-            _ => None,
+            _ => record.sent.as_ref().map(|sent| sent.len() as u64),
         };
-        let (user, device) = (self.user.clone(), self.device.clone());
-        let asked = Circumstances::new(app, user, kind, None, device, class.clone(), size);
+        if bodies.at_request() {
+            let mut first = self.circumstances(app.clone(), record, asked.clone(), sent_size);
+            (first.content, first.at_request) = (sent, true);
+            let decision = first.decide(&self.policies);
+            if decision.action() == Action::Block {
+                return Some(decision);
+            }
+        }
+        let mut class = class.clone();
+        let size = if class.activity == ActivityType::Upload {
+            (class.filename, class.mime) = (class.filename.or(asked.filename), asked.mime.or(class.mime));
+            sent_size
+        } else {
+            match response_body(response, request.method()) {
+                Ok(Framing::Length(size)) => Some(size),
+                _ => None,
+            }
+        };
+        let looked_at = bodies.asks_response(&class) && !is_stream(response.fields());
+        let received = record.body.as_deref().filter(|_| looked_at);
+        let received = received.map(|body| scan(response.fields(), held(body)));
+        let mut asked = self.circumstances(app, record, class, size);
+        asked.content = received.map(|received| received.and(sent.as_ref())).or(sent);
         Some(asked.decide(&self.policies))
     }
+
+    fn circumstances(
+        &self,
+        app: Arc<App>,
+        record: &Record,
+        class: Classification,
+        size: Option<u64>,
+    ) -> Circumstances {
+        let kind = classify::claimed_kind(&record.request);
+        Circumstances::new(app, self.user.clone(), kind, None, self.device.clone(), class, size)
+    }
+}
+
+/// What the agent holds of a body.
+fn held(body: &[u8]) -> Held<'_> {
+    let most = Content::default().scan;
+    Held { octets: body.get(..most).unwrap_or(body), complete: body.len() <= most }
 }

@@ -13,7 +13,7 @@ use super::worker::Shared;
 use crate::activity::{Activity, Observed, Outcome, related_hosts};
 use crate::classify::{self, ActivityType, Classification, Exchange, FirstBytes};
 use crate::config::Quic;
-use crate::detect::scan::{Held, Scan, scan, uploaded_name};
+use crate::detect::scan::{Held, Scan, is_stream, scan, uploaded_name};
 use crate::http::alt_svc;
 use crate::http::h1::{Framing, request_body, response_body};
 use crate::http::head::{RequestHead, ResponseHead};
@@ -176,7 +176,10 @@ impl<'a> Judge<'a> {
         let session = self.session_of(request);
         let exchange = self.exchange(&session, request, response);
         let bodies = self.bodies();
-        if bodies.any() && bodies.asks_response(&classify::classify(&exchange)) && !is_stream(response) {
+        if bodies.any()
+            && bodies.asks_response(&classify::classify(&exchange))
+            && !is_stream(response.fields())
+        {
             let declared = match response_body(response, request.method()) {
                 Ok(Framing::Length(size)) => Some(size),
                 _ => None,
@@ -331,21 +334,10 @@ fn declared_size(request: &RequestHead) -> Option<u64> {
     }
 }
 
-fn begins(value: &[u8], word: &str) -> bool {
-    value.trim_ascii().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
-}
-
 fn is_form(request: &RequestHead) -> bool {
-    request.fields().get("content-type").is_some_and(|value| begins(value, "multipart/form-data"))
-}
-
-/// Whether a response comes when something happens: holding it back would stop the page.
-fn is_stream(response: &ResponseHead) -> bool {
-    response.fields().get("content-type").is_some_and(|value| {
-        ["text/event-stream", "multipart/x-mixed-replace", "application/grpc"]
-            .iter()
-            .any(|kind| begins(value, kind))
-    })
+    const TYPE: &[u8] = b"multipart/form-data";
+    let begins = |value: &[u8]| value.get(..TYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(TYPE));
+    request.fields().get("content-type").is_some_and(|value| begins(value.trim_ascii()))
 }
 
 /// Whether a request is for this host, which is in lower case and without a trailing dot.

@@ -3,12 +3,18 @@
 //! Local headers are followed and not the directory: it stands at the end, which may lie beyond what is held. Libraries for
 //! ZIP want that end, or sizes that many writers put behind the content.
 
+use std::collections::HashSet;
+
 use flate2::{Decompress, FlushDecompress, Status};
+use foldhash::fast::FixedState;
 
 use super::sink::Sink;
 use super::{Unscanned, entity};
 use crate::zip::{Entry, LOCAL_HEADER, Method, next_header};
 
+/// What an entry of the directory begins with, and how long it is before the name.
+const DIRECTORY_HEADER: &[u8] = b"PK\x01\x02";
+const DIRECTORY_FIXED: usize = 46;
 /// Octets inflated at a time.
 const PIECE: usize = 16 << 10;
 
@@ -18,6 +24,10 @@ pub(super) fn read(octets: &[u8], complete: bool, depth: usize, sink: &mut Sink)
     let mut inflater = Inflater { state: Decompress::new(false), piece: vec![0; PIECE], out: Vec::new() };
     let mut unscanned = None;
     let mut rest = octets;
+    let mut names = HashSet::with_hasher(FixedState::default());
+    let place = |behind: &[u8]| octets.len() - behind.len();
+    // All before it has been read.
+    let mut read = 0;
     // Each turn steps over a header, and takes one of the entries that a body may have.
     while let Some(found) = next_header(rest) {
         let Some(entry) = Entry::read(found) else {
@@ -25,19 +35,70 @@ pub(super) fn read(octets: &[u8], complete: bool, depth: usize, sink: &mut Sink)
             continue;
         };
         if !sink.room.take_entry() {
-            return unscanned.or(Some(Unscanned::TooLarge));
+            unscanned = unscanned.or(Some(Unscanned::TooLarge));
+            break;
         }
+        names.insert(entry.name);
+        let content = place(entry.rest);
+        as_it_lies(octets.get(read..content), sink);
+        read = read.max(content);
         sink.new_text();
         let (why, behind) = match entry.method {
             _ if entry.encrypted => (Some(Unscanned::Format), entry.rest),
-            Method::Stored => stored(&entry, complete, depth, sink),
-            Method::Deflate => inflater.entry(&entry, complete, depth, sink),
+            Method::Stored => {
+                // Headers within it are looked for all the same.
+                read = read.max(place(entry.rest) + entry.content().len());
+                stored(&entry, complete, depth, sink)
+            }
+            Method::Deflate => {
+                let (why, behind) = inflater.entry(&entry, complete, depth, sink);
+                if why != Some(Unscanned::Broken) {
+                    read = read.max(place(behind));
+                }
+                (why, behind)
+            }
             Method::Other => (Some(Unscanned::Format), entry.rest),
         };
         unscanned = unscanned.or(why);
         rest = behind;
     }
-    unscanned
+    directory(octets.get(read..).unwrap_or_default(), &names, sink);
+    unscanned.or(names.is_empty().then_some(Unscanned::Broken))
+}
+
+/// What belongs to no entry that can be read: headers with the names in them, and what only looks like an archive.
+fn as_it_lies(octets: Option<&[u8]>, sink: &mut Sink) {
+    if let Some(octets) = octets.filter(|octets| !octets.is_empty()) {
+        sink.new_text();
+        sink.text(octets);
+    }
+}
+
+/// What stands behind the entries: a directory of the same names, and what is none.
+fn directory(octets: &[u8], names: &HashSet<&[u8], FixedState>, sink: &mut Sink) {
+    let start = memchr::memmem::find(octets, DIRECTORY_HEADER).unwrap_or(octets.len());
+    let (before, mut rest) = octets.split_at(start);
+    as_it_lies(Some(before), sink);
+    while let Some((name, remarks, behind)) = directory_entry(rest) {
+        if !names.contains(name) {
+            as_it_lies(Some(name), sink);
+        }
+        as_it_lies(Some(remarks), sink);
+        rest = behind;
+    }
+    as_it_lies(Some(rest), sink);
+}
+
+/// An entry of a directory (APPNOTE.TXT section 4.3.12): its name, extra field and comment, and what follows it.
+fn directory_entry(octets: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let lengths = octets.strip_prefix(DIRECTORY_HEADER)?.get(24..30)?;
+    let length = |at: usize| {
+        let two = lengths.get(at..at + 2)?.try_into().ok()?;
+        Some(usize::from(u16::from_le_bytes(two)))
+    };
+    let (name, behind) = octets.get(DIRECTORY_FIXED..)?.split_at_checked(length(0)?)?;
+    let (remarks, behind) = behind.split_at_checked(length(2)? + length(4)?)?;
+    Some((name, remarks, behind))
 }
 
 fn stored<'a>(

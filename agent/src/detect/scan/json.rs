@@ -2,55 +2,84 @@
 
 use super::form::hex;
 use super::sink::Sink;
-use super::{Unscanned, base64};
+use super::{Unscanned, base64, markup, within};
 
 /// `complete`: the text is held to its end.
 pub(super) fn read(octets: &[u8], complete: bool, depth: usize, sink: &mut Sink) -> Option<Unscanned> {
-    let mut encoded = Vec::new();
-    // Where the string under way begins.
-    let mut string = None;
+    let mut aside = Vec::new();
+    let found = values(octets, complete, depth, sink, &mut aside);
+    markup::aside(&aside, sink);
+    found
+}
+
+/// JSON that may itself be a string of JSON; `aside` takes what stands in tags.
+pub(super) fn values(
+    octets: &[u8],
+    complete: bool,
+    depth: usize,
+    sink: &mut Sink,
+    aside: &mut Vec<u8>,
+) -> Option<Unscanned> {
+    let (mut encoded, mut text, mut unscanned) = (Vec::new(), Vec::new(), None);
     let mut rest = octets;
-    while let [octet, behind @ ..] = rest {
-        match octet {
-            b'"' => {
-                let at = octets.len() - behind.len();
-                string = match string {
-                    None => Some(at),
-                    Some(start) => {
-                        let raw = octets.get(start..at - 1).unwrap_or_default();
-                        encoded.extend(base64::plausible(raw).then_some((raw, true)));
-                        None
-                    }
-                };
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        let (before, from) = rest.split_at(at);
+        sink.octets(before);
+        let Some((sign, behind)) = from.split_first() else { break };
+        text.clear();
+        rest = if *sign == b'"' {
+            let (raw, after) = string(behind, &mut text);
+            let ended = after.is_some();
+            encoded.extend(base64::plausible(raw).then_some((raw, ended)));
+            sink.octet(b'"');
+            unscanned = unscanned.or(within::read(&text, ended || complete, depth, sink, aside));
+            if ended {
                 sink.octet(b'"');
-                rest = behind;
             }
-            b'\\' => match escape(behind) {
-                Some((Escaped::Octet(octet), after)) => {
-                    sink.octet(octet);
-                    rest = after;
-                }
-                Some((Escaped::Character(character), after)) => {
-                    sink.character(character);
-                    rest = after;
-                }
-                None => break,
-            },
-            other => {
-                sink.octet(*other);
-                rest = behind;
-            }
-        }
+            after.unwrap_or_default()
+        } else {
+            let after = unescape(behind, &mut text).unwrap_or_default();
+            sink.octets(&text);
+            after
+        };
     }
-    if let Some(raw) = string.and_then(|start| octets.get(start..)).filter(|raw| base64::plausible(raw)) {
-        encoded.push((raw, false));
-    }
+    sink.octets(rest);
     let depth = depth.checked_sub(1)?;
-    let mut unscanned = None;
     for (raw, ended) in encoded {
         unscanned = unscanned.or(base64::read(raw, ended || complete, depth, sink));
     }
     unscanned
+}
+
+/// The string whose quote has been read, its escapes undone into `text`. Returns it as it is written, and what follows
+/// its other quote, where that is held.
+fn string<'a>(octets: &'a [u8], text: &mut Vec<u8>) -> (&'a [u8], Option<&'a [u8]>) {
+    let mut rest = octets;
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        let (before, from) = rest.split_at(at);
+        text.extend_from_slice(before);
+        match from {
+            [b'"', behind @ ..] => {
+                let raw = octets.get(..octets.len() - from.len()).unwrap_or_default();
+                return (raw, Some(behind));
+            }
+            _ => rest = from.get(1..).and_then(|behind| unescape(behind, text)).unwrap_or_default(),
+        }
+    }
+    text.extend_from_slice(rest);
+    (octets, None)
+}
+
+/// Appends what an escape stands for, the backslash read already. Returns what follows.
+fn unescape<'a>(octets: &'a [u8], text: &mut Vec<u8>) -> Option<&'a [u8]> {
+    let (escaped, after) = escape(octets)?;
+    match escaped {
+        Escaped::Octet(octet) => text.push(octet),
+        Escaped::Character(character) => {
+            text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+    Some(after)
 }
 
 enum Escaped {

@@ -4,7 +4,7 @@ use super::sink::Sink;
 
 /// Tags that do not separate: what stands on both sides reads as one word. In Office files these are those of a run of
 /// text and of how it looks.
-const INLINE: [&[u8]; 26] = [
+const INLINE: [&[u8]; 27] = [
     b"a",
     b"abbr",
     b"b",
@@ -31,6 +31,7 @@ const INLINE: [&[u8]; 26] = [
     b"rPr",
     b"text:span",
     b"text:a",
+    b"tspan",
 ];
 /// Prefixes of word processing and drawing (ECMA-376 part 1), of whose tags only those below separate.
 const OFFICE: [&[u8]; 2] = [b"w:", b"a:"];
@@ -58,45 +59,71 @@ fn separates(name: &[u8], inside: &[u8]) -> bool {
     !is_property && !among(&INLINE, name)
 }
 
+/// Longer is no name of a tag, but text behind its sign.
+const LONGEST_NAME: usize = 12;
 /// Longest reference to a character.
 const LONGEST_REFERENCE: usize = 12;
+
+/// Whether a text is worth reading as markup: it ends a tag, or refers to a character.
+pub(super) fn plausible(text: &[u8]) -> bool {
+    let has = |sign: &[u8]| memchr::memmem::find(text, sign).is_some();
+    let tags = || memchr::memchr(b'<', text).is_some() && (has(b"</") || has(b"/>") || has(b"<wbr"));
+    let refers = |at: usize| {
+        let near = text.get(at + 1..).unwrap_or_default();
+        let name = near.iter().take(LONGEST_REFERENCE);
+        let len = name.take_while(|octet| octet.is_ascii_alphanumeric() || **octet == b'#').count();
+        len > 0 && near.get(len) == Some(&b';')
+    };
+    tags() || memchr::memchr_iter(b'&', text).any(refers)
+}
 
 /// Text goes to the sink as it comes, tags and comments behind it.
 pub(super) fn read(octets: &[u8], sink: &mut Sink) {
     let mut tags = Vec::new();
+    text(octets, sink, &mut tags);
+    aside(&tags, sink);
+}
+
+/// Text goes to the sink, what stands in tags to `tags`.
+pub(super) fn text(octets: &[u8], sink: &mut Sink, tags: &mut Vec<u8>) {
     let mut rest = octets;
-    while let Some((octet, behind)) = rest.split_first() {
-        rest = match octet {
-            b'<' if matches!(behind, [b'a'..=b'z' | b'A'..=b'Z' | b'/' | b'!' | b'?', ..]) => {
-                tag(behind, &mut tags, sink)
+    while let Some(at) = memchr::memchr2(b'<', b'&', rest) {
+        let (before, from) = rest.split_at(at);
+        sink.octets(before);
+        rest = match from {
+            [b'<', behind @ ..] if matches!(behind, [b'a'..=b'z' | b'A'..=b'Z' | b'/' | b'!' | b'?', ..]) => {
+                tag(behind, tags, sink)
             }
-            b'&' => reference(behind, sink),
-            other => {
+            [b'&', behind @ ..] => reference(behind, sink),
+            [other, behind @ ..] => {
                 sink.octet(*other);
                 behind
             }
+            [] => from,
         };
     }
-    sink.new_text();
-    for tag in tags {
-        let mut rest = tag;
-        while let Some((octet, behind)) = rest.split_first() {
-            rest = match octet {
-                b'&' => reference(behind, sink),
-                other => {
-                    sink.octet(*other);
-                    behind
-                }
-            };
-        }
-        sink.octet(b'\n');
+    sink.octets(rest);
+}
+
+/// What stood in tags, as another text.
+pub(super) fn aside(tags: &[u8], sink: &mut Sink) {
+    if tags.is_empty() {
+        return;
     }
+    sink.new_text();
+    let mut rest = tags;
+    while let Some(at) = memchr::memchr(b'&', rest) {
+        let (before, from) = rest.split_at(at);
+        sink.octets(before);
+        rest = reference(from.get(1..).unwrap_or_default(), sink);
+    }
+    sink.octets(rest);
 }
 
 /// Steps over a tag or a comment, and remembers what is in it. Returns what follows.
-fn tag<'a>(octets: &'a [u8], tags: &mut Vec<&'a [u8]>, sink: &mut Sink) -> &'a [u8] {
+fn tag<'a>(octets: &'a [u8], tags: &mut Vec<u8>, sink: &mut Sink) -> &'a [u8] {
     let end = if let Some(comment) = octets.strip_prefix(b"!--") {
-        let end = comment.windows(3).position(|window| window == b"-->");
+        let end = memchr::memmem::find(comment, b"-->");
         end.map_or(octets.len(), |end| end + b"!--".len() + b"--".len())
     } else {
         closing(octets)
@@ -104,12 +131,16 @@ fn tag<'a>(octets: &'a [u8], tags: &mut Vec<&'a [u8]>, sink: &mut Sink) -> &'a [
     let inside = octets.get(..end).unwrap_or(octets);
     let name = inside.strip_prefix(b"/").unwrap_or(inside);
     let name = name.split(|octet| octet.is_ascii_whitespace() || *octet == b'/').next().unwrap_or_default();
-    if separates(name, inside) {
+    if name == b"text:s" {
+        // A blank of OpenDocument.
+        sink.octet(b' ');
+    } else if separates(name, inside) {
         sink.octet(b'\n');
     }
-    // A tag without attributes says nothing.
-    if inside.contains(&b'=') || inside.starts_with(b"!") {
-        tags.push(inside);
+    // A name alone says nothing.
+    if name.len() > LONGEST_NAME || inside.len() > name.len() + 2 {
+        tags.extend_from_slice(inside);
+        tags.push(b'\n');
     }
     octets.get(end + 1..).unwrap_or_default()
 }
@@ -144,7 +175,19 @@ fn reference<'a>(octets: &'a [u8], sink: &mut Sink) -> &'a [u8] {
         b"gt" => Some('>'),
         b"quot" => Some('"'),
         b"apos" => Some('\''),
-        b"nbsp" => Some(' '),
+        b"nbsp" | b"ensp" | b"emsp" | b"thinsp" | b"numsp" | b"puncsp" | b"hairsp" => Some(' '),
+        b"hyphen" | b"dash" | b"ndash" | b"mdash" | b"minus" => Some('-'),
+        b"period" => Some('.'),
+        b"shy" => Some('\u{AD}'),
+        b"zwnj" | b"zwj" => Some('\u{200B}'),
+        b"equals" => Some('='),
+        b"colon" => Some(':'),
+        b"commat" => Some('@'),
+        b"lowbar" => Some('_'),
+        b"excl" => Some('!'),
+        b"num" => Some('#'),
+        b"dollar" => Some('$'),
+        b"percnt" => Some('%'),
         [b'#', b'x' | b'X', digits @ ..] => number(digits, 16),
         [b'#', digits @ ..] => number(digits, 10),
         _ => None,

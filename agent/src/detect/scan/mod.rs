@@ -5,18 +5,22 @@
 
 mod archive;
 mod base64;
+mod charset;
 mod coding;
 mod form;
+mod fuzz;
 mod json;
 mod markup;
 mod multipart;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod within;
 
 use std::borrow::Cow;
 use std::fmt;
 
+pub use self::fuzz::fuzz_scan;
 use self::sink::Sink;
 use super::Counts;
 use crate::http::head::Fields;
@@ -119,11 +123,23 @@ pub fn scan(fields: &Fields, held: Held<'_>) -> Scan {
             Cow::Borrowed(held.octets)
         }
     };
-    let mut sink = Sink::default();
     let content_type = fields.get("content-type").unwrap_or_default();
     let complete = unscanned.is_none();
+    let mut sink = Sink::default();
     let found = entity(content_type, &octets, complete, MAX_DEPTH, &mut sink);
-    Scan { counts: sink.finish(), unscanned: unscanned.or(found) }
+    let mut counts = sink.finish();
+    if matches!(octets, Cow::Owned(_)) {
+        // What only claims the coding, stands behind what has it, or beside it: most of this is noise.
+        let mut sink = Sink::default();
+        match unscanned {
+            Some(Unscanned::Broken) => {
+                entity(content_type, held.octets, held.complete, MAX_DEPTH, &mut sink);
+            }
+            _ => sink.text(held.octets),
+        }
+        counts = counts.most(&sink.finish());
+    }
+    Scan { counts, unscanned: unscanned.or(found) }
 }
 
 /// One entity: a body, or a part of one. `complete`: it is held to its end.
@@ -136,24 +152,59 @@ fn entity(
 ) -> Option<Unscanned> {
     let essence = content_type.split(|octet| *octet == b';').next().unwrap_or_default().trim_ascii();
     let essence = essence.to_ascii_lowercase();
+    // Whatever type is claimed.
+    if octets.starts_with(LOCAL_HEADER) {
+        return archive::read(octets, complete, depth, sink);
+    }
+    if essence.starts_with(b"multipart/") {
+        return multipart::read(content_type, octets, complete, depth, sink);
+    }
+    if essence == b"message/rfc822" {
+        return multipart::message(octets, complete, depth, sink);
+    }
+    let found = match charset::undo(content_type, octets) {
+        None => text(&essence, octets, complete, depth, sink),
+        Some(charset::Decoded { characters, certain }) => {
+            let found = text(&essence, characters.as_bytes(), complete, depth, sink);
+            if certain {
+                found
+            } else {
+                // In true UTF-16 nothing is found this way.
+                sink.new_text();
+                found.or(text(&essence, octets, complete, depth, sink))
+            }
+        }
+    };
+    found.or_else(|| SEALED.iter().any(|magic| octets.starts_with(magic)).then_some(Unscanned::Format))
+}
+
+/// PDF, older Office documents, archives but ZIP.
+const SEALED: [&[u8]; 8] = [
+    b"%PDF-",
+    b"\xD0\xCF\x11\xE0",
+    b"7z\xBC\xAF\x27\x1C",
+    b"Rar!",
+    b"\x1F\x8B",
+    b"\x28\xB5\x2F\xFD",
+    b"BZh",
+    b"\xFD7zXZ",
+];
+
+/// Text in UTF-8, and what is none: its octets are read all the same, so that a type that lies hides nothing.
+fn text(essence: &[u8], octets: &[u8], complete: bool, depth: usize, sink: &mut Sink) -> Option<Unscanned> {
+    let octets = octets.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(octets);
     let begins = octets.trim_ascii_start();
-    let text = octets.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(octets);
-    match essence.as_slice() {
-        // Whatever type is claimed.
-        _ if octets.starts_with(LOCAL_HEADER) => archive::read(octets, complete, depth, sink),
-        b if b.starts_with(b"multipart/") => multipart::read(content_type, octets, complete, depth, sink),
-        b"application/x-www-form-urlencoded" => {
-            form::read(octets, sink);
-            None
+    if essence == b"application/x-www-form-urlencoded" {
+        form::read(octets, complete, depth, sink)
+    } else if is_json(essence) || !is_markup(essence) && matches!(begins, [b'{' | b'[', ..]) {
+        json::read(octets, complete, depth, sink)
+    } else {
+        if is_markup(essence) || matches!(begins, [b'<', ..]) {
+            markup::read(octets, sink);
+        } else {
+            sink.text(octets);
         }
-        b if is_json(b) || !is_markup(b) && matches!(begins, [b'{' | b'[', ..]) => {
-            json::read(text, complete, depth, sink)
-        }
-        b if is_markup(b) || matches!(begins, [b'<', ..]) => {
-            markup::read(text, sink);
-            None
-        }
-        _ => as_it_lies(content_type, octets, sink),
+        None
     }
 }
 
@@ -163,33 +214,6 @@ fn is_json(essence: &[u8]) -> bool {
 
 fn is_markup(essence: &[u8]) -> bool {
     matches!(essence, b"text/html" | b"text/xml" | b"application/xml") || essence.ends_with(b"+xml")
-}
-
-/// Text of any kind, and what is none: its octets are read all the same, so that a type that lies hides nothing.
-fn as_it_lies(content_type: &[u8], octets: &[u8], sink: &mut Sink) -> Option<Unscanned> {
-    let sixteen = match octets {
-        [0xFF, 0xFE, ..] => Some(encoding_rs::UTF_16LE),
-        [0xFE, 0xFF, ..] => Some(encoding_rs::UTF_16BE),
-        _ => parameter(content_type, b"charset").and_then(|label| encoding_rs::Encoding::for_label(&label)),
-    };
-    match sixteen {
-        Some(encoding) if !encoding.is_ascii_compatible() => {
-            sink.text(encoding.decode(octets).0.as_bytes());
-        }
-        _ => sink.text(octets),
-    }
-    // PDF, older Office documents, archives but ZIP.
-    const SEALED: [&[u8]; 8] = [
-        b"%PDF-",
-        b"\xD0\xCF\x11\xE0",
-        b"7z\xBC\xAF\x27\x1C",
-        b"Rar!",
-        b"\x1F\x8B",
-        b"\x28\xB5\x2F\xFD",
-        b"BZh",
-        b"\xFD7zXZ",
-    ];
-    SEALED.iter().any(|magic| octets.starts_with(magic)).then_some(Unscanned::Format)
 }
 
 /// A parameter of a Content-Type or Content-Disposition, quotes undone.
@@ -218,28 +242,13 @@ pub fn uploaded_name(fields: &Fields, held: Held<'_>) -> Option<String> {
     multipart::file_names(content_type, held.octets).next()
 }
 
-/// Fuzz entry: any body under any type is read, and what it costs is bounded.
-pub fn fuzz_scan(data: &[u8]) {
-    const TYPES: [&str; 8] = [
-        "text/plain",
-        "application/json",
-        "text/html",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=b",
-        "application/octet-stream",
-        "text/csv; charset=utf-16le",
-        "multipart/mixed; boundary=\"b\"",
-    ];
-    const CODINGS: [&str; 6] = ["", "gzip", "deflate", "br", "zstd", "gzip, br"];
-    let [kind, octets @ ..] = data else { return };
-    let mut fields = Fields::new();
-    let content_type = TYPES.get(usize::from(kind % 8)).copied().unwrap_or_default();
-    fields.push(b"content-type", content_type.as_bytes());
-    if let Some(coding) = CODINGS.get(usize::from(kind / 8 % 8)).filter(|coding| !coding.is_empty()) {
-        fields.push(b"content-encoding", coding.as_bytes());
-    }
-    let whole = scan(&fields, Held { octets, complete: true });
-    assert_eq!(scan(&fields, Held { octets, complete: true }), whole);
-    assert_eq!(scan(&fields, Held { octets, complete: false }).unscanned, Some(Unscanned::TooLarge));
-    let _ = uploaded_name(&fields, Held { octets, complete: false });
+/// Whether a response comes when something happens: holding its body back would stop the page.
+pub fn is_stream(fields: &Fields) -> bool {
+    const TYPES: [&[u8]; 3] = [b"text/event-stream", b"multipart/x-mixed-replace", b"application/grpc"];
+    fields.get("content-type").is_some_and(|value| {
+        let begins = |kind: &[u8]| {
+            value.trim_ascii().get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind))
+        };
+        TYPES.into_iter().any(begins)
+    })
 }

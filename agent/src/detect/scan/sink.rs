@@ -46,8 +46,17 @@ impl Room {
 impl Sink {
     pub(super) fn octet(&mut self, octet: u8) {
         self.gathered.push(octet);
-        if self.gathered.len() == GATHERED {
+        if self.gathered.len() >= GATHERED {
             self.pass();
+        }
+    }
+
+    /// A stretch of text, short as most are.
+    pub(super) fn octets(&mut self, octets: &[u8]) {
+        if octets.len() > GATHERED.saturating_sub(self.gathered.len()) {
+            self.text(octets);
+        } else {
+            self.gathered.extend_from_slice(octets);
         }
     }
 

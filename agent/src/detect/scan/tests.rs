@@ -1,5 +1,6 @@
 //! The same finding in every wrapping, and what is said of a body that cannot be read.
 
+mod disguised;
 mod packed;
 
 use std::io::Write;
@@ -142,7 +143,11 @@ fn what_cannot_be_read_is_said() {
     assert_eq!(coded("gzip", &packed[..packed.len() - 9], true).unscanned, Some(Unscanned::Broken));
     assert_eq!(coded("gzip", &packed[..packed.len() - 9], false).unscanned, Some(Unscanned::TooLarge));
     assert_eq!(coded("gzip, gzip, gzip, gzip", &packed, true).unscanned, Some(Unscanned::Broken));
-    assert_eq!(whole("application/zip", b"PK\x03\x04...").unscanned, None, "a header that is none");
+    assert_eq!(
+        whole("application/zip", b"PK\x03\x04...").unscanned,
+        Some(Unscanned::Broken),
+        "a header that is none"
+    );
     assert_eq!(whole("text/plain", b"%PDF-1.7").unscanned, Some(Unscanned::Format));
     let held = Held { octets: b"4242424242424242", complete: false };
     let found = scan(&Fields::new(), held);
