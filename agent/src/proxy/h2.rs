@@ -6,6 +6,7 @@
 
 mod clocks;
 mod lane;
+mod look;
 mod streams;
 
 use std::future::{Future, poll_fn};
@@ -17,12 +18,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use self::clocks::{Clocks, Expired, Reason};
 use self::lane::{Lane, Turn, advance, write_row};
+use self::look::{Looked, Start};
 use self::streams::{Stream, Streams};
 use super::deadline::Deadlines;
 use super::ended::Ended;
 use super::enforce::Answer;
 use super::exchanges::Exchanges;
 use super::side::Side;
+use crate::detect::scan::Held;
 use crate::http::h1::Peer;
 use crate::http::h2::{ErrorCode, Event, Limits, Outcome, Refusal, Relay, Side as Which};
 use crate::http::head::{RequestHead, ResponseHead};
@@ -53,6 +56,7 @@ where
         streams: Streams::default(),
         clocks: Clocks::new(begun, *deadlines),
         exchanges,
+        looked: Vec::new(),
         unrecorded: Vec::new(),
         transfers: Vec::new(),
         cut: false,
@@ -108,6 +112,8 @@ struct Connection<'a, C, X: Exchanges> {
     streams: Streams,
     clocks: Clocks,
     exchanges: &'a X,
+    /// Responses that wait for their first octets: at most one a stream.
+    looked: Vec<Looked>,
     /// Responses whose records have to be stored first, and downloads under way: at most one a stream.
     unrecorded: Vec<Unrecorded<'a>>,
     transfers: Vec<(u32, Transfer<'a>)>,
@@ -263,6 +269,7 @@ where
             Expired::SlowHead => return Some(Ended::SlowRequest),
             Expired::Unread => return Some(Ended::Stalled),
             Expired::Idle => self.wind_down(now, Reason::Idle),
+            Expired::FirstOctets => self.decide(now),
             Expired::Line => {
                 self.relay.shut_down(true);
                 self.clocks.line_drawn();
@@ -300,7 +307,7 @@ where
                     self.exchanges.adapt_response(&mut head);
                     self.relay.pass_interim(stream, &head);
                 }
-                Event::Response { stream, head, .. } => self.response(stream, head, now),
+                Event::Response { stream, head, end } => self.response(stream, head, end, now),
                 Event::BadRequest { stream, refusal } => {
                     self.streams.open(Stream::new(stream, None, false, now));
                     self.exchanges.refused(Peer::Client, None);
@@ -318,6 +325,7 @@ where
                     } else {
                         self.exchanges.refused(Peer::Origin, self.streams.request(stream));
                     }
+                    self.looked.retain(|looked| looked.id != stream);
                     self.answer(stream, &Answer::failure(502, &refusal.to_string()));
                 }
                 Event::Closed { stream, outcome, to_origin, to_client } => {
@@ -326,6 +334,25 @@ where
                 Event::GoAway { from, code } => tracing::debug!(?from, code = code.0, "GOAWAY"),
             }
         }
+        self.look(now);
+    }
+
+    /// Judges the responses of which enough is there.
+    fn look(&mut self, now: Instant) {
+        if self.looked.is_empty() {
+            return;
+        }
+        let full = self.origin.waits || self.origin.lost;
+        let mut at = 0;
+        while let Some(looked) = self.looked.get(at) {
+            let Some(start) = looked.start(&self.relay, full, now) else {
+                at += 1;
+                continue;
+            };
+            let looked = self.looked.swap_remove(at);
+            self.judge(looked.id, looked.request, looked.head, Some(&start));
+        }
+        self.clocks.first_octets(self.looked.iter().map(Looked::until).min());
     }
 
     fn request(&mut self, id: u32, mut head: RequestHead, websocket: bool, now: Instant) {
@@ -344,16 +371,38 @@ where
         if self.relay.pass_request(id, &head).is_err() {
             self.exchanges.refused(Peer::Client, Some(&head));
         }
-        let patient = websocket || streams::is_grpc(&head);
-        self.streams.open(Stream::new(id, Some(head), patient, now));
+        let patient = streams::is_grpc(&head);
+        self.streams.open(Stream::new(id, Some(head), patient, now).tunnel(websocket));
     }
 
-    fn response(&mut self, id: u32, mut head: ResponseHead, now: Instant) {
+    fn response(&mut self, id: u32, mut head: ResponseHead, end: bool, now: Instant) {
         self.exchanges.adapt_response(&mut head);
-        let Some(request) = self.streams.answered(id, now) else {
+        let Some((request, tunnel)) = self.streams.answered(id, now) else {
             return self.relay.reset(id, ErrorCode::INTERNAL_ERROR);
         };
-        if let Some(answer) = self.exchanges.response(&request, &head) {
+        if tunnel && (200..300).contains(&head.status()) {
+            // A tunnel's frames are no content of the response, as behind a 101 of HTTP/1.1.
+            return self.pass(id, &request, &head);
+        }
+        if end {
+            return self.judge(id, request, head, Some(&Start::NOTHING));
+        }
+        match self.exchanges.holds_response(&request, &head) {
+            0 => self.judge(id, request, head, None),
+            most => self.looked.push(Looked::new(id, request, head, most, now)),
+        }
+    }
+
+    /// The verdict on a response, by its beginning where that was asked for.
+    fn judge(&mut self, id: u32, request: RequestHead, head: ResponseHead, start: Option<&Start>) {
+        let verdict = match start {
+            Some(Start { octets, complete }) => {
+                let held = Held { octets, complete: *complete };
+                self.exchanges.response_body(&request, &head, held)
+            }
+            None => self.exchanges.response(&request, &head),
+        };
+        if let Some(answer) = verdict {
             return self.answer(id, &answer);
         }
         let exchanges = self.exchanges;
@@ -414,6 +463,7 @@ where
         // A body of our own is no traffic.
         let to_client = if outcome == Outcome::Answered { 0 } else { to_client };
         self.exchanges.moved(to_origin, to_client);
+        self.looked.retain(|looked| looked.id != id);
         self.unrecorded.retain(|held| held.id != id);
         if let Some(at) = self.transfers.iter().position(|(stream, _)| *stream == id) {
             let (_, transfer) = self.transfers.swap_remove(at);

@@ -31,6 +31,8 @@ pub(super) enum Expired {
     Unread,
     /// The next request.
     Idle,
+    /// The first octets of a response that classification would like to see.
+    FirstOctets,
     /// Requests that were under way are here.
     Line,
     /// Nothing yet: streams are to be looked at.
@@ -55,6 +57,8 @@ pub(super) struct Clocks {
     head: Option<Instant>,
     client: Writing,
     origin: Writing,
+    /// Until when first octets are waited for.
+    first_octets: Option<Instant>,
     look: Option<Instant>,
     winding_down: Option<(Reason, Instant)>,
     line_drawn: bool,
@@ -69,6 +73,7 @@ impl Clocks {
             head: None,
             client: Writing::default(),
             origin: Writing::default(),
+            first_octets: None,
             look: None,
             winding_down: None,
             line_drawn: false,
@@ -130,6 +135,11 @@ impl Clocks {
         }
     }
 
+    /// Until when the response that waits longest is held.
+    pub(super) fn first_octets(&mut self, until: Option<Instant>) {
+        self.first_octets = until;
+    }
+
     /// `false` when the end was announced already.
     pub(super) fn wind_down(&mut self, now: Instant, reason: Reason) -> bool {
         let first = self.winding_down.is_none();
@@ -163,6 +173,7 @@ impl Clocks {
             (self.client.since.map(|since| since + stall), Expired::Unread),
             (self.origin.since.map(|since| since + stall), Expired::Unread),
             (idle, Expired::Idle),
+            (self.first_octets, Expired::FirstOctets),
             (line, Expired::Line),
             (self.look, Expired::Look),
         ]

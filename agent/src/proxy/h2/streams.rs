@@ -14,6 +14,8 @@ pub(super) struct Stream {
     request: Option<RequestHead>,
     /// Its silences are part of its purpose: WebSockets, gRPC.
     patient: bool,
+    /// What is a tunnel once it is granted (RFC 8441).
+    tunnel: bool,
     answered: bool,
     /// Octets of its bodies at the last look, and when they were seen to grow.
     passed: u64,
@@ -24,7 +26,11 @@ impl Stream {
     /// `request`: absent where the origin is not asked.
     pub(super) fn new(id: u32, request: Option<RequestHead>, patient: bool, now: Instant) -> Self {
         let answered = request.is_none();
-        Self { id, request, patient, answered, passed: 0, since: now }
+        Self { id, request, patient, tunnel: false, answered, passed: 0, since: now }
+    }
+
+    pub(super) fn tunnel(self, tunnel: bool) -> Self {
+        Self { tunnel, patient: self.patient || tunnel, ..self }
     }
 }
 
@@ -54,12 +60,12 @@ impl Streams {
         self.0.get(self.place(id)?)?.request.as_ref()
     }
 
-    /// The final response is there: hands out the request that it answers.
-    pub(super) fn answered(&mut self, id: u32, now: Instant) -> Option<RequestHead> {
+    /// The final response is there: hands out the request that it answers, and whether that is for a tunnel.
+    pub(super) fn answered(&mut self, id: u32, now: Instant) -> Option<(RequestHead, bool)> {
         let place = self.place(id)?;
         let stream = self.0.get_mut(place)?;
         (stream.answered, stream.since) = (true, now);
-        stream.request.take()
+        Some((stream.request.take()?, stream.tunnel))
     }
 
     pub(super) fn close(&mut self, id: u32) {

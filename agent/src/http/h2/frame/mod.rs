@@ -206,6 +206,12 @@ pub fn depends_on([s0, s1, s2, s3, _]: [u8; 5]) -> u32 {
     u32::from_be_bytes([s0 & 0x7f, s1, s2, s3])
 }
 
+/// The octets of a whole DATA frame whose form is right.
+pub(super) fn content(whole: &[u8]) -> &[u8] {
+    let flags = FrameHeader::parse(whole).map_or(0, |header| header.flags);
+    without_padding(flags, whole.get(HEADER_LEN..).unwrap_or_default()).unwrap_or_default()
+}
+
 fn without_padding(flags: u8, payload: &[u8]) -> Result<&[u8], Fault> {
     if flags & flag::PADDED == 0 {
         return Ok(payload);

@@ -45,6 +45,7 @@ pub(super) struct Budgets {
     pub(super) windows: Rate,
     pub(super) priorities: Rate,
     pub(super) glitches: Rate,
+    pub(super) turned_away: Rate,
     /// Over the life of the connection.
     pub(super) all_resets: u32,
     pub(super) early_resets: u32,

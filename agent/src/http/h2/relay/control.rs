@@ -196,7 +196,14 @@ impl Relay {
         Ok(())
     }
 
-    pub(super) fn go_away(&mut self, from: Side, last: u32, code: ErrorCode) -> Result<(), Fault> {
+    pub(super) fn go_away(
+        &mut self,
+        from: Side,
+        last: u32,
+        code: ErrorCode,
+        now: Duration,
+    ) -> Result<(), Fault> {
+        self.spend(from, now, Refusal::GlitchFlood)?;
         let limits = self.limits;
         self.events.push_back(Event::GoAway { from, code });
         if from == Side::Client {

@@ -8,6 +8,9 @@ use super::{Event, Relay, Side};
 use crate::http::h2::frame::{Fault, depends_on, write};
 use crate::http::h2::{ErrorCode, Refusal, message};
 
+/// Requests in a second that find no more room, for each stream that may be open.
+const TURNED_AWAY: u32 = 4;
+
 /// What a decoded block belongs to.
 struct Place {
     stream: u32,
@@ -92,11 +95,11 @@ impl Relay {
         let Place { stream: id, end, priority } = place;
         self.highest = id;
         if self.last_stream.is_some_and(|last| id > last) || self.origin.lost {
-            return self.turn_away(id);
+            return self.turn_away(id, now);
         }
         if self.streams.len() >= usize::try_from(self.limits.concurrent_streams).unwrap_or(usize::MAX) {
             self.spend(Side::Client, now, Refusal::GlitchFlood)?;
-            return self.turn_away(id);
+            return self.turn_away(id, now);
         }
         let mut stream = Stream::new(id);
         stream.up.ended = end;
@@ -106,6 +109,8 @@ impl Relay {
             Ok(_) if priority.is_some_and(|priority| depends_on(priority) == id) => {
                 Err(Refusal::SelfDependency)
             }
+            // Not to be used where it was not offered: an origin might take it for a CONNECT of another kind.
+            Ok(request) if request.websocket && !self.origin.offers_connect => Err(Refusal::MethodRefused),
             Ok(request) if end && request.length.is_some_and(|length| length > 0) => {
                 Err(Refusal::ContentLength)
             }
@@ -136,8 +141,12 @@ impl Relay {
     }
 
     /// The request was not looked at, and may be sent again elsewhere.
-    fn turn_away(&mut self, id: u32) -> Result<(), Fault> {
+    fn turn_away(&mut self, id: u32, now: Duration) -> Result<(), Fault> {
         let limits = self.limits;
+        // A client may have as many under way as it may have open when it hears of the end, and hears of it at once.
+        if !self.client.budgets.turned_away.take(now, TURNED_AWAY * limits.concurrent_streams) {
+            return Err(Refusal::GlitchFlood.into());
+        }
         write::reset(id, ErrorCode::REFUSED_STREAM, &mut self.client.out);
         self.client.remember_reset(id, &limits);
         Ok(())

@@ -25,7 +25,7 @@ mod verdict;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::frame::{settings as setting, write};
+use super::frame::{self, settings as setting, write};
 use super::hpack::FieldList;
 use super::{ErrorCode, Limits, Refusal};
 use crate::http::head::{RequestHead, ResponseHead};
@@ -177,6 +177,22 @@ impl Relay {
     /// Octets of the bodies of an open stream that were passed on so far, to the origin and to the client.
     pub fn passed(&self, id: u32) -> Option<(u64, u64)> {
         self.streams.get(id).map(|stream| (stream.up.passed, stream.down.passed))
+    }
+
+    /// The beginning of a response's body that is held for its verdict, at most `most` octets, and whether that is all of
+    /// it. `None` for a stream that is over.
+    pub fn held_start(&self, id: u32, most: usize) -> Option<(Vec<u8>, bool)> {
+        let down = &self.streams.get(id)?.down;
+        let mut start = Vec::new();
+        for held in &down.held {
+            let stream::Held::Data { frame, content, .. } = held else { break };
+            let octets = frame::content(frame);
+            debug_assert_eq!(octets.len(), *content);
+            let room = most.saturating_sub(start.len()).min(octets.len());
+            start.extend_from_slice(octets.get(..room).unwrap_or_default());
+        }
+        let complete = down.ended && down.content == start.len() as u64;
+        Some((start, complete))
     }
 
     /// Whether a header block of `side` has begun and not ended.

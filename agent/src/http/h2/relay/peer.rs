@@ -56,6 +56,8 @@ pub(super) struct Peer {
     pub(super) reset: VecDeque<u32>,
     /// It takes no part any more.
     pub(super) lost: bool,
+    /// It takes requests that open a tunnel (RFC 8441 section 3).
+    pub(super) offers_connect: bool,
 }
 
 impl Peer {
@@ -76,6 +78,7 @@ impl Peer {
             pings: 0,
             reset: VecDeque::new(),
             lost: false,
+            offers_connect: false,
         }
     }
 

@@ -137,7 +137,7 @@ impl Relay {
             Frame::WindowUpdate { stream, increment } => self.window_update(from, stream, increment, now),
             Frame::Reset { stream, code } => self.reset_by(from, stream, code, now),
             Frame::Ping { ack, opaque } => self.ping(from, ack, opaque, now),
-            Frame::GoAway { last, code } => self.go_away(from, last, code),
+            Frame::GoAway { last, code } => self.go_away(from, last, code, now),
             Frame::Priority { stream, priority } => self.priority(from, stream, priority, now),
             Frame::PriorityUpdate { stream, value } => self.priority_update(from, stream, value, now),
             Frame::PushPromise => Err(Refusal::Push.into()),

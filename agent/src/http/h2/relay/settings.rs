@@ -66,6 +66,8 @@ impl Relay {
         let limits = self.limits;
         let list = u32::try_from(limits.header_list).unwrap_or(u32::MAX);
         let offers_connect = limits.websocket && settings.enable_connect_protocol == Some(true);
+        // Once offered it must not be taken back.
+        self.origin.offers_connect |= offers_connect;
         let pairs = [
             settings
                 .max_concurrent_streams

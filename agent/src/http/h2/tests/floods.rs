@@ -43,8 +43,25 @@ fn each_flood_ends_at_its_limit() {
     assert_eq!(flood(Side::Client, limits, made), (100, Refusal::GlitchFlood));
     let slow = Limits { glitches_per_second: 1_000_000, ..limits };
     assert_eq!(flood(Side::Client, slow, made), (500, Refusal::MadeReset));
+    for from in [Side::Client, Side::Origin] {
+        let go_away = |_| frame_of(7, 0, 0, &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+        assert_eq!(flood(from, limits, go_away), (100, Refusal::GlitchFlood));
+    }
     let bad = |n: u32| raw_headers(two(n), true, &[("Bad", "")]);
     assert_eq!(flood(Side::Client, limits, bad), (100, Refusal::GlitchFlood));
+}
+
+#[test]
+fn requests_behind_the_last_one_are_turned_away_up_to_a_limit() {
+    let mut harness = greeted();
+    harness.feed(Side::Client, &raw_headers(1, true, &GET));
+    harness.feed(Side::Origin, &frame_of(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]));
+    for n in 1..=400 {
+        harness.feed(Side::Client, &raw_headers(2 * n + 1, true, &GET));
+        assert_eq!(harness.error, None, "{n}");
+    }
+    harness.feed(Side::Client, &raw_headers(803, true, &GET));
+    assert_eq!(harness.error.map(|e| e.refusal), Some(Refusal::GlitchFlood));
 }
 
 #[test]

@@ -166,6 +166,8 @@ fn a_websocket_and_grpc_pass() {
     let mut lines = GET.to_vec();
     lines[0].1 = "CONNECT";
     lines.push((":protocol", "websocket"));
+    harness.feed(Side::Origin, &frame_of(4, 0, 0, &[0, 8, 0, 0, 0, 1]));
+    harness.written = Default::default();
     harness.feed(Side::Client, &raw_headers(1, false, &lines));
     assert!(matches!(harness.events[0], Event::Request { websocket: true, end: false, .. }));
     assert_eq!(read_heads(&harness.written[1])[0].1.get(":protocol"), Some(&b"websocket"[..]));
@@ -184,6 +186,21 @@ fn a_websocket_and_grpc_pass() {
     assert_eq!(last.iter().collect::<Vec<_>>(), [(&b"grpc-status"[..], &b"0"[..])]);
     assert_eq!(outcomes(&harness)[1], (3, Outcome::Complete, 5, 5));
     harness.finish();
+}
+
+#[test]
+fn a_tunnel_that_was_not_offered_is_not_asked_for() {
+    for offer in [&[][..], &[0, 8, 0, 0, 0, 0]] {
+        let mut harness = greeted();
+        harness.feed(Side::Origin, &frame_of(4, 0, 0, offer));
+        let mut lines = GET.to_vec();
+        lines[0].1 = "CONNECT";
+        lines.push((":protocol", "websocket"));
+        harness.written = Default::default();
+        harness.feed(Side::Client, &raw_headers(1, false, &lines));
+        assert_eq!(crate::http::h2::fuzz::refusals(&harness.events), [Refusal::MethodRefused]);
+        assert!(read_heads(&harness.written[1]).is_empty());
+    }
 }
 
 #[test]
