@@ -45,6 +45,8 @@ pub mod listener;
 #[cfg(feature = "daemon")]
 pub mod lock;
 #[cfg(feature = "daemon")]
+mod memory;
+#[cfg(feature = "daemon")]
 pub mod owner;
 #[cfg(feature = "daemon")]
 pub mod posture;

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::{USAGE, complain};
 use crate::app::{self, Fault};
 use crate::config::Mode;
-use crate::telemetry;
+use crate::{memory, telemetry};
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
@@ -32,6 +32,7 @@ enum ModeArg {
 
 pub(super) fn run(arguments: &RunArgs, config: Option<PathBuf>) -> ExitCode {
     telemetry::start();
+    memory::give_back();
     let mode = arguments.mode.map(|mode| match mode {
         ModeArg::Host => Mode::Host,
         ModeArg::Gateway => Mode::Gateway,
