@@ -59,7 +59,30 @@ pub fn upgrade(head: &RequestHead) -> Upgrade {
         && head.fields().has_token("connection", "upgrade")
         // A body and a switch of protocols leave open where the new protocol begins.
         && matches!(request_body(head), Ok(Framing::None | Framing::Length(0)));
-    if alone && well_formed && asks("websocket") { Upgrade::WebSocket } else { Upgrade::Other }
+    if alone && well_formed && asks("websocket") && opens_websocket(head.fields()) {
+        Upgrade::WebSocket
+    } else {
+        Upgrade::Other
+    }
+}
+
+/// What besides the upgrade itself makes a handshake (RFC 6455 section 4.1): one key, and the one version there is.
+fn opens_websocket(fields: &Fields) -> bool {
+    let is_13 = |version: &[u8]| version.trim_ascii() == b"13";
+    fields.count("sec-websocket-version") == 1
+        && fields.get("sec-websocket-version").is_some_and(is_13)
+        && fields.count("sec-websocket-key") == 1
+        && fields.get("sec-websocket-key").is_some_and(|key| is_base64_of(key, 16))
+}
+
+/// Whether this is how base64 (RFC 4648 section 4) writes so many octets.
+fn is_base64_of(text: &[u8], octets: usize) -> bool {
+    let digit = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/');
+    let (length, digits) = (octets.div_ceil(3) * 4, (octets * 8).div_ceil(6));
+    let (digits, padding) = text.trim_ascii().split_at_checked(digits).unwrap_or_default();
+    digits.len() + padding.len() == length
+        && digits.iter().all(digit)
+        && padding.iter().all(|octet| *octet == b'=')
 }
 
 /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1). Any other
@@ -107,10 +130,14 @@ impl Responses {
     ) -> Result<Turn, Refusal> {
         match response.status() {
             101 => {
+                let fields = response.fields();
+                // Without an answer to the key it is not a WebSocket that was opened (RFC 6455 section 4.2.2).
                 let switches_as_asked = upgrade == Upgrade::WebSocket
                     && response.version() == Version::Http11
-                    && response.fields().tokens("upgrade").count() == 1
-                    && response.fields().has_token("upgrade", "websocket");
+                    && fields.tokens("upgrade").count() == 1
+                    && fields.has_token("upgrade", "websocket")
+                    && fields.count("sec-websocket-accept") == 1
+                    && fields.get("sec-websocket-accept").is_some_and(|accept| is_base64_of(accept, 20));
                 if switches_as_asked { Ok(Turn::Switched) } else { Err(Refusal::UpgradeUnasked) }
             }
             100..=199 if request == Version::Http10 => Err(Refusal::InterimVersion),

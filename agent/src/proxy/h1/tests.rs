@@ -275,10 +275,10 @@ async fn an_answer_before_the_request_was_sent_on_keeps_it_from_the_origin() {
 
 #[tokio::test]
 async fn a_websocket_is_upgraded_and_copied_both_ways() {
-    let upgrade =
-        "GET /ws HTTP/1.1\r\nHost: files.corp.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    let switched =
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nframes<close>";
+    let upgrade = "GET /ws HTTP/1.1\r\nHost: files.corp.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nframes<close>";
     let served = serve_all(&[upgrade, "client frames"], &[&[switched]]).await;
     assert!(served.client.ends_with("\r\n\r\nframes"), "{}", served.client);
     assert!(served.client.to_ascii_lowercase().contains("upgrade: websocket"), "{}", served.client);
@@ -510,6 +510,38 @@ async fn a_held_response_reaches_the_client_whole_or_not_at_all() {
     let served = serve_all(&[GET], &[&[broken]]).await;
     assert!(served.client.starts_with("HTTP/1.1 502 "), "{}", served.client);
     assert!(!served.client.contains("too short"));
+}
+
+#[tokio::test]
+async fn first_octets_that_come_late_are_waited_for() {
+    for (early, late) in [("", "SECRET.."), ("SEC", "RET..")] {
+        let script = Script::default();
+        let (ours, mut origin) = duplex(1 << 16);
+        let (client_ours, mut client) = duplex(1 << 16);
+        client.write_all(GET.as_bytes()).await.unwrap();
+        let answering = async move {
+            let _ = origin.read(&mut [0; 1024]).await.unwrap();
+            let head = "HTTP/1.1 200 OK\r\nX-Hold: 1445\r\nContent-Length: 8\r\n\r\n";
+            origin.write_all(format!("{head}{early}").as_bytes()).await.unwrap();
+            tokio::time::sleep(FIRST_OCTETS + Duration::from_millis(100)).await;
+            let _ = origin.write_all(late.as_bytes()).await;
+            let _ = origin.read(&mut [0; 1]).await;
+        };
+        let mut side = Side::new(client_ours);
+        let (limits, deadlines) = (Limits::default(), Deadlines::default());
+        let served = async {
+            serve(&mut side, ours, &script, &limits, &deadlines).await;
+            drop(side);
+        };
+        let reading = async {
+            let mut seen = vec![0; 4096];
+            let count = client.read(&mut seen).await.unwrap();
+            client.shutdown().await.unwrap();
+            String::from_utf8_lossy(&seen[..count]).into_owned()
+        };
+        let (seen, (), ()) = tokio::join!(reading, served, answering);
+        assert!(seen.starts_with("HTTP/1.1 403 ") && !seen.contains("SECRET"), "{early:?}: {seen}");
+    }
 }
 
 #[tokio::test]

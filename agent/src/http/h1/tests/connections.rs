@@ -74,13 +74,31 @@ fn only_a_plain_websocket_handshake_is_an_upgrade() {
         ("Connection: Upgrade\r\nUpgrade: websocket, H2C", Upgrade::H2c),
         ("HTTP2-Settings: AAMAAABk", Upgrade::H2c),
     ];
+    let keyed = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13";
     for (lines, expected) in cases {
-        let head = request(format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n"));
+        let head = request(format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n{keyed}\r\n\r\n"));
         assert_eq!(upgrade(&head), *expected, "{lines}");
     }
-    let lines = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let lines = format!("Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{keyed}\r\n\r\n");
     assert_eq!(upgrade(&request(format!("POST / HTTP/1.1\r\n{lines}"))), Upgrade::Other);
     assert_eq!(upgrade(&request(format!("GET / HTTP/1.0\r\n{lines}"))), Upgrade::Other);
+    assert_eq!(upgrade(&request(format!("GET / HTTP/1.1\r\n{lines}"))), Upgrade::WebSocket);
+    let (key, version) = keyed.split_once("\r\n").unwrap();
+    for broken in [
+        "X: y".to_owned(),
+        key.to_owned(),
+        version.to_owned(),
+        keyed.replace("13", "8"),
+        keyed.replace("==", ""),
+        keyed.replace("==", "Cg"),
+        keyed.replace("dGhl", "d-hl"),
+        keyed.replace("dGhl", ""),
+        format!("{keyed}\r\n{key}"),
+        format!("{keyed}\r\n{version}"),
+    ] {
+        let lines = lines.replace(keyed, &broken);
+        assert_eq!(upgrade(&request(format!("GET / HTTP/1.1\r\n{lines}"))), Upgrade::Other, "{broken}");
+    }
 }
 
 #[test]
@@ -126,15 +144,21 @@ fn protocols_are_switched_only_as_asked() {
         let head = response(format!("HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n\r\n"));
         Responses::new().next(&head, Version::Http11, asked, &limits)
     };
-    let websocket = "Upgrade: WebSocket\r\nConnection: Upgrade";
+    let accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+    let websocket = &format!("Upgrade: WebSocket\r\nConnection: Upgrade\r\n{accept}");
     assert_eq!(check(websocket, Upgrade::WebSocket), Ok(Turn::Switched));
     for asked in [Upgrade::None, Upgrade::H2c, Upgrade::Other] {
         assert_eq!(check(websocket, asked), Err(Refusal::UpgradeUnasked), "{asked:?}");
     }
     for lines in ["X: y", "Upgrade: h2c", "Upgrade: websocket, h2c", "Upgrade:"] {
+        let lines = &format!("{lines}\r\n{accept}");
         assert_eq!(check(lines, Upgrade::WebSocket), Err(Refusal::UpgradeUnasked), "{lines}");
     }
-    let old = response("HTTP/1.0 101 x\r\nUpgrade: websocket\r\n\r\n");
+    for other in ["X: y", "Sec-WebSocket-Accept: yes", &format!("{accept}\r\n{accept}")] {
+        let lines = &websocket.replace(accept, other);
+        assert_eq!(check(lines, Upgrade::WebSocket), Err(Refusal::UpgradeUnasked), "{lines}");
+    }
+    let old = response(format!("HTTP/1.0 101 x\r\n{websocket}\r\n\r\n"));
     let answer = Responses::new().next(&old, Version::Http11, Upgrade::WebSocket, &limits);
     assert_eq!(answer, Err(Refusal::UpgradeUnasked));
 }
