@@ -1,13 +1,16 @@
 //! The bounded look at the beginning of a response body: content codings undone as far as the look goes, and no further.
 
 use std::borrow::Cow;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 
 use super::FileType;
 use crate::http::head::Fields;
 
 /// Most octets of a body, as transferred, that a look-ahead asks for: what a first flight of TCP brings.
 pub const MAX_LOOK_AHEAD: usize = 8 << 10;
+
+/// Fewer octets than a whole look gives out of any stream that has something to say.
+const FEW: usize = 512;
 
 /// Most octets that content codings are undone to. With it the cost is bounded whatever the ratio of a bomb.
 const MAX_DECODED: usize = 8 << 10;
@@ -19,6 +22,18 @@ const CODINGS: &[&[u8]] = &[b"gzip", b"x-gzip", b"deflate", b"br", b"zstd"];
 
 /// Largest window a zstd frame may ask for, as a power of two: 8 MiB, what RFC 8878 section 3.1.1.1.2 recommends.
 const ZSTD_WINDOW: u32 = 23;
+
+/// What a look at the beginning of a body gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Beginning<'a> {
+    /// Its octets, content codings undone.
+    Octets(Cow<'a, [u8]>),
+    /// Too few came to undo a coding.
+    Nothing,
+    /// More codings than are undone, or such as hide what is behind them: broken ones, and those of which as much as a look
+    /// takes in gives next to nothing.
+    Hidden,
+}
 
 /// The first octets of a response body as transferred, transfer coding undone, content codings not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,71 +52,113 @@ impl<'a> FirstBytes<'a> {
         Self { octets, complete: false }
     }
 
-    /// The octets with the response's content codings undone; `None` when a coding is broken from the first octet, or in need
-    /// of more than there is. Where one is unknown browsers undo none, and hand on what came.
-    pub(super) fn decoded(self, fields: &Fields) -> Option<Cow<'a, [u8]>> {
-        let codings: Vec<&[u8]> =
-            fields.tokens("content-encoding").filter(|c| !c.eq_ignore_ascii_case(b"identity")).collect();
+    /// The octets with the response's content codings undone. Where one is unknown browsers undo none, and hand on what
+    /// came; where one is named that is not there, programs that undo none keep what came.
+    pub(super) fn decoded(self, fields: &Fields) -> Beginning<'a> {
+        let codings: Vec<&[u8]> = codings(fields).collect();
         let mut octets = Cow::Borrowed(self.octets.get(..MAX_LOOK_AHEAD).unwrap_or(self.octets));
         if !codings.iter().all(|coding| CODINGS.iter().any(|known| coding.eq_ignore_ascii_case(known))) {
-            return Some(octets);
+            return Beginning::Octets(octets);
         }
         if codings.len() > MAX_CODINGS {
-            return None;
+            return Beginning::Hidden;
         }
+        // The others may have to see a whole block, or the tables of one, before they give its first octet.
+        let by_and_by = ["gzip", "x-gzip", "deflate"];
+        let full = self.octets.len() >= MAX_LOOK_AHEAD
+            && !codings.is_empty()
+            && codings
+                .iter()
+                .all(|coding| by_and_by.iter().any(|c| coding.eq_ignore_ascii_case(c.as_bytes())));
         for coding in codings.iter().rev() {
-            let decoded = undo(coding, &octets)?;
-            if decoded.is_empty() {
-                return None;
+            let undone = undo(coding, &octets);
+            if undone.octets.is_empty() {
+                return match (undone.broken, begins_as(coding, &octets)) {
+                    (_, Some(false)) | (true, None) => Beginning::Octets(octets),
+                    (true, Some(true)) => Beginning::Hidden,
+                    (false, _) if full => Beginning::Hidden,
+                    (false, _) => Beginning::Nothing,
+                };
             }
-            octets = Cow::Owned(decoded);
+            octets = Cow::Owned(undone.octets);
         }
-        Some(octets)
+        if full && octets.len() < FEW { Beginning::Hidden } else { Beginning::Octets(octets) }
     }
+}
+
+/// The content codings of a response, but for the one that is none.
+fn codings(fields: &Fields) -> impl Iterator<Item = &[u8]> {
+    fields.tokens("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// Whether a response names more codings than are undone, whatever its body is.
+pub(super) fn is_coded_beyond(fields: &Fields) -> bool {
+    codings(fields).count() > MAX_CODINGS
 }
 
 /// Whether a content coding stands between the octets transferred and the ones a browser looks at.
 pub(super) fn is_encoded(fields: &Fields) -> bool {
-    fields.tokens("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+    codings(fields).next().is_some()
 }
 
-/// Undoes one coding (RFC 9110 section 8.4.1, RFC 7932, RFC 8878) as far as the octets and the bound go.
-fn undo(coding: &[u8], octets: &[u8]) -> Option<Vec<u8>> {
-    let is = |name: &str| coding.eq_ignore_ascii_case(name.as_bytes());
-    if is("gzip") || is("x-gzip") {
-        Some(until_it_fails(flate2::read::MultiGzDecoder::new(octets), MAX_DECODED))
-    } else if is("deflate") {
-        // Meant is the zlib format; some origins send the bare stream, and browsers take both.
-        let zlib = matches!(octets, [a, b, ..] if a & 0x0f == 8 && u16::from_be_bytes([*a, *b]) % 31 == 0);
-        Some(if zlib {
-            until_it_fails(flate2::read::ZlibDecoder::new(octets), MAX_DECODED)
-        } else {
-            inflate(octets, MAX_DECODED)
-        })
-    } else if is("br") {
-        Some(unbrotli(octets))
-    } else if is("zstd") {
-        let mut decoder = zstd::stream::read::Decoder::with_buffer(octets).ok()?;
-        decoder.window_log_max(ZSTD_WINDOW).ok()?;
-        Some(until_it_fails(decoder, MAX_DECODED))
+/// Whether octets begin like a coding: `None` where it begins like nothing in particular, or too few came.
+fn begins_as(coding: &[u8], octets: &[u8]) -> Option<bool> {
+    if coding.eq_ignore_ascii_case(b"zstd") {
+        let first = octets.first_chunk::<4>()?;
+        Some(first == b"\x28\xb5\x2f\xfd" || first.ends_with(b"\x2a\x4d\x18"))
+    } else if coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip") {
+        Some(octets.first_chunk::<2>()? == b"\x1f\x8b")
     } else {
         None
     }
 }
 
-/// A bare deflate stream (RFC 1951), at most `most` octets of it.
-pub(super) fn inflate(octets: &[u8], most: usize) -> Vec<u8> {
-    until_it_fails(flate2::read::DeflateDecoder::new(octets), most)
+/// What became of a coding.
+#[derive(Debug, Default)]
+struct Undone {
+    octets: Vec<u8>,
+    /// It is not what it says, or was cut into; not merely at its end.
+    broken: bool,
 }
 
-fn unbrotli(octets: &[u8]) -> Vec<u8> {
-    use brotli_decompressor::{BrotliDecompressStream, BrotliState, StandardAlloc};
+/// Undoes one coding (RFC 9110 section 8.4.1, RFC 7932, RFC 8878) as far as the octets and the bound go.
+fn undo(coding: &[u8], octets: &[u8]) -> Undone {
+    let is = |name: &str| coding.eq_ignore_ascii_case(name.as_bytes());
+    if is("gzip") || is("x-gzip") {
+        until_it_fails(flate2::read::MultiGzDecoder::new(octets), MAX_DECODED)
+    } else if is("deflate") {
+        // Meant is the zlib format; some origins send the bare stream, and browsers take both.
+        let zlib = matches!(octets, [a, b, ..] if a & 0x0f == 8 && u16::from_be_bytes([*a, *b]) % 31 == 0);
+        if zlib {
+            until_it_fails(flate2::read::ZlibDecoder::new(octets), MAX_DECODED)
+        } else {
+            until_it_fails(flate2::read::DeflateDecoder::new(octets), MAX_DECODED)
+        }
+    } else if is("br") {
+        unbrotli(octets)
+    } else {
+        unzstd(octets).unwrap_or_default()
+    }
+}
+
+fn unzstd(octets: &[u8]) -> std::io::Result<Undone> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(octets)?;
+    decoder.window_log_max(ZSTD_WINDOW)?;
+    Ok(until_it_fails(decoder, MAX_DECODED))
+}
+
+/// A bare deflate stream (RFC 1951), at most `most` octets of it.
+pub(super) fn inflate(octets: &[u8], most: usize) -> Vec<u8> {
+    until_it_fails(flate2::read::DeflateDecoder::new(octets), most).octets
+}
+
+fn unbrotli(octets: &[u8]) -> Undone {
+    use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
     let alloc = StandardAlloc::default;
     let mut state = BrotliState::new(alloc(), alloc(), alloc());
     let mut out = vec![0; MAX_DECODED];
     let (mut left, mut read, mut room, mut written, mut total) = (octets.len(), 0, out.len(), 0, 0);
-    // What was written before the end of the input, or before an error, is what there is to see.
-    let _ = BrotliDecompressStream(
+    let result = BrotliDecompressStream(
         &mut left,
         &mut read,
         octets,
@@ -111,22 +168,29 @@ fn unbrotli(octets: &[u8]) -> Vec<u8> {
         &mut total,
         &mut state,
     );
-    out.truncate(written);
-    out
+    // What was written before the end of the input is what there is to see. Nothing in such a stream shows that it is one,
+    // so that of another thing it makes some octets before it finds out.
+    let broken = matches!(result, BrotliResult::ResultFailure);
+    out.truncate(if broken { 0 } else { written });
+    Undone { octets: out, broken }
 }
 
 /// What a decoder gives until the bound, its end, or the place where the octets end or are broken.
-fn until_it_fails(mut decoder: impl Read, most: usize) -> Vec<u8> {
+fn until_it_fails(mut decoder: impl Read, most: usize) -> Undone {
     let mut out = vec![0; most];
-    let mut filled = 0;
+    let (mut filled, mut broken) = (0, false);
     while let Some(room) = out.get_mut(filled..).filter(|room| !room.is_empty()) {
         match decoder.read(room) {
-            Ok(0) | Err(_) => break,
+            Ok(0) => break,
             Ok(read) => filled += read,
+            Err(error) => {
+                broken = error.kind() != ErrorKind::UnexpectedEof;
+                break;
+            }
         }
     }
     out.truncate(filled);
-    out
+    Undone { octets: out, broken }
 }
 
 /// Entry for the fuzzer: the first octet chooses a coding, the rest is a body. Panics when a promise is broken.
@@ -135,7 +199,7 @@ pub fn fuzz_first_bytes(data: &[u8]) {
     let codings = ["identity", "gzip", "deflate", "br", "zstd", "zstd, gzip", "compress"];
     let Some(coding) = codings.get(usize::from(*choice) % codings.len()) else { return };
     let fields: Fields = [("Content-Encoding", coding)].into_iter().collect();
-    let Some(content) = FirstBytes::prefix(body).decoded(&fields) else { return };
+    let Beginning::Octets(content) = FirstBytes::prefix(body).decoded(&fields) else { return };
     assert!(content.len() <= MAX_DECODED.max(MAX_LOOK_AHEAD), "{} octets", content.len());
     let known = FileType::of(&content);
     assert_eq!(FileType::from_name(known.name()), Some(known));
@@ -175,9 +239,16 @@ mod tests {
         }
     }
 
-    fn decoded(codings: &[&str], octets: &[u8]) -> Option<Vec<u8>> {
+    fn look<'a>(codings: &[&str], octets: &'a [u8]) -> Beginning<'a> {
         let fields: Fields = codings.iter().map(|coding| ("Content-Encoding", *coding)).collect();
-        FirstBytes::prefix(octets).decoded(&fields).map(Cow::into_owned)
+        FirstBytes::prefix(octets).decoded(&fields)
+    }
+
+    fn decoded(codings: &[&str], octets: &[u8]) -> Option<Vec<u8>> {
+        match look(codings, octets) {
+            Beginning::Octets(octets) => Some(octets.into_owned()),
+            Beginning::Nothing | Beginning::Hidden => None,
+        }
     }
 
     #[test]
@@ -199,11 +270,57 @@ mod tests {
 
     #[test]
     fn what_cannot_be_undone_is_not_seen() {
-        assert_eq!(decoded(&["gzip, gzip, gzip, gzip, gzip"], b"x"), None);
+        assert_eq!(look(&["gzip, gzip, gzip, gzip, gzip"], b"x"), Beginning::Hidden);
         for coding in ["gzip", "deflate", "br", "zstd"] {
-            assert_eq!(decoded(&[coding], b""), None, "{coding}");
-            assert_eq!(decoded(&[coding], b"\xffnot that"), None, "{coding}");
+            assert_eq!(look(&[coding], b""), Beginning::Nothing, "{coding}");
         }
+        let file = encoded("gzip", b"PK\x03\x04");
+        assert_eq!(look(&["gzip"], &file[..10]), Beginning::Nothing);
+        assert_eq!(
+            look(&["gzip"], b"\x1f\x8b\x08\0\0\0\0\0\0\xff\xff"),
+            Beginning::Hidden,
+            "a reserved block"
+        );
+    }
+
+    #[test]
+    fn a_coding_that_is_not_there_hides_nothing() {
+        for coding in ["gzip", "deflate", "br", "zstd"] {
+            for plain in
+                [&b"PK\x03\x04\x14\0\0\0\x08\0 and what is in it"[..], b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"]
+            {
+                assert_eq!(decoded(&[coding], plain).as_deref(), Some(plain), "{coding}");
+            }
+        }
+    }
+
+    #[test]
+    fn streams_that_say_nothing_for_as_long_as_a_look_hide_what_follows() {
+        const HEAD: &[u8] = b"\x1f\x8b\x08\x00\0\0\0\0\0\xff";
+        let file = encoded("bare deflate", b"PK\x03\x04\x14\0");
+        let nothing = b"\0\0\0\xff\xff".repeat(4000);
+        let with = |flag: u8, field: &[u8]| {
+            let mut head = HEAD.to_vec();
+            head[3] = flag;
+            [&head, field, &file].concat()
+        };
+        for (coding, stream) in [
+            ("gzip", [HEAD, &nothing, &file].concat()),
+            ("gzip", encoded("gzip", b"").repeat(2000)),
+            ("gzip", with(4, &[&[0x60, 0xea][..], &[b'x'; 60_000]].concat())),
+            ("gzip", with(8, &[&[b'n'; 20_000][..], b"\0"].concat())),
+            ("deflate", [&b"\x78\x9c"[..], &nothing, &file].concat()),
+            ("deflate", [&nothing[..], &file].concat()),
+            // One octet of the file alone in front.
+            ("gzip", [HEAD, b"\0\x01\0\xfe\xffP", &nothing, &file].concat()),
+        ] {
+            assert_eq!(look(&[coding], &stream), Beginning::Hidden, "{coding} {:?}", &stream[..12]);
+        }
+        // Blocks of these are undone whole or not at all, and take more than a look.
+        let letters: Vec<u8> = (0u32..60_000)
+            .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes().map(|octet| b'a' + octet % 16))
+            .collect();
+        assert!(matches!(look(&["zstd"], &encoded("zstd", &letters)[..MAX_LOOK_AHEAD]), Beginning::Nothing));
     }
 
     #[test]
@@ -229,7 +346,7 @@ mod tests {
     #[test]
     fn a_frame_that_wants_a_huge_window_is_not_read() {
         // Magic, a descriptor without content size, a window of 2^31 octets (RFC 8878 section 3.1.1).
-        assert_eq!(decoded(&["zstd"], b"\x28\xb5\x2f\xfd\x00\xa8\x09\x00\x00a"), None);
+        assert_eq!(look(&["zstd"], b"\x28\xb5\x2f\xfd\x00\xa8\x09\x00\x00a"), Beginning::Hidden);
     }
 
     proptest! {

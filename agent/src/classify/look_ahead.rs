@@ -26,9 +26,11 @@ pub(super) fn octets_wanted(exchange: &Exchange<'_>, true_type: bool) -> usize {
         || verdict::is_followed(exchange)
         || verdict::is_empty(exchange)
         || streams
-        || !is_from_start(response)
     {
         return 0;
+    }
+    if !is_from_start(response) {
+        return if may_be_no_text(exchange, &declared) { sniff::SNIFF_LENGTH } else { 0 };
     }
     if true_type || may_be_disguised(exchange, &declared) {
         return MAX_LOOK_AHEAD;
@@ -50,18 +52,30 @@ pub(super) fn is_from_start(response: &ResponseHead) -> bool {
         })
 }
 
+/// Whether what comes from within a file is declared to be text, to a requester for whom that counts: other octets show that
+/// it is none.
+fn may_be_no_text(exchange: &Exchange<'_>, declared: &Declared) -> bool {
+    !first_bytes::is_encoded(exchange.response.fields())
+        && declared.all().any(media_type::is_textual)
+        && (keeps(exchange) || verdict::is_sniffed(exchange, declared))
+}
+
+/// Whether the requester gets what is declared and can keep it as what it is.
+fn keeps(exchange: &Exchange<'_>) -> bool {
+    matches!(
+        requester(exchange.request, exchange.client),
+        Requester::Fetch | Requester::Intercepted | Requester::Native
+    )
+}
+
 /// Whether a script or a program may get a file under a type that is none. Answers that grow while they are sent have
 /// no length; waiting for those would stop the page.
 fn may_be_disguised(exchange: &Exchange<'_>, declared: &Declared) -> bool {
     let fields = exchange.response.fields();
-    let keeps = matches!(
-        requester(exchange.request, exchange.client),
-        Requester::Fetch | Requester::Intercepted | Requester::Native
-    );
     let plain = declared
         .all()
         .all(|essence| !matches!(media_type::traits(essence).content, Content::File | Content::Unknown));
-    keeps
+    keeps(exchange)
         && plain
         && exchange.response.status() < 400
         && (fields.get("content-length").is_some() || first_bytes::is_encoded(fields))

@@ -60,8 +60,9 @@ pub(super) fn traits(essence: &str) -> Traits {
         | "text/json"
         | "text/xml"
         | "application/xml"
-        | "text/vtt"
-        | "multipart/x-mixed-replace" => both(Render, Data),
+        | "text/vtt" => both(Render, Data),
+        // Gecko saves each part of a type that it does not show, and each with a Content-Disposition that asks for it.
+        "multipart/x-mixed-replace" => apart(Render, Save, Data),
         "application/atom+xml" | "application/rss+xml" => apart(Render, Save, Data),
         "application/mathml+xml" | "application/rdf+xml" => apart(Save, Render, Data),
         "text/event-stream" => apart(Render, Save, Data),
@@ -316,6 +317,14 @@ pub(super) fn traits(essence: &str) -> Traits {
 
         other => by_family(other),
     }
+}
+
+/// Whether a type is text by its very name, so that no part of it can hold what no text has.
+pub(super) fn is_textual(essence: &str) -> bool {
+    let ends = ["/json", "+json", "/xml", "+xml", "javascript", "ecmascript"];
+    matches!(traits(essence).content, Content::Page | Content::Text)
+        || essence.starts_with("text/")
+        || ends.iter().any(|end| essence.ends_with(end))
 }
 
 /// Whether no page shows a type of image or media: files of cameras, drawings and programs, and recordings of another age.

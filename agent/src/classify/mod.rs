@@ -26,6 +26,7 @@ use content_type::Declared;
 pub use activity::requested_activity;
 pub use file_name::is_named;
 pub use file_type::{FileGroup, FileType};
+use first_bytes::Beginning;
 pub use first_bytes::{FirstBytes, MAX_LOOK_AHEAD, fuzz_first_bytes};
 pub use request::{classify_request, no_answer};
 pub use requester::{claimed_kind, opens_page};
@@ -178,17 +179,47 @@ pub struct Classification {
 struct Evidence<'a> {
     disposition: &'a ContentDisposition,
     declared: &'a Declared,
-    seen: Option<Seen<'a>>,
+    look: Look<'a>,
     /// What the app's rules call the request.
     rule: Option<ActivityType>,
 }
 
 /// What is known of the content.
 #[derive(Debug, Clone, Copy)]
+enum Look<'a> {
+    /// Nothing: nobody looked, or too little came.
+    Unseen,
+    /// Its beginning.
+    Start(Seen<'a>),
+    /// Octets from within a file, where they came and no coding is on them.
+    Middle(Option<&'a [u8]>),
+    /// Its content codings keep it from being looked at, as no ordinary response's do.
+    Hidden,
+}
+
+/// The beginning of the content.
+#[derive(Debug, Clone, Copy)]
 struct Seen<'a> {
-    /// Its beginning, content codings undone.
+    /// Content codings undone.
     octets: &'a [u8],
+    /// They are all of it.
+    complete: bool,
     file_type: FileType,
+}
+
+impl<'a> Look<'a> {
+    fn start(self) -> Option<Seen<'a>> {
+        if let Look::Start(seen) = self { Some(seen) } else { None }
+    }
+
+    /// As much of the content as there is to see, from wherever it is.
+    fn octets(self) -> Option<&'a [u8]> {
+        match self {
+            Look::Start(seen) => Some(seen.octets),
+            Look::Middle(octets) => octets,
+            Look::Unseen | Look::Hidden => None,
+        }
+    }
 }
 
 /// One request and its response, as far as classification looks at them.
@@ -219,9 +250,31 @@ impl<'a> Exchange<'a> {
         look_ahead::octets_wanted(self, true_type)
     }
 
-    /// The beginning of the content, codings undone, where it was looked at and is the beginning of the file.
-    fn content(&self) -> Option<Cow<'a, [u8]>> {
-        self.first_bytes.filter(|_| look_ahead::is_from_start(self.response))?.decoded(self.response.fields())
+    /// The beginning of the content, codings undone, as far as it was looked at.
+    fn beginning(&self) -> Beginning<'a> {
+        let fields = self.response.fields();
+        match self.first_bytes {
+            Some(first) => first.decoded(fields),
+            None if first_bytes::is_coded_beyond(fields) => Beginning::Hidden,
+            None => Beginning::Nothing,
+        }
+    }
+
+    fn look<'b>(&self, beginning: &'b Beginning<'a>) -> Look<'b> {
+        match beginning {
+            _ if !look_ahead::is_from_start(self.response) => {
+                let coded = first_bytes::is_encoded(self.response.fields());
+                let first = self.first_bytes.filter(|first| !coded && !first.octets.is_empty());
+                Look::Middle(first.map(|first| first.octets))
+            }
+            Beginning::Octets(octets) => Look::Start(Seen {
+                octets,
+                complete: self.first_bytes.is_some_and(|first| first.complete),
+                file_type: FileType::of(octets),
+            }),
+            Beginning::Nothing => Look::Unseen,
+            Beginning::Hidden => Look::Hidden,
+        }
     }
 }
 
@@ -231,11 +284,11 @@ pub fn classify(exchange: &Exchange<'_>) -> Classification {
     let disposition = ContentDisposition::parse(fields.get_all("content-disposition"));
     let declared = Declared::of(fields);
     let requester = requester::requester(exchange.request, exchange.client);
-    let content = exchange.content();
-    let seen = content.as_deref().map(|octets| Seen { octets, file_type: FileType::of(octets) });
+    let beginning = exchange.beginning();
+    let look = exchange.look(&beginning);
     let status = exchange.response.status();
     let rule = activity::by_rules(exchange.app, exchange.request, exchange.host, Some(status));
-    let evidence = Evidence { disposition: &disposition, declared: &declared, seen, rule };
+    let evidence = Evidence { disposition: &disposition, declared: &declared, look, rule };
     let verdict = verdict::verdict(exchange, requester, &evidence);
 
     // A redirect has no content of its own, whatever its head says.
@@ -256,7 +309,7 @@ pub fn classify(exchange: &Exchange<'_>) -> Classification {
         filename,
         other_filenames,
         mime: mime.map(str::to_owned),
-        file_type: seen.filter(|_| own).map(|seen| seen.file_type),
+        file_type: look.start().filter(|_| own).map(|seen| seen.file_type),
         kind: if of_a_page { Kind::Page } else { verdict.kind },
         reason: verdict.reason,
     }

@@ -5,6 +5,10 @@
 /// Octets worth looking at: what the standard calls the resource header.
 pub(super) const SNIFF_LENGTH: usize = 1445;
 
+/// With fewer octets that may go on, text is not told from what only begins like it. Gecko waits for as many, Chromium for
+/// twice as many.
+pub(super) const TELLING: usize = 512;
+
 /// Signatures at the very beginning.
 const SIGNATURES: &[(&[u8], &str)] = &[
     (b"%PDF-", "application/pdf"),

@@ -275,6 +275,114 @@ fn the_middle_of_a_file_does_not_tell_its_type() {
     assert_eq!(told("pages 0-3/100"), None);
 }
 
+fn asked(who: &str) -> RequestHead {
+    if who == "program" { get(&[("User-Agent", "curl/8.0")]) } else { get(&[("Sec-Fetch-Mode", who)]) }
+}
+
+#[test]
+fn what_came_too_slowly_to_be_told_is_taken_for_unseen() {
+    let told = |who: &str, mime: Option<&str>, first: FirstBytes<'_>| {
+        let (request, response) = (asked(who), mime.map_or(ok(&[]), |mime| ok(&[("Content-Type", mime)])));
+        let found =
+            classify(&Exchange { first_bytes: Some(first), ..Exchange::new(&request, &response, "h") });
+        (found.download, found.kind)
+    };
+    let long = "text ".repeat(200);
+    for who in ["navigate", "program"] {
+        for few in ["", "P", "PK", "text that may go on"] {
+            let few = few.as_bytes();
+            assert_eq!(told(who, None, FirstBytes::prefix(few)), (true, Kind::Sniff), "{who} {few:?}");
+            assert!(!told(who, None, FirstBytes::whole(few)).0, "{who} {few:?}");
+            assert!(!told(who, Some("text/plain"), FirstBytes::prefix(few)).0, "{who} {few:?}");
+        }
+        assert!(!told(who, None, FirstBytes::prefix(long.as_bytes())).0, "{who}");
+        assert!(!told(who, None, FirstBytes::prefix(b"<!doctype html>")).0, "{who}");
+    }
+    assert_eq!(told("cors", None, FirstBytes::prefix(b"P")), (false, Kind::Api));
+}
+
+#[test]
+fn codings_that_hide_what_is_in_them_make_a_download() {
+    let told = |who: &str, mime: Option<&str>, codings: &str, first: Option<&[u8]>| {
+        let response = ok(&[("Content-Encoding", codings)]);
+        let response = mime.map_or(response.clone(), |mime| response.with("Content-Type", mime));
+        let request = asked(who);
+        let first_bytes = first.map(FirstBytes::prefix);
+        classify(&Exchange { first_bytes, ..Exchange::new(&request, &response, "h") }).download
+    };
+    let empty = [&b"\x1f\x8b\x08\x00\0\0\0\0\0\xff"[..], &b"\0\0\0\xff\xff".repeat(2000)].concat();
+    let many = "gzip, gzip, gzip, gzip, gzip";
+    let zip = b"PK\x03\x04\x14\x00\x00\x00";
+    for mime in [None, Some("text/plain"), Some("application/json"), Some("text/html")] {
+        for who in ["cors", "program"] {
+            assert!(told(who, mime, "gzip", Some(&empty)), "{who} {mime:?}");
+            assert!(told(who, mime, many, None), "{who} {mime:?}");
+            assert!(told(who, mime, "gzip", Some(zip)), "{who} {mime:?}: no gzip");
+            assert!(told(who, mime, "br", Some(zip)), "{who} {mime:?}: no br");
+        }
+        let sniffed = mime.is_none_or(|mime| mime == "text/plain");
+        assert_eq!(told("navigate", mime, "gzip", Some(&empty)), sniffed, "{mime:?}");
+        assert_eq!(told("navigate", mime, many, None), sniffed, "{mime:?}");
+    }
+    // The beginning of an ordinary answer, of which nothing came yet.
+    for coding in ["gzip", "br", "zstd", "deflate"] {
+        assert!(!told("cors", Some("application/json"), coding, Some(b"")), "{coding}");
+        assert!(!told("program", Some("application/json"), coding, None), "{coding}");
+    }
+}
+
+#[test]
+fn parts_of_text_are_text() {
+    let part = |who: &str, fields: &[(&str, &str)], first: Option<&[u8]>| {
+        let response = fields.iter().fold(ResponseHead::new(206, Version::Http11), |h, (n, v)| h.with(n, v));
+        let response = response.with("Content-Range", "bytes 1-99/100");
+        let request = asked(who);
+        let exchange = Exchange::new(&request, &response, "h");
+        let wanted = exchange.look_ahead(false);
+        let first_bytes = first.map(FirstBytes::prefix);
+        let found = classify(&Exchange { first_bytes, ..exchange });
+        (wanted > 0, (found.download, found.kind))
+    };
+    let (zip, text) = (&b"K\x03\x04\x14\x00\x00"[..], &b"ext, and more of it"[..]);
+    let range = (true, Kind::Range);
+    for mime in ["text/plain", "text/html", "application/json", "text/css", "application/javascript"] {
+        let declared = [("Content-Type", mime)];
+        for who in ["cors", "program"] {
+            assert_eq!(part(who, &declared, Some(zip)), (true, range), "{who} {mime}");
+            assert!(!part(who, &declared, Some(text)).1.0, "{who} {mime}");
+            let unseen = part(who, &declared, None).1.0;
+            assert_eq!(unseen, mime == "text/plain", "{who} {mime}");
+            let coded = [declared[0], ("Content-Encoding", "gzip")];
+            let (wanted, (download, _)) = part(who, &coded, Some(zip));
+            assert_eq!((wanted, download), (false, mime == "text/plain"), "{who} {mime}");
+        }
+    }
+    let (plain, nosniff) = (("Content-Type", "text/plain"), ("X-Content-Type-Options", "nosniff"));
+    assert!(part("navigate", &[plain], Some(zip)).1.0);
+    assert!(!part("navigate", &[plain, nosniff], Some(zip)).1.0);
+    assert!(!part("navigate", &[plain], Some(text)).1.0);
+    assert!(part("program", &[plain, nosniff], None).1.0);
+    // Fonts, calls and media are no text in any part.
+    for mime in ["font/woff2", "application/x-protobuf", "video/mp4", "image/png"] {
+        let (wanted, (download, _)) = part("cors", &[("Content-Type", mime)], Some(zip));
+        assert_eq!((wanted, download), (false, false), "{mime}");
+    }
+}
+
+#[test]
+fn a_series_of_parts_is_saved_where_gecko_navigates_to_it() {
+    let response = ok(&[("Content-Type", "multipart/x-mixed-replace; boundary=x")]);
+    let saved = |agent: &str, mode: &str, dest: &str| {
+        let request = get(&[("User-Agent", agent), ("Sec-Fetch-Mode", mode), ("Sec-Fetch-Dest", dest)]);
+        by(None, &request, &response).download
+    };
+    let (firefox, chrome) = ("Mozilla/5.0 Gecko/20100101 Firefox/153.0", "Mozilla/5.0 AppleWebKit/537.36");
+    assert!(saved(firefox, "navigate", "document"));
+    assert!(saved(firefox, "navigate", "iframe"));
+    assert!(!saved(firefox, "no-cors", "image"), "a camera");
+    assert!(!saved(chrome, "navigate", "document"));
+}
+
 #[test]
 fn other_names_come_along_for_policies() {
     let request = get(&[("Sec-Fetch-Mode", "navigate")]);

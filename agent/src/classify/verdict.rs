@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::content_type::Declared;
 use super::media_type::{self, Content, Handling};
 use super::requester::Requester;
-use super::{ActivityType, Evidence, Exchange, Kind, Seen, sniff};
+use super::{ActivityType, Evidence, Exchange, Kind, Look, Seen, sniff};
 use crate::http::content_disposition::{Complaint, ContentDisposition};
 
 /// The answer, with the evidence that decided.
@@ -31,8 +31,10 @@ fn download(kind: Kind, reason: impl Into<Cow<'static, str>>) -> Verdict {
 /// saves it instead of running it. Blocking those would stop the services, not a download.
 const GUARD_NAMES: &[&str] = &["response.bin", "f.txt", "json.json", "json.txt", "response.json"];
 
+const HIDDEN: &str = "content codings keep it from being looked at: a client may save it";
+
 pub(super) fn verdict(exchange: &Exchange<'_>, requester: Requester, evidence: &Evidence<'_>) -> Verdict {
-    let Evidence { disposition, declared, seen, rule } = *evidence;
+    let Evidence { disposition, declared, look, rule } = *evidence;
     if requester == Requester::Intercepted {
         // The page's service worker decides what becomes of it; the stricter of both counts.
         let shown = verdict(exchange, Requester::Navigation, evidence);
@@ -84,13 +86,12 @@ pub(super) fn verdict(exchange: &Exchange<'_>, requester: Requester, evidence: &
             "requested by a link with the download attribute: saved whatever it is",
         );
     }
-    let verdict = by_type(exchange, requester, declared, seen);
+    let verdict = by_type(exchange, requester, declared, look);
     if verdict.download {
         return verdict;
     }
     let sniffed = verdict.sniffed;
-    let stricter = seen
-        .and_then(|seen| by_content(requester, declared, &seen))
+    let stricter = by_content(exchange, requester, declared, look)
         .or_else(|| (rule == Some(ActivityType::Download)).then(|| by_rule(requester, declared)).flatten());
     let Some(stricter) = stricter else { return verdict };
     let kind = if status == 206 { Kind::Range } else { stricter.kind };
@@ -115,15 +116,38 @@ fn by_rule(requester: Requester, declared: &Declared) -> Option<Verdict> {
 
 /// A file that travels as something else, to a requester that keeps what it gets: a name and a media type do not make
 /// data of it. A navigation shows what was declared, whatever it is.
-fn by_content(requester: Requester, declared: &Declared, seen: &Seen<'_>) -> Option<Verdict> {
-    let kept = matches!(requester, Requester::Fetch | Requester::Native) && seen.file_type.is_kept();
-    // Pages show PDF that they fetched, and say so.
-    let said = declared.all().any(|essence| media_type::traits(essence).content == Content::Pdf);
-    (kept && !(said && seen.file_type.mime() == "application/pdf")).then(|| {
-        let what = declared.essence().unwrap_or("nothing");
-        let name = seen.file_type.name();
-        download(Kind::Sniff, format!("declared as {what}, but its content is a file ({name})"))
-    })
+fn by_content(
+    exchange: &Exchange<'_>,
+    requester: Requester,
+    declared: &Declared,
+    look: Look<'_>,
+) -> Option<Verdict> {
+    if !matches!(requester, Requester::Fetch | Requester::Native) {
+        return None;
+    }
+    let what = declared.essence().unwrap_or("nothing");
+    match look {
+        Look::Start(seen) => {
+            // Pages show PDF that they fetched, and say so.
+            let said = declared.all().any(|essence| media_type::traits(essence).content == Content::Pdf);
+            let kept = seen.file_type.is_kept() && !(said && seen.file_type.mime() == "application/pdf");
+            let name = seen.file_type.name();
+            kept.then(|| {
+                download(Kind::Sniff, format!("declared as {what}, but its content is a file ({name})"))
+            })
+        }
+        Look::Middle(Some(octets)) => (declared.all().any(media_type::is_textual)
+            && sniff::is_binary(octets))
+        .then(|| download(Kind::Range, format!("a part of something declared as {what}, but no text"))),
+        Look::Middle(None) => {
+            let undecided = is_sniffed(exchange, declared)
+                || requester == Requester::Native && declared.essence() == Some("text/plain");
+            undecided
+                .then(|| download(Kind::Range, format!("a part of something declared as {what}, not seen")))
+        }
+        Look::Hidden => Some(download(Kind::Sniff, HIDDEN)),
+        Look::Unseen => None,
+    }
 }
 
 /// Whether a page can have a part of this type. That a request is for a part is the client's word, which a user who runs
@@ -222,16 +246,17 @@ fn is_final(exchange: &Exchange<'_>) -> bool {
         && values.next().is_none()
 }
 
-fn by_type(
-    exchange: &Exchange<'_>,
-    requester: Requester,
-    declared: &Declared,
-    seen: Option<Seen<'_>>,
-) -> Verdict {
-    let prefix = seen.map(|seen| seen.octets).filter(|_| is_sniffed(exchange, declared));
+/// The type by content. `None` where what came is no more than may stand in front of anything.
+fn told(seen: Seen<'_>) -> Option<&'static str> {
+    let sniffed = sniff::sniff(seen.octets);
+    (seen.complete || sniffed != "text/plain" || seen.octets.len() >= sniff::TELLING).then_some(sniffed)
+}
+
+fn by_type(exchange: &Exchange<'_>, requester: Requester, declared: &Declared, look: Look<'_>) -> Verdict {
+    let sniffs = is_sniffed(exchange, declared);
     let undeclared = declared.essence().is_none_or(|e| media_type::traits(e).chromium == Handling::Sniff);
     if undeclared {
-        let Some(prefix) = prefix else {
+        let Some(sniffed) = look.start().filter(|_| sniffs).and_then(told) else {
             return match requester {
                 _ if exchange.response.status() == 206 => {
                     download(Kind::Range, "a part of something without a media type")
@@ -240,7 +265,7 @@ fn by_type(
                 _ => download(Kind::Sniff, "no media type and no content seen: a client may save it"),
             };
         };
-        let sniffed = match sniff::sniff(prefix) {
+        let sniffed = match sniffed {
             // What could run scripts is not made of what came without a type (WHATWG MIME Sniffing, section 7).
             "text/html" | "text/xml" if is_final(exchange) => "text/plain",
             "application/pdf" if is_final(exchange) => "application/octet-stream",
@@ -257,11 +282,18 @@ fn by_type(
         let kind = if verdict.download { Kind::Sniff } else { verdict.kind };
         return Verdict { kind, sniffed: Some(sniffed), ..verdict };
     }
-    if let Some(prefix) = prefix
-        && requester != Requester::Fetch
-        && sniff::is_binary(prefix)
-    {
-        return download(Kind::Sniff, "declared as text/plain, but binary: browsers save it");
+    if sniffs && requester != Requester::Fetch {
+        if look.octets().is_some_and(sniff::is_binary) {
+            let kind = if matches!(look, Look::Middle(_)) { Kind::Range } else { Kind::Sniff };
+            return download(kind, "declared as text/plain, but binary: browsers save it");
+        }
+        match look {
+            Look::Hidden => return download(Kind::Sniff, HIDDEN),
+            Look::Middle(None) => {
+                return download(Kind::Range, "a part of what is declared as text/plain, not seen");
+            }
+            Look::Start(_) | Look::Middle(Some(_)) | Look::Unseen => {}
+        }
     }
     // Where types contradict each other, clients may go by any of them.
     let mut answers = declared.all().map(|essence| of_type(exchange, requester, essence));

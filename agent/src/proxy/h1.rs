@@ -5,11 +5,12 @@ mod heads;
 mod hold;
 
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
 use heads::{HeadError, Origin, poll_head};
-use hold::FIRST_OCTETS;
+use hold::{FIRST_OCTETS, SIGNATURE};
 
 use super::deadline::{Clock, Deadlines, Stalled};
 use super::ended::Ended;
@@ -139,6 +140,7 @@ where
         }
         let wanted = self.exchanges.holds_response(&request.head, &response.head);
         let mut answer = if wanted > 0 {
+            self.hold_response(&request, &mut response, wanted.min(SIGNATURE), Duration::MAX).await?;
             self.hold_response(&request, &mut response, wanted, FIRST_OCTETS).await?;
             let held = response.down.as_ref().map_or(Held::NOTHING, Pump::held);
             self.exchanges.response_body(&request.head, &response.head, held)
