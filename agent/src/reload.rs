@@ -2,6 +2,8 @@
 //! keeps the last good set in force.
 
 mod files;
+#[cfg(test)]
+mod readme;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -49,6 +49,19 @@ impl Way {
         self
     }
 
+    /// The same behind octets that no text has.
+    fn binary(mut self) -> Self {
+        let body = format!("PK\u{3}\u{4}{}", self.row()["body"].as_str().unwrap_or_default());
+        self.row()["body"] = body.into();
+        self
+    }
+
+    /// Nothing says what it is.
+    fn untyped(mut self) -> Self {
+        self.row()["headers"] = json!([]);
+        self
+    }
+
     fn beside(mut self, path: impl Into<String>, row: Value) -> Self {
         self.rows.push((path.into(), row));
         self
@@ -177,6 +190,8 @@ pub(super) fn all() -> Vec<Way> {
         navigated("navigate-type").typed("application/zip"),
         navigated("navigate-pdf").attached("application/pdf"),
         navigated("navigate-archive").typed("multipart/related"),
+        navigated("navigate-binary").typed("text/plain").binary(),
+        navigated("navigate-untyped").untyped().binary(),
         linked("link", ""),
         linked("link-type", "").typed("text/csv"),
         // Firefox asks for the next three as if the user went there, and says nowhere what for.
@@ -210,6 +225,7 @@ pub(super) fn all() -> Vec<Way> {
             "document.body.innerHTML = '<form target=_blank action=/file/form-get></form>'; document.forms[0].submit()",
         ),
         element("frame", "iframe", "src"),
+        element("frame-binary", "iframe", "src").typed("text/plain").binary(),
         element("embed", "embed", "src").only_in(Chromium),
         element("object", "object", "data").only_in(Chromium),
         // Scripts.
