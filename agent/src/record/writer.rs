@@ -86,6 +86,8 @@ pub(super) struct Writer {
     reserve: Reserve,
     /// Whether the file is written as `durability = "strict"` asks.
     synchronous: bool,
+    /// The trouble there was when records were last collected.
+    stood: Option<String>,
     clock: Clock,
     waiting: Vec<SyncSender<()>>,
     disconnected: bool,
@@ -120,6 +122,7 @@ impl Writer {
             batch: Batch::default(),
             reserve: Reserve::beside(path, RESERVE),
             synchronous: false,
+            stood: None,
             clock: Clock { steady: now, wall: Timestamp::now() },
             waiting: Vec::new(),
             disconnected: false,
@@ -236,8 +239,10 @@ impl Writer {
         let late = std::mem::take(&mut *self.shared.late_ends.lock().unwrap_or_else(PoisonError::into_inner));
         late.into_iter().for_each(|end| self.batch.end(end));
         let overflow = self.shared.overflow.swap(0, Ordering::Relaxed);
+        // What was lost since the last look was so under the trouble of then, though it may be over by now.
+        let stood = std::mem::replace(&mut self.stood, self.shared.trouble());
         if overflow > 0 {
-            let why = match self.shared.trouble() {
+            let why = match self.stood.clone().or(stood) {
                 None => TOO_SLOW.to_owned(),
                 Some(trouble) => {
                     let why = format!("the agent could not store them: {trouble}");
