@@ -2,6 +2,7 @@
 
 use agent_common::domain::DomainKey;
 use portcullis::catalog::{Glob, HostMap, HostPattern};
+use unicode_normalization::UnicodeNormalization as _;
 
 /// The lines of `data`: a name, then patterns. One pattern, the map of all and the kernel's key agree with a comparison of labels.
 pub fn fuzz_host_pattern(data: &[u8]) {
@@ -65,8 +66,8 @@ pub fn fuzz_glob(data: &[u8]) {
 }
 
 fn by_table(glob: &str, name: &str) -> bool {
-    let glob: Vec<char> = glob.chars().flat_map(char::to_lowercase).collect();
-    let name: Vec<char> = name.chars().flat_map(char::to_lowercase).collect();
+    let folded = |text: &str| text.nfc().flat_map(char::to_lowercase).collect::<Vec<char>>();
+    let (glob, name) = (folded(glob), folded(name));
     // reached[n]: the glob so far matches the first n characters.
     let mut reached: Vec<bool> = (0..=name.len()).map(|n| n == 0).collect();
     for unit in glob {
