@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::{ErrorKind, Read};
 
 use super::FileType;
+use crate::http::content_coding::{ContentCoding, codings};
 use crate::http::head::Fields;
 
 /// Most octets of a body, as transferred, that a look-ahead asks for: what a first flight of TCP brings.
@@ -17,8 +18,6 @@ const MAX_DECODED: usize = 8 << 10;
 
 /// Codings undone one after the other; more are taken for unreadable.
 const MAX_CODINGS: usize = 4;
-/// Those that clients undo (RFC 9110 section 8.4.1, RFC 7932, RFC 8878).
-const CODINGS: &[&[u8]] = &[b"gzip", b"x-gzip", b"deflate", b"br", b"zstd"];
 
 /// Largest window a zstd frame may ask for, as a power of two: 8 MiB, what RFC 8878 section 3.1.1.1.2 recommends.
 const ZSTD_WINDOW: u32 = 23;
@@ -55,22 +54,18 @@ impl<'a> FirstBytes<'a> {
     /// The octets with the response's content codings undone. Where one is unknown browsers undo none, and hand on what
     /// came; where one is named that is not there, programs that undo none keep what came.
     pub(super) fn decoded(self, fields: &Fields) -> Beginning<'a> {
-        let codings: Vec<&[u8]> = codings(fields).collect();
         let mut octets = Cow::Borrowed(self.octets.get(..MAX_LOOK_AHEAD).unwrap_or(self.octets));
-        if !codings.iter().all(|coding| CODINGS.iter().any(|known| coding.eq_ignore_ascii_case(known))) {
+        let Some(codings) = codings(fields).collect::<Option<Vec<_>>>() else {
             return Beginning::Octets(octets);
-        }
+        };
         if codings.len() > MAX_CODINGS {
             return Beginning::Hidden;
         }
         // The others may have to see a whole block, or the tables of one, before they give its first octet.
-        let by_and_by = ["gzip", "x-gzip", "deflate"];
-        let full = self.octets.len() >= MAX_LOOK_AHEAD
-            && !codings.is_empty()
-            && codings
-                .iter()
-                .all(|coding| by_and_by.iter().any(|c| coding.eq_ignore_ascii_case(c.as_bytes())));
-        for coding in codings.iter().rev() {
+        let by_and_by = |coding: &_| matches!(coding, ContentCoding::Gzip | ContentCoding::Deflate);
+        let full =
+            self.octets.len() >= MAX_LOOK_AHEAD && !codings.is_empty() && codings.iter().all(by_and_by);
+        for coding in codings.into_iter().rev() {
             let undone = undo(coding, &octets);
             if undone.octets.is_empty() {
                 return match (undone.broken, begins_as(coding, &octets)) {
@@ -86,11 +81,6 @@ impl<'a> FirstBytes<'a> {
     }
 }
 
-/// The content codings of a response, but for the one that is none.
-fn codings(fields: &Fields) -> impl Iterator<Item = &[u8]> {
-    fields.tokens("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case(b"identity"))
-}
-
 /// Whether a response names more codings than are undone, whatever its body is.
 pub(super) fn is_coded_beyond(fields: &Fields) -> bool {
     codings(fields).count() > MAX_CODINGS
@@ -102,14 +92,14 @@ pub(super) fn is_encoded(fields: &Fields) -> bool {
 }
 
 /// Whether octets begin like a coding: `None` where it begins like nothing in particular, or too few came.
-fn begins_as(coding: &[u8], octets: &[u8]) -> Option<bool> {
-    if coding.eq_ignore_ascii_case(b"zstd") {
-        let first = octets.first_chunk::<4>()?;
-        Some(first == b"\x28\xb5\x2f\xfd" || first.ends_with(b"\x2a\x4d\x18"))
-    } else if coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip") {
-        Some(octets.first_chunk::<2>()? == b"\x1f\x8b")
-    } else {
-        None
+fn begins_as(coding: ContentCoding, octets: &[u8]) -> Option<bool> {
+    match coding {
+        ContentCoding::Zstd => {
+            let first = octets.first_chunk::<4>()?;
+            Some(first == b"\x28\xb5\x2f\xfd" || first.ends_with(b"\x2a\x4d\x18"))
+        }
+        ContentCoding::Gzip => Some(octets.first_chunk::<2>()? == b"\x1f\x8b"),
+        ContentCoding::Deflate | ContentCoding::Brotli => None,
     }
 }
 
@@ -121,23 +111,16 @@ struct Undone {
     broken: bool,
 }
 
-/// Undoes one coding (RFC 9110 section 8.4.1, RFC 7932, RFC 8878) as far as the octets and the bound go.
-fn undo(coding: &[u8], octets: &[u8]) -> Undone {
-    let is = |name: &str| coding.eq_ignore_ascii_case(name.as_bytes());
-    if is("gzip") || is("x-gzip") {
-        until_it_fails(flate2::read::MultiGzDecoder::new(octets), MAX_DECODED)
-    } else if is("deflate") {
-        // Meant is the zlib format; some origins send the bare stream, and browsers take both.
-        let zlib = matches!(octets, [a, b, ..] if a & 0x0f == 8 && u16::from_be_bytes([*a, *b]) % 31 == 0);
-        if zlib {
+/// Undoes one coding as far as the octets and the bound go.
+fn undo(coding: ContentCoding, octets: &[u8]) -> Undone {
+    match coding {
+        ContentCoding::Gzip => until_it_fails(flate2::read::MultiGzDecoder::new(octets), MAX_DECODED),
+        ContentCoding::Deflate if matches!(octets, [a, b, ..] if a & 0x0f == 8 && u16::from_be_bytes([*a, *b]) % 31 == 0) => {
             until_it_fails(flate2::read::ZlibDecoder::new(octets), MAX_DECODED)
-        } else {
-            until_it_fails(flate2::read::DeflateDecoder::new(octets), MAX_DECODED)
         }
-    } else if is("br") {
-        unbrotli(octets)
-    } else {
-        unzstd(octets).unwrap_or_default()
+        ContentCoding::Deflate => until_it_fails(flate2::read::DeflateDecoder::new(octets), MAX_DECODED),
+        ContentCoding::Brotli => unbrotli(octets),
+        ContentCoding::Zstd => unzstd(octets).unwrap_or_default(),
     }
 }
 

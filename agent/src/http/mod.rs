@@ -1,6 +1,7 @@
 //! HTTP as values: heads, framing and the strict HTTP/1.1 codec. Sans-I/O: bytes in, heads and body extents out.
 
 pub mod alt_svc;
+pub mod content_coding;
 pub mod content_disposition;
 mod fields;
 pub mod h1;

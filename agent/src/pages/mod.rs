@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub use start::{MAX_START, Start};
 
 use crate::classify::ActivityType;
+use crate::http::content_coding::codings;
 use crate::http::head::{Fields, RequestHead, ResponseHead};
 
 /// What can be blocked in a page.
@@ -98,7 +99,7 @@ pub fn is_page(request: &RequestHead, response: &ResponseHead) -> Result<bool, U
     {
         return Ok(false);
     }
-    if fields.tokens("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+    if codings(fields).next().is_some() {
         return Err(Unrestrictable::Compressed);
     }
     let utf16 = |value: &[u8]| value.to_ascii_lowercase().windows(6).any(|word| word == b"utf-16");

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::{ErrorKind, Read};
 
 use super::{Held, MAX_DECODED, Unscanned};
+use crate::http::content_coding::{ContentCoding, codings};
 use crate::http::head::Fields;
 
 /// Codings undone one after the other; more are taken for broken.
@@ -20,10 +21,7 @@ pub(super) struct Decoded<'a> {
 }
 
 pub(super) fn undo<'a>(fields: &Fields, held: Held<'a>) -> Result<Decoded<'a>, Unscanned> {
-    let codings: Vec<&[u8]> = fields
-        .tokens("content-encoding")
-        .filter(|coding| !coding.eq_ignore_ascii_case(b"identity"))
-        .collect();
+    let codings: Vec<Option<ContentCoding>> = codings(fields).collect();
     if codings.is_empty() {
         return Ok(Decoded { octets: Cow::Borrowed(held.octets), unscanned: None });
     }
@@ -31,8 +29,8 @@ pub(super) fn undo<'a>(fields: &Fields, held: Held<'a>) -> Result<Decoded<'a>, U
         return Err(Unscanned::Broken);
     }
     let mut reader: Box<dyn Read + 'a> = Box::new(held.octets);
-    for coding in codings.iter().rev() {
-        reader = decoder(coding, reader)?;
+    for coding in codings.into_iter().rev() {
+        reader = decoder(coding.ok_or(Unscanned::UnknownCoding)?, reader)?;
     }
     let mut octets = Vec::new();
     let bound = MAX_DECODED as u64 + 1;
@@ -49,31 +47,28 @@ pub(super) fn undo<'a>(fields: &Fields, held: Held<'a>) -> Result<Decoded<'a>, U
     Ok(Decoded { octets: Cow::Owned(octets), unscanned })
 }
 
-fn decoder<'a>(coding: &[u8], from: Box<dyn Read + 'a>) -> Result<Box<dyn Read + 'a>, Unscanned> {
-    let is = |name: &str| coding.eq_ignore_ascii_case(name.as_bytes());
-    if is("gzip") || is("x-gzip") {
-        Ok(Box::new(flate2::read::MultiGzDecoder::new(from)))
-    } else if is("deflate") {
-        // Meant is the zlib format; some send the bare stream.
-        let mut from = from;
-        let mut start = [0; 2];
-        let got = fill(&mut from, &mut start);
-        let zlib = got == 2 && start[0] & 0x0f == 8 && u16::from_be_bytes(start).is_multiple_of(31);
-        let whole = std::io::Cursor::new(start).take(got as u64).chain(from);
-        Ok(if zlib {
-            Box::new(flate2::read::ZlibDecoder::new(whole))
-        } else {
-            Box::new(flate2::read::DeflateDecoder::new(whole))
-        })
-    } else if is("br") {
-        Ok(Box::new(brotli_decompressor::Decompressor::new(from, BROTLI_BUFFER)))
-    } else if is("zstd") {
-        let mut decoder = zstd::stream::read::Decoder::new(from).map_err(|_| Unscanned::Broken)?;
-        decoder.window_log_max(ZSTD_WINDOW).map_err(|_| Unscanned::Broken)?;
-        Ok(Box::new(decoder))
-    } else {
-        Err(Unscanned::UnknownCoding)
-    }
+fn decoder<'a>(coding: ContentCoding, from: Box<dyn Read + 'a>) -> Result<Box<dyn Read + 'a>, Unscanned> {
+    Ok(match coding {
+        ContentCoding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(from)),
+        ContentCoding::Deflate => {
+            let mut from = from;
+            let mut start = [0; 2];
+            let got = fill(&mut from, &mut start);
+            let zlib = got == 2 && start[0] & 0x0f == 8 && u16::from_be_bytes(start).is_multiple_of(31);
+            let whole = std::io::Cursor::new(start).take(got as u64).chain(from);
+            if zlib {
+                Box::new(flate2::read::ZlibDecoder::new(whole))
+            } else {
+                Box::new(flate2::read::DeflateDecoder::new(whole))
+            }
+        }
+        ContentCoding::Brotli => Box::new(brotli_decompressor::Decompressor::new(from, BROTLI_BUFFER)),
+        ContentCoding::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::new(from).map_err(|_| Unscanned::Broken)?;
+            decoder.window_log_max(ZSTD_WINDOW).map_err(|_| Unscanned::Broken)?;
+            Box::new(decoder)
+        }
+    })
 }
 
 /// Reads until `buffer` is full, or nothing more comes.
