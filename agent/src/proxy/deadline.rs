@@ -34,6 +34,12 @@ impl Default for Deadlines {
     }
 }
 
+/// So many octets of a response that classification would like to see are waited for as long as for any: what tells most
+/// files is within them, and without them a head is of no use to the client.
+pub const SIGNATURE: usize = 8;
+/// How long the client waits for more of the beginning.
+pub const FIRST_OCTETS: Duration = Duration::from_secs(2);
+
 /// Nothing moved for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stalled;

@@ -10,9 +10,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use heads::{HeadError, Origin, poll_head};
-use hold::{FIRST_OCTETS, SIGNATURE};
 
-use super::deadline::{Clock, Deadlines, Stalled};
+use super::deadline::{Clock, Deadlines, FIRST_OCTETS, SIGNATURE, Stalled};
 use super::ended::Ended;
 use super::enforce::Answer;
 use super::exchanges::Exchanges;

@@ -7,6 +7,7 @@
 mod clocks;
 mod lane;
 mod look;
+mod responses;
 mod streams;
 
 use std::future::{Future, poll_fn};
@@ -18,17 +19,17 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use self::clocks::{Clocks, Expired, Reason};
 use self::lane::{Lane, Turn, advance, write_row};
-use self::look::{Looked, Start};
+use self::look::Looked;
+use self::responses::Unrecorded;
 use self::streams::{Stream, Streams};
 use super::deadline::Deadlines;
 use super::ended::Ended;
 use super::enforce::Answer;
 use super::exchanges::Exchanges;
 use super::side::Side;
-use crate::detect::scan::Held;
 use crate::http::h1::Peer;
 use crate::http::h2::{ErrorCode, Event, Limits, Outcome, Refusal, Relay, Side as Which};
-use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::head::RequestHead;
 use crate::record::transfer::Transfer;
 
 /// Longest that the last frames of a connection may take on their way out.
@@ -95,14 +96,6 @@ where
         .await;
         connection.part(ended).await
     }
-}
-
-/// A response that is held until its record is stored.
-struct Unrecorded<'a> {
-    id: u32,
-    request: RequestHead,
-    head: ResponseHead,
-    transfer: Transfer<'a>,
 }
 
 struct Connection<'a, C, X: Exchanges> {
@@ -337,24 +330,6 @@ where
         self.look(now);
     }
 
-    /// Judges the responses of which enough is there.
-    fn look(&mut self, now: Instant) {
-        if self.looked.is_empty() {
-            return;
-        }
-        let full = self.origin.waits || self.origin.lost;
-        let mut at = 0;
-        while let Some(looked) = self.looked.get(at) {
-            let Some(start) = looked.start(&self.relay, full, now) else {
-                at += 1;
-                continue;
-            };
-            let looked = self.looked.swap_remove(at);
-            self.judge(looked.id, looked.request, looked.head, Some(&start));
-        }
-        self.clocks.first_octets(self.looked.iter().map(Looked::until).min());
-    }
-
     fn request(&mut self, id: u32, mut head: RequestHead, websocket: bool, now: Instant) {
         if self.exchanges.http1_only() {
             // A reload has made it so. A stream that is refused may be asked for again (RFC 9113 section 8.7), and a new
@@ -373,74 +348,6 @@ where
         }
         let patient = streams::is_grpc(&head);
         self.streams.open(Stream::new(id, Some(head), patient, now).tunnel(websocket));
-    }
-
-    fn response(&mut self, id: u32, mut head: ResponseHead, end: bool, now: Instant) {
-        self.exchanges.adapt_response(&mut head);
-        let Some((request, tunnel)) = self.streams.answered(id, now) else {
-            return self.relay.reset(id, ErrorCode::INTERNAL_ERROR);
-        };
-        if tunnel && (200..300).contains(&head.status()) {
-            // A tunnel's frames are no content of the response, as behind a 101 of HTTP/1.1.
-            return self.pass(id, &request, &head);
-        }
-        if end {
-            return self.judge(id, request, head, Some(&Start::NOTHING));
-        }
-        match self.exchanges.holds_response(&request, &head) {
-            0 => self.judge(id, request, head, None),
-            most => self.looked.push(Looked::new(id, request, head, most, now)),
-        }
-    }
-
-    /// The verdict on a response, by its beginning where that was asked for.
-    fn judge(&mut self, id: u32, request: RequestHead, head: ResponseHead, start: Option<&Start>) {
-        let verdict = match start {
-            Some(Start { octets, complete }) => {
-                let held = Held { octets, complete: *complete };
-                self.exchanges.response_body(&request, &head, held)
-            }
-            None => self.exchanges.response(&request, &head),
-        };
-        if let Some(answer) = verdict {
-            return self.answer(id, &answer);
-        }
-        let exchanges = self.exchanges;
-        match exchanges.transfer() {
-            Some(transfer) if transfer.is_unasked() => self.transfers.push((id, transfer)),
-            Some(transfer) => {
-                return self.unrecorded.push(Unrecorded { id, request, head, transfer });
-            }
-            None => {}
-        }
-        self.pass(id, &request, &head);
-    }
-
-    fn pass(&mut self, id: u32, request: &RequestHead, head: &ResponseHead) {
-        if self.relay.pass_response(id, head).is_err() {
-            self.exchanges.refused(Peer::Origin, Some(request));
-        }
-    }
-
-    /// Passes what was held for its record, and says whether there was any.
-    fn release(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut released = false;
-        let mut at = 0;
-        while let Some(held) = self.unrecorded.get_mut(at) {
-            let Poll::Ready(stored) = held.transfer.poll_may_begin(cx) else {
-                at += 1;
-                continue;
-            };
-            released = true;
-            let Unrecorded { id, request, head, transfer } = self.unrecorded.swap_remove(at);
-            if stored {
-                self.transfers.push((id, transfer));
-                self.pass(id, &request, &head);
-            } else {
-                self.answer(id, &self.exchanges.unrecorded());
-            }
-        }
-        released
     }
 
     fn answer(&mut self, id: u32, answer: &Answer) {

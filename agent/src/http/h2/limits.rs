@@ -48,8 +48,10 @@ pub struct Limits {
     pub windows_per_second: u32,
     /// PRIORITY, PRIORITY_UPDATE and unknown frames.
     pub priorities_per_second: u32,
-    /// Frames on closed streams, pongs without ping and the like.
+    /// Frames on closed streams, pongs without ping, GOAWAY and the like.
     pub glitches_per_second: u32,
+    /// Requests that find no more room: behind the last one that the origin takes, or beyond the streams that may be open.
+    pub turned_away_per_second: u32,
     /// Whether an origin's offer of WebSockets (RFC 8441) reaches the client.
     pub websocket: bool,
 }
@@ -81,6 +83,8 @@ impl Default for Limits {
             windows_per_second: 100,
             priorities_per_second: 200,
             glitches_per_second: 100,
+            // A client that asks for as much as it may, and has heard of the end late.
+            turned_away_per_second: 400,
             websocket: true,
         }
     }

@@ -18,11 +18,6 @@ use crate::tls::Stream;
 /// How long a client that was refused goes on sending what nobody reads, so that it sees the answer (RFC 9112
 /// section 9.6).
 const LINGER: Duration = Duration::from_secs(5);
-/// So many octets of a response that classification would like to see are waited for as long as for any: what tells most
-/// files is within them, and without them a head is of no use to the client.
-pub(super) const SIGNATURE: usize = 8;
-/// How long the client waits for more of the beginning.
-pub(super) const FIRST_OCTETS: Duration = Duration::from_secs(2);
 
 impl<C, X> Proxy<'_, C, X>
 where

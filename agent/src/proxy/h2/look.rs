@@ -1,15 +1,11 @@
 //! Responses whose beginning is looked at before their verdict. The relay holds what comes of their bodies meanwhile.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use crate::classify::MAX_LOOK_AHEAD;
 use crate::http::h2::Relay;
 use crate::http::head::{RequestHead, ResponseHead};
-
-/// How long the client waits for the beginning of a response that classification would like to see.
-const FIRST_OCTETS: Duration = Duration::from_secs(2);
+use crate::proxy::deadline::{FIRST_OCTETS, SIGNATURE};
 
 /// A response that waits for its first octets.
 #[derive(Debug)]
@@ -18,7 +14,8 @@ pub(super) struct Looked {
     pub(super) request: RequestHead,
     pub(super) head: ResponseHead,
     most: usize,
-    until: Instant,
+    /// Until when more is waited for. Before there is a [`SIGNATURE`] only the clock of streams that stand still runs.
+    until: Option<Instant>,
 }
 
 /// The beginning of a body, as far as it is there.
@@ -34,20 +31,26 @@ impl Start {
 }
 
 impl Looked {
-    pub(super) fn new(id: u32, request: RequestHead, head: ResponseHead, most: usize, now: Instant) -> Self {
+    pub(super) fn new(id: u32, request: RequestHead, head: ResponseHead, most: usize) -> Self {
         // Bodies that decide are looked at in HTTP/1.1; over HTTP/2 there is no room to hold them.
-        Self { id, request, head, most: most.min(MAX_LOOK_AHEAD), until: now + FIRST_OCTETS }
+        Self { id, request, head, most: most.min(MAX_LOOK_AHEAD), until: None }
     }
 
-    pub(super) fn until(&self) -> Instant {
+    pub(super) fn until(&self) -> Option<Instant> {
         self.until
     }
 
     /// What the verdict goes by: once there is enough of it, or it was waited for long enough. `full`: the relay holds as
     /// much as it may, so that waiting would bring nothing.
-    pub(super) fn start(&self, relay: &Relay, full: bool, now: Instant) -> Option<Start> {
-        let (octets, complete) = relay.held_start(self.id, self.most)?;
-        let enough = complete || octets.len() >= self.most || full || now >= self.until;
-        enough.then_some(Start { octets, complete })
+    pub(super) fn start(&mut self, relay: &Relay, full: bool, now: Instant) -> Option<Start> {
+        let (held, ended) = relay.held(self.id)?;
+        if held >= SIGNATURE {
+            self.until.get_or_insert(now + FIRST_OCTETS);
+        }
+        let waited = self.until.is_some_and(|until| now >= until);
+        (ended || held >= self.most || full || waited).then(|| {
+            let octets = relay.held_start(self.id, self.most);
+            Start { complete: ended && octets.len() == held, octets }
+        })
     }
 }

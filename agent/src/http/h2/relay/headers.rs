@@ -8,9 +8,6 @@ use super::{Event, Relay, Side};
 use crate::http::h2::frame::{Fault, depends_on, write};
 use crate::http::h2::{ErrorCode, Refusal, message};
 
-/// Requests in a second that find no more room, for each stream that may be open.
-const TURNED_AWAY: u32 = 4;
-
 /// What a decoded block belongs to.
 struct Place {
     stream: u32,
@@ -143,8 +140,7 @@ impl Relay {
     /// The request was not looked at, and may be sent again elsewhere.
     fn turn_away(&mut self, id: u32, now: Duration) -> Result<(), Fault> {
         let limits = self.limits;
-        // A client may have as many under way as it may have open when it hears of the end, and hears of it at once.
-        if !self.client.budgets.turned_away.take(now, TURNED_AWAY * limits.concurrent_streams) {
+        if !self.client.budgets.turned_away.take(now, limits.turned_away_per_second) {
             return Err(Refusal::GlitchFlood.into());
         }
         write::reset(id, ErrorCode::REFUSED_STREAM, &mut self.client.out);

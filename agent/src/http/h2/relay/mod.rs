@@ -179,20 +179,24 @@ impl Relay {
         self.streams.get(id).map(|stream| (stream.up.passed, stream.down.passed))
     }
 
-    /// The beginning of a response's body that is held for its verdict, at most `most` octets, and whether that is all of
-    /// it. `None` for a stream that is over.
-    pub fn held_start(&self, id: u32, most: usize) -> Option<(Vec<u8>, bool)> {
+    /// How many octets of a response's body are held for its verdict, and whether they are all of it. `None` for a stream
+    /// that is over.
+    pub fn held(&self, id: u32) -> Option<(usize, bool)> {
         let down = &self.streams.get(id)?.down;
+        Some((usize::try_from(down.content).unwrap_or(usize::MAX), down.ended))
+    }
+
+    /// A copy of the beginning of what is held, at most `most` octets.
+    pub fn held_start(&self, id: u32, most: usize) -> Vec<u8> {
+        let held = self.streams.get(id).into_iter().flat_map(|stream| &stream.down.held);
         let mut start = Vec::new();
-        for held in &down.held {
-            let stream::Held::Data { frame, content, .. } = held else { break };
+        for held in held {
+            let stream::Held::Data { frame, .. } = held else { break };
             let octets = frame::content(frame);
-            debug_assert_eq!(octets.len(), *content);
             let room = most.saturating_sub(start.len()).min(octets.len());
             start.extend_from_slice(octets.get(..room).unwrap_or_default());
         }
-        let complete = down.ended && down.content == start.len() as u64;
-        Some((start, complete))
+        start
     }
 
     /// Whether a header block of `side` has begun and not ended.
