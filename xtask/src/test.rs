@@ -105,7 +105,7 @@ fn netns(filter: Option<&str>) -> Result<()> {
 }
 
 /// A suite that failed in a few tests is decided by those tests once more, one at a time with nothing beside them: by
-/// contract the agent refuses, or passes, what comes while a worker had no turn for a second and a half, and a machine that
+/// contract the agent refuses, or passes, what comes while a worker had no turn for a second, and a machine that
 /// stood still for so long says nothing about the agent. What failed stays in the output, and is named again.
 fn ask_again(first: Result<(), String>, again: impl FnOnce(&[String]) -> Result<()>) -> Result<()> {
     let Err(output) = first else { return Ok(()) };

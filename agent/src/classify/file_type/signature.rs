@@ -68,10 +68,10 @@ const SIGNATURES: &[(usize, &[u8], FileType)] = &[
 /// Signatures so short that a text can begin with them: they count only where the rest is no text.
 const SHORT: &[(&[u8], FileType)] = &[(b"MZ", EXE), (b"ID3", MP3), (b"BM", BMP), (b"BZh", BZIP2)];
 
-/// Octets in which readers of PDF look for its header (ISO 32000-1, implementation notes on section 3.4.1).
+/// Octets in which readers of PDF look for its header (PDF Reference 1.7, appendix H.3, note 13).
 const PDF_WITHIN: usize = 1024;
 
-/// A PDF behind something else. A line of its own, as no other text would have the words.
+/// A PDF behind something else. Its version ends a line, which texts that only talk of it, and JSON, do not do.
 fn begins_late(octets: &[u8]) -> bool {
     let start = octets.get(..PDF_WITHIN).unwrap_or(octets);
     memchr::memmem::find_iter(start, b"%PDF-").any(|at| {
