@@ -40,7 +40,8 @@ pub enum Failure {
     /// The outer name of an encrypted ClientHello is a provider's public name: the name that counts is hidden
     /// (RFC 9849). The client is shown that its encryption is off, and tries again in clear.
     ServerNameHidden,
-    /// A tunnel that was asked for by the name of a monitored app carries a hello for something else.
+    /// A tunnel that was asked for by the name of a monitored app carries a hello, or a request in clear text, for something
+    /// else.
     TunnelNameDiffers,
     /// The host's authority may not vouch for the name: no certificate, no connection.
     LeafNotPermitted,
@@ -169,7 +170,7 @@ impl Failure {
                 Stage::Peek,
                 "tunnel_name_differs",
                 Refuse,
-                "the tunnel was asked for by another name than the ClientHello in it has",
+                "the tunnel was asked for by another name than what is said in it has",
             ),
             Self::LeafNotPermitted => (
                 Stage::Peek,

@@ -15,6 +15,7 @@ use super::worker::{Accepted, Worker};
 use super::{ech, explicit, inspect, late, plain, refused};
 use crate::addr::{ClientAddr, OriginalDst};
 use crate::catalog::App;
+use crate::http::named_hosts;
 use crate::policy::failure_mode::{self, Failure, Outcome};
 use crate::record::guard::ConnectionGuard;
 use crate::record::metrics::Path;
@@ -179,8 +180,12 @@ fn wish_of(peeked: Peeked, unexplained: bool) -> (Wish, Vec<u8>) {
             ServerName::Absent => (or_relayed(Failure::NoServerName), bytes),
             ServerName::Unusable => (or_relayed(Failure::ServerNameUnusable), bytes),
         },
-        // A method is what tells HTTP from everything else; the codec does the judging.
-        Peeked::Plain { bytes } if bytes.first().is_some_and(u8::is_ascii_uppercase) => {
+        // A method is what tells HTTP from everything else; the codec does the judging. What would be refused as another
+        // protocol need not be told from it as some server might.
+        Peeked::Plain { bytes }
+            if bytes.first().is_some_and(u8::is_ascii_uppercase)
+                || unexplained && named_hosts::begins_request(&bytes) =>
+        {
             (Wish::PlainHttp, bytes)
         }
         Peeked::Plain { bytes } => (or_relayed(Failure::UnknownProtocol), bytes),

@@ -375,7 +375,7 @@ where
             Ok(()) => Err(Ended::Upgraded(relayed)),
             Err(RelayError::Client(_)) => Err(Ended::ClientBroken),
             Err(RelayError::Origin(_)) => Err(Ended::OriginBroken("connection")),
-            Err(RelayError::Stalled) => Err(Ended::Stalled),
+            Err(RelayError::Stalled | RelayError::Heard) => Err(Ended::Stalled),
         }
     }
 

@@ -22,6 +22,8 @@ pub enum RelayError {
     Client(io::Error),
     Origin(io::Error),
     Stalled,
+    /// Who listens to the client has heard enough.
+    Heard,
 }
 
 /// Longest silence of an untouched connection: as long as a NAT keeps an established one (RFC 5382 section 5: two
@@ -39,19 +41,35 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     O: AsyncRead + AsyncWrite + Unpin,
 {
+    relay_while(client, origin, idle, counted, |_| true).await
+}
+
+/// The same for as long as `goes_on` says so of what the client sends, each octet once and before it is sent on.
+pub async fn relay_while<C, O>(
+    client: &mut Side<C>,
+    origin: &mut Side<O>,
+    idle: Duration,
+    counted: &mut Relayed,
+    mut goes_on: impl FnMut(&[u8]) -> bool,
+) -> Result<(), RelayError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    O: AsyncRead + AsyncWrite + Unpin,
+{
     let mut up = Direction::default();
     let mut down = Direction::default();
     let mut clock = Clock::default();
     let ended = clock
         .while_moving(idle, |cx| {
-            let up_state = up.poll(cx, client, origin);
-            let down_state = down.poll(cx, origin, client);
+            let up_state = up.poll(cx, client, origin, &mut goes_on);
+            let down_state = down.poll(cx, origin, client, |_| true);
             *counted = Relayed { to_origin: up.bytes, to_client: down.bytes };
             let state = match (up_state, down_state) {
+                (Poll::Ready(Err((Fault::Heard, _))), _) => Poll::Ready(Err(RelayError::Heard)),
                 (Poll::Ready(Err((Fault::From, error))), _) | (_, Poll::Ready(Err((Fault::To, error)))) => {
                     Poll::Ready(Err(RelayError::Client(error)))
                 }
-                (Poll::Ready(Err((Fault::To, error))), _) | (_, Poll::Ready(Err((Fault::From, error)))) => {
+                (Poll::Ready(Err((Fault::To, error))), _) | (_, Poll::Ready(Err((_, error)))) => {
                     Poll::Ready(Err(RelayError::Origin(error)))
                 }
                 (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
@@ -69,11 +87,14 @@ where
 enum Fault {
     From,
     To,
+    Heard,
 }
 
 #[derive(Default)]
 struct Direction {
     bytes: u64,
+    /// Octets of the input that were looked at and are not sent on.
+    heard: usize,
     ended: bool,
     shut: bool,
 }
@@ -84,6 +105,7 @@ impl Direction {
         cx: &mut Context<'_>,
         from: &mut Side<A>,
         to: &mut Side<B>,
+        mut goes_on: impl FnMut(&[u8]) -> bool,
     ) -> Poll<Result<(), (Fault, io::Error)>>
     where
         A: AsyncRead + AsyncWrite + Unpin,
@@ -92,8 +114,16 @@ impl Direction {
         let to_fault = |error| (Fault::To, error);
         while !self.shut {
             while !from.input.unread().is_empty() {
+                let unread = from.input.unread();
+                if let Some(new) = unread.get(self.heard..).filter(|new| !new.is_empty()) {
+                    if !goes_on(new) {
+                        return Poll::Ready(Err((Fault::Heard, io::ErrorKind::ConnectionAborted.into())));
+                    }
+                    self.heard = unread.len();
+                }
                 let sent = ready!(to.poll_send(cx, from.input.unread())).map_err(to_fault)?;
                 from.input.consume(sent);
+                self.heard -= sent;
                 self.bytes += sent as u64;
             }
             if self.ended {

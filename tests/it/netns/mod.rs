@@ -8,6 +8,7 @@ mod browser_pages;
 mod browser_restrictions;
 mod browser_resumes;
 mod browser_saves;
+mod clear_text;
 mod console;
 mod content;
 mod controls;
