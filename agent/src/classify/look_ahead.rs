@@ -23,11 +23,19 @@ pub(super) fn octets_wanted(exchange: &Exchange<'_>, true_type: bool) -> usize {
     let declared = Declared::of(response.fields());
     let streams = declared.all().any(|essence| STREAMS.contains(&essence));
     if verdict::has_no_body(exchange.request.method(), response.status())
-        || verdict::is_followed(exchange)
         || verdict::is_empty(exchange)
         || streams
     {
         return 0;
+    }
+    if verdict::is_followed(exchange) {
+        let as_it_is = Exchange { as_it_is: true, ..*exchange };
+        let carries = || super::classify(&as_it_is).download;
+        // A file by its head may have no body at all, as with many redirects to files: one octet tells.
+        return match octets_wanted(&as_it_is, true_type) {
+            0 => usize::from(carries()),
+            wanted => wanted,
+        };
     }
     if !is_from_start(response) {
         return if may_be_no_text(exchange, &declared) { sniff::SNIFF_LENGTH } else { 0 };

@@ -235,11 +235,13 @@ pub struct Exchange<'a> {
     pub client: Option<ClientKind>,
     /// The beginning of the response body, if it was looked at.
     pub first_bytes: Option<FirstBytes<'a>>,
+    /// A redirect is taken for a response like others, by a client that does not follow it.
+    pub as_it_is: bool,
 }
 
 impl<'a> Exchange<'a> {
     pub fn new(request: &'a RequestHead, response: &'a ResponseHead, host: &'a str) -> Self {
-        Self { request, response, host, app: None, client: None, first_bytes: None }
+        Self { request, response, host, app: None, client: None, first_bytes: None, as_it_is: false }
     }
 
     /// How many octets of the body, as transferred, would make the answer better: zero where the heads suffice, else at
@@ -276,6 +278,16 @@ impl<'a> Exchange<'a> {
             Beginning::Hidden => Look::Hidden,
         }
     }
+}
+
+/// What comes with a redirect that browsers follow, where that is a file: clients that do not follow it keep it.
+pub fn classify_carried(exchange: &Exchange<'_>) -> Option<Classification> {
+    if !redirect::leads_on(exchange.response) || verdict::is_empty(exchange) {
+        return None;
+    }
+    let class = classify(&Exchange { as_it_is: true, ..*exchange });
+    let reason = Cow::Owned(format!("in the body of a redirect: {}", class.reason));
+    class.download.then_some(Classification { reason, ..class })
 }
 
 /// Classifies an exchange. Cannot fail: what is not understood is taken for a download where a client may save it.

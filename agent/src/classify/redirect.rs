@@ -17,6 +17,13 @@ pub const MAX_LEADS: usize = 4096;
 /// managers resume within minutes; signatures of most services hold longer.
 pub const LEAD_LIFE: Duration = Duration::from_secs(300);
 
+/// Whether browsers go where a response leads, and do not look at its body. Any other 3xx, or one without an address to go
+/// to, is shown or saved like a 200.
+pub fn leads_on(response: &ResponseHead) -> bool {
+    matches!(response.status(), 301 | 302 | 303 | 307 | 308)
+        && response.fields().get_all("location").any(|address| !address.trim_ascii().is_empty())
+}
+
 /// Host that a redirect leads to: lower case, no port, no trailing dot. `None` when it is none, or stays on `own`.
 pub fn target(response: &ResponseHead, own: &str) -> Option<String> {
     if !matches!(response.status(), 301 | 302 | 303 | 307 | 308) {

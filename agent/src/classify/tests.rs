@@ -230,13 +230,54 @@ fn scripts_and_programs_are_not_believed_about_types_that_have_a_length() {
     for nothing in [
         (200, &[("Content-Type", "text/event-stream")][..]),
         (204, &[]),
-        (302, &[("Location", "/x")]),
+        (302, &[("Location", "/x"), ("Content-Length", "0")]),
+        (302, &[("Location", "/x"), ("Content-Type", "text/event-stream")]),
         (206, &[zip, ("Content-Range", "bytes 5-9/10")]),
     ] {
         assert_eq!(wanted("navigate", nothing.0, nothing.1, true), 0, "{nothing:?}");
     }
     let start = [zip, ("Content-Range", "bytes 0-9/100")];
     assert_eq!(wanted("navigate", 206, &start, true), MAX_LOOK_AHEAD);
+}
+
+#[test]
+fn what_a_redirect_carries_is_judged_as_if_nobody_followed_it() {
+    let carried = |mode: Option<&str>, fields: &[(&str, &str)], body: Option<&[u8]>| {
+        let request = get(&mode.map_or_else(Vec::new, |mode| vec![("Sec-Fetch-Mode", mode)]));
+        let head = fields.iter().fold(ResponseHead::new(302, Version::Http11), |h, (n, v)| h.with(n, v));
+        let head = head.with("Location", "/x");
+        let first_bytes = body.map(FirstBytes::whole);
+        let exchange = Exchange { first_bytes, ..Exchange::new(&request, &head, "h") };
+        let class = classify(&exchange);
+        assert_eq!((class.download, class.kind, class.filename), (false, Kind::Redirect, None), "{fields:?}");
+        let wanted = Exchange::new(&request, &head, "h").look_ahead(false);
+        (wanted, classify_carried(&exchange).map(|class| (class.kind, class.filename)))
+    };
+    let file = [("Content-Disposition", "attachment; filename=a.zip"), ("Content-Type", "application/zip")];
+    let html = [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", "9")];
+    let zip = &b"PK\x03\x04\x14\0"[..];
+    for mode in [None, Some("navigate"), Some("cors")] {
+        let (wanted, found) = carried(mode, &file, Some(zip));
+        let found = found.expect("a download");
+        assert!(matches!(found.0, Kind::Attachment | Kind::Fetch), "{mode:?}");
+        assert_eq!((wanted, found.1.as_deref()), (1, Some("a.zip")), "{mode:?}");
+        // As with SharePoint and Google Drive: the head is the file's, and there is no body.
+        assert_eq!(carried(mode, &file, Some(b"")).1, None, "{mode:?}");
+        assert_eq!(carried(mode, &[file[0], file[1], ("Content-Length", "0")], None), (0, None), "{mode:?}");
+        assert_eq!(carried(mode, &html, Some(b"<html>Go</html>")).1, None, "{mode:?}");
+    }
+    assert_eq!(carried(Some("navigate"), &html, None).0, 0);
+    // Without a type, what comes tells.
+    for (body, kind) in [(zip, Some(Kind::Sniff)), (b"<html>Go</html>", None), (b"", None)] {
+        let (wanted, found) = carried(None, &[], Some(body));
+        assert_eq!((wanted, found.map(|found| found.0)), (sniff::SNIFF_LENGTH, kind), "{body:?}");
+    }
+    let not_followed = ResponseHead::new(302, Version::Http11).with("Content-Type", "application/zip");
+    assert_eq!(
+        classify_carried(&Exchange::new(&get(&[]), &not_followed, "h")),
+        None,
+        "judged like any other"
+    );
 }
 
 #[test]

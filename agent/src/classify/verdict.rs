@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::content_type::Declared;
 use super::media_type::{self, Content, Handling};
 use super::requester::Requester;
-use super::{ActivityType, Evidence, Exchange, Kind, Look, Seen, sniff};
+use super::{ActivityType, Evidence, Exchange, Kind, Look, Seen, redirect, sniff};
 use crate::http::content_disposition::{Complaint, ContentDisposition};
 
 /// The answer, with the evidence that decided.
@@ -176,10 +176,9 @@ pub(super) fn has_no_body(method: &str, status: u16) -> bool {
     method == "HEAD" || (100..200).contains(&status) || matches!(status, 204 | 205 | 304)
 }
 
-/// A redirect that browsers follow. Any other 3xx, or one without an address to go to, is shown or saved like a 200.
+/// A redirect to a client that follows it.
 pub(super) fn is_followed(exchange: &Exchange<'_>) -> bool {
-    matches!(exchange.response.status(), 301 | 302 | 303 | 307 | 308)
-        && exchange.response.fields().get_all("location").any(|address| !address.trim_ascii().is_empty())
+    !exchange.as_it_is && redirect::leads_on(exchange.response)
 }
 
 pub(super) fn is_empty(exchange: &Exchange<'_>) -> bool {

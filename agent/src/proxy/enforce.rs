@@ -8,6 +8,26 @@ use crate::http::h1::{Emit, Framing, Refusal, write_response};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::policy::decision::{Action, Decision};
 
+/// The field that names the record of a block.
+const ACTIVITY: &str = "X-Portcullis-Activity";
+
+/// Fields that speak of a response's content (RFC 9110 section 8, RFC 6266, RFC 9530).
+const OF_CONTENT: [&str; 13] = [
+    "content-type",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-range",
+    "content-digest",
+    "repr-digest",
+    "transfer-encoding",
+    "trailer",
+    "etag",
+    "last-modified",
+];
+
 /// A complete response of our own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -66,7 +86,7 @@ impl Answer {
             Form::Json => ("application/json", block_page::json(class.activity, &text, filename, activity)),
             Form::Text => ("text/plain; charset=utf-8", format!("{text}\n")),
         };
-        let head = own_head(403, kind).with("X-Portcullis-Activity", &activity.to_string());
+        let head = own_head(403, kind).with(ACTIVITY, &activity.to_string());
         Some(Self { head, body: body.into_bytes() })
     }
 
@@ -85,6 +105,18 @@ impl Answer {
     /// Leads a browser on to `path` of the same host.
     pub(super) fn see_other(path: &str) -> Self {
         let head = own_head(303, "text/plain; charset=utf-8").with("Location", path);
+        Self { head, body: Vec::new() }
+    }
+
+    /// The redirect with which something blocked came, without that: a client that follows it is led on.
+    pub(super) fn led_on(self, redirect: &ResponseHead) -> Self {
+        let mut head = redirect.clone();
+        for name in OF_CONTENT {
+            head.fields_mut().remove(name);
+        }
+        if let Some(activity) = self.head.fields().get(ACTIVITY) {
+            head.fields_mut().set(ACTIVITY, activity);
+        }
         Self { head, body: Vec::new() }
     }
 

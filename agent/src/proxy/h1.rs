@@ -18,6 +18,7 @@ use super::exchanges::Exchanges;
 use super::pump::{Pump, PumpError};
 use super::relay::{RelayError, Relayed, relay};
 use super::side::Side;
+use crate::classify::redirect;
 use crate::detect::scan::Held;
 use crate::http::h1::connection::{self, Responses, Turn, Upgrade};
 use crate::http::h1::{self, Emit, Framing, Limits, Parsed, Peer, Refusal, RequestReader, Target};
@@ -139,7 +140,10 @@ where
         }
         let wanted = self.exchanges.holds_response(&request.head, &response.head);
         let mut answer = if wanted > 0 {
-            self.hold_response(&request, &mut response, wanted.min(SIGNATURE), Duration::MAX).await?;
+            // Clients go on by the head of a redirect alone, and some of those never end.
+            let leads_on = redirect::leads_on(&response.head);
+            let patience = if leads_on { FIRST_OCTETS } else { Duration::MAX };
+            self.hold_response(&request, &mut response, wanted.min(SIGNATURE), patience).await?;
             self.hold_response(&request, &mut response, wanted, FIRST_OCTETS).await?;
             let held = response.down.as_ref().map_or(Held::NOTHING, Pump::held);
             self.exchanges.response_body(&request.head, &response.head, held)

@@ -176,9 +176,7 @@ impl<'a> Judge<'a> {
         let session = self.session_of(request);
         let exchange = self.exchange(&session, request, response);
         let bodies = self.bodies();
-        if bodies.any()
-            && bodies.asks_response(&classify::classify(&exchange))
-            && !is_stream(response.fields())
+        if bodies.any() && bodies.asks_response(&classify_kept(&exchange).0) && !is_stream(response.fields())
         {
             let declared = match response_body(response, request.method()) {
                 Ok(Framing::Length(size)) => Some(size),
@@ -209,7 +207,7 @@ impl<'a> Judge<'a> {
         self.shared.led.note(&session, response, &snapshot);
         let mut exchange = self.exchange(&session, request, response);
         exchange.first_bytes = held.map(|Held { octets, complete }| FirstBytes { octets, complete });
-        let mut class = classify::classify(&exchange);
+        let (mut class, carried) = classify_kept(&exchange);
         let size = if class.activity == ActivityType::Upload {
             let asked = self.request_class(&session, request, self.uploaded.borrow().as_deref());
             (class.filename, class.mime) = (class.filename.or(asked.filename), asked.mime.or(class.mime));
@@ -235,7 +233,9 @@ impl<'a> Judge<'a> {
         }
         let outcome =
             Outcome { enforced: blocked, micros: micros(begun), file_size: None, content: content.as_ref() };
-        self.record(&session, &device, (&class, size), &decision, outcome, (request, Some(response)))
+        let answer =
+            self.record(&session, &device, (&class, size), &decision, outcome, (request, Some(response)))?;
+        Some(if carried { answer.led_on(response) } else { answer })
     }
 
     /// A session stays as it is while its connection lasts, so what concerns it is looked for once.
@@ -319,6 +319,14 @@ impl<'a> Judge<'a> {
     fn request_class(&self, session: &Session, request: &RequestHead, file: Option<&str>) -> Classification {
         let nothing = classify::no_answer(request.version());
         classify::classify_request(&self.exchange(session, request, &nothing), file)
+    }
+}
+
+/// What the client may keep of a response, and whether that comes with a redirect.
+fn classify_kept(exchange: &Exchange<'_>) -> (Classification, bool) {
+    match classify::classify_carried(exchange) {
+        Some(carried) => (carried, true),
+        None => (classify::classify(exchange), false),
     }
 }
 

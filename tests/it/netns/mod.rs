@@ -35,6 +35,7 @@ mod odd_hellos;
 mod policies;
 mod quic_browser;
 mod records;
+mod redirects;
 mod rights;
 mod signer;
 mod static_client;

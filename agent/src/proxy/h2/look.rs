@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use crate::classify::MAX_LOOK_AHEAD;
+use crate::classify::{MAX_LOOK_AHEAD, redirect};
 use crate::http::h2::Relay;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::proxy::deadline::{FIRST_OCTETS, SIGNATURE};
@@ -31,9 +31,16 @@ impl Start {
 }
 
 impl Looked {
-    pub(super) fn new(id: u32, request: RequestHead, head: ResponseHead, most: usize) -> Self {
+    pub(super) fn new(
+        id: u32,
+        request: RequestHead,
+        head: ResponseHead,
+        (most, now): (usize, Instant),
+    ) -> Self {
+        // Clients go on by the head of a redirect alone, and some of those never end.
+        let until = redirect::leads_on(&head).then(|| now + FIRST_OCTETS);
         // Bodies that decide are looked at in HTTP/1.1; over HTTP/2 there is no room to hold them.
-        Self { id, request, head, most: most.min(MAX_LOOK_AHEAD), until: None }
+        Self { id, request, head, most: most.min(MAX_LOOK_AHEAD), until }
     }
 
     pub(super) fn until(&self) -> Option<Instant> {

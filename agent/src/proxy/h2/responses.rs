@@ -41,7 +41,7 @@ where
         }
         match self.exchanges.holds_response(&request, &head) {
             0 => self.judge(id, request, head, None),
-            most => self.looked.push(Looked::new(id, request, head, most)),
+            most => self.looked.push(Looked::new(id, request, head, (most, now))),
         }
     }
 
