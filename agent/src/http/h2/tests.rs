@@ -58,9 +58,13 @@ fn frames(mut bytes: &[u8]) -> Vec<(u8, u8, u32, Vec<u8>)> {
 
 /// Sum of the connection window updates in `bytes`.
 fn granted(bytes: &[u8]) -> i64 {
+    granted_on(bytes, 0)
+}
+
+fn granted_on(bytes: &[u8], stream: u32) -> i64 {
     frames(bytes)
         .iter()
-        .filter(|(kind, _, stream, _)| (*kind, *stream) == (frame::kind::WINDOW_UPDATE, 0))
+        .filter(|(kind, _, on, _)| (*kind, *on) == (frame::kind::WINDOW_UPDATE, stream))
         .map(|(.., payload)| i64::from(u32::from_be_bytes(payload[..].try_into().unwrap())))
         .sum()
 }

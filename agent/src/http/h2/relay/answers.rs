@@ -62,10 +62,9 @@ impl Relay {
 
     /// The client has all of our answer. Of a request that is still under way it is told that nobody reads on.
     fn end_answer(&mut self, id: u32) {
-        let limits = self.limits;
         if self.streams.get(id).is_some_and(|stream| !stream.up.ended) {
             write::reset(id, ErrorCode::NO_ERROR, &mut self.client.out);
-            self.client.remember_reset(id, &limits);
+            self.remember_reset(Side::Client, id);
         }
         self.close(id, Outcome::Answered);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::stream::{Flow, RequestState, ResponseState};
+use super::stream::{RequestState, ResponseState};
 use super::{Event, Outcome, Relay, Side};
 use crate::http::h1::syntax::is_field_text;
 use crate::http::h2::frame::{Fault, MAX_31, write};
@@ -104,8 +104,8 @@ impl Relay {
             // The rest of the request is not wanted; the response, which is held, counts (RFC 9113 section 8.1).
             if let Some(stream) = self.streams.get_mut(id) {
                 stream.request = RequestState::Gone;
-                stream.up.flow = Flow::Dropped;
             }
+            self.drop_flow(Side::Client, id);
             return Ok(());
         }
         if from == Side::Client && unanswered {
@@ -119,7 +119,7 @@ impl Relay {
             Side::Client => self.leave_origin(id, code),
             Side::Origin => {
                 write::reset(id, code, &mut self.client.out);
-                self.client.remember_reset(id, &limits);
+                self.remember_reset(Side::Client, id);
             }
         }
         self.close(id, Outcome::ResetBy(from, code));
@@ -204,7 +204,6 @@ impl Relay {
         now: Duration,
     ) -> Result<(), Fault> {
         self.spend(from, now, Refusal::GlitchFlood)?;
-        let limits = self.limits;
         self.events.push_back(Event::GoAway { from, code });
         if from == Side::Client {
             // What it says is about pushed streams, of which there are none.
@@ -221,7 +220,7 @@ impl Relay {
             if let Some(stream) = self.streams.get_mut(id) {
                 stream.request = RequestState::Gone;
             }
-            self.origin.remember_reset(id, &limits);
+            self.remember_reset(Side::Origin, id);
             self.reset_both(id, ErrorCode::REFUSED_STREAM, Outcome::Reset(None));
         }
         Ok(())

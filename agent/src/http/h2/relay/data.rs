@@ -77,9 +77,13 @@ impl Relay {
                 Ok(Turn::Done)
             }
             Plan::Drop | Plan::Wait => {
+                let len = window_len(data.header.len);
                 if let Some(stream) = self.streams.get_mut(data.stream) {
-                    stream.half(from).ended |= data.end;
+                    let half = stream.half(from);
+                    half.ended |= data.end;
+                    half.room = half.room.map(|room| room - len);
                 }
+                self.peer(from).take_room_on(data.stream, len, data.end);
                 self.rebalance(from);
                 Ok(Turn::Done)
             }
@@ -94,17 +98,17 @@ impl Relay {
             return Err(Refusal::WindowExceeded.into());
         }
         let Some(stream) = self.streams.get(data.stream) else {
-            return match self.unknown(from, data.stream) {
-                Ok(()) => Ok(Plan::Drop),
-                Err(refusal) => Err(refusal.into()),
-            };
+            self.unknown(from, data.stream)?;
+            return dropped(peer.room_on(data.stream).unwrap_or_default(), len);
         };
         let stream_fault = |refusal| Err(Fault::Stream(data.stream, refusal));
-        if from == Side::Origin && !stream.is_open() {
-            let never = data.stream > self.highest_opened;
-            return if never { Err(Refusal::StreamIdle.into()) } else { Ok(Plan::Drop) };
-        }
         let half = stream.half_ref(from);
+        if from == Side::Origin && !stream.is_open() {
+            if data.stream > self.highest_opened {
+                return Err(Refusal::StreamIdle.into());
+            }
+            return dropped(if half.ended { -1 } else { half.room.unwrap_or_default() }, len);
+        }
         if half.ended {
             return stream_fault(Refusal::StreamClosed);
         }
@@ -112,14 +116,12 @@ impl Relay {
             return stream_fault(Refusal::NoHead);
         }
         if half.flow == Flow::Dropped {
-            return Ok(Plan::Drop);
+            return dropped(half.room.unwrap_or_default(), len);
         }
         if !half.fits(data.content, data.end) {
             return stream_fault(Refusal::ContentLength);
         }
-        let (_, most) = self.initial_windows(from.other());
-        let held: i64 = half.held.iter().map(Held::window).sum();
-        if len > i64::from(most) + half.credit - held {
+        if len > self.room(from, data.stream) {
             return stream_fault(Refusal::WindowExceeded);
         }
         let fits_window = len <= self.peer_ref(from.other()).send;
@@ -136,7 +138,35 @@ impl Relay {
         if stream > highest || stream.is_multiple_of(2) {
             return Err(Refusal::StreamIdle);
         }
-        if self.peer_ref(from).has_reset(stream) { Ok(()) } else { Err(Refusal::StreamClosed) }
+        if self.peer_ref(from).room_on(stream).is_some() { Ok(()) } else { Err(Refusal::StreamClosed) }
+    }
+
+    /// What `from` may still send on a stream until it is granted more. Of one that was never taken in, all of the window.
+    fn room(&self, from: Side, id: u32) -> i64 {
+        let (_, most) = self.initial_windows(from.other());
+        let Some(stream) = self.streams.get(id) else { return i64::from(most) };
+        let half = stream.half_ref(from);
+        half.room.unwrap_or_else(|| {
+            let held: i64 = half.held.iter().map(Held::window).sum();
+            i64::from(most) + half.credit - held
+        })
+    }
+
+    /// From here on what `from` sends on a stream goes nowhere.
+    pub(super) fn drop_flow(&mut self, from: Side, id: u32) {
+        let room = self.room(from, id);
+        if let Some(stream) = self.streams.get_mut(id) {
+            let half = stream.half(from);
+            (half.flow, half.room) = (Flow::Dropped, Some(room));
+        }
+    }
+
+    /// A stream is over by a reset, of which `side` may hear only after it has sent what its window allows.
+    pub(super) fn remember_reset(&mut self, side: Side, id: u32) {
+        let limits = self.limits;
+        let ended = self.streams.get(id).is_some_and(|stream| stream.half_ref(side).ended);
+        let room = if ended { -1 } else { self.room(side, id) };
+        self.peer(side).remember_reset(id, room, &limits);
     }
 
     /// The octets have arrived, whatever becomes of them.
@@ -250,6 +280,15 @@ impl Relay {
             return Err(Refusal::WindowOverflow);
         }
         Ok(())
+    }
+}
+
+/// DATA that nobody gets: as much as may have been under way. Whoever sends on does not listen.
+fn dropped(room: i64, len: i64) -> Result<Plan, Fault> {
+    match room {
+        ..0 => Err(Refusal::StreamClosed.into()),
+        _ if len > room => Err(Refusal::WindowExceeded.into()),
+        _ => Ok(Plan::Drop),
     }
 }
 

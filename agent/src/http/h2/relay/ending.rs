@@ -8,7 +8,6 @@ use crate::http::h2::{ErrorCode, Refusal};
 impl Relay {
     /// Closes a stream whose response has gone out, and whose request has too or is not wanted by the origin.
     pub(super) fn settle(&mut self, id: u32) {
-        let limits = self.limits;
         let Some(stream) = self.streams.get(id) else { return };
         let unwanted = stream.up.flow == Flow::Dropped;
         if !stream.down.passed_end || !(stream.up.passed_end || unwanted) {
@@ -16,7 +15,7 @@ impl Relay {
         }
         if unwanted && !stream.up.ended {
             write::reset(id, ErrorCode::NO_ERROR, &mut self.client.out);
-            self.client.remember_reset(id, &limits);
+            self.remember_reset(Side::Client, id);
         }
         let early = &mut self.client.budgets.early_resets;
         *early = early.saturating_sub(1);
@@ -95,7 +94,7 @@ impl Relay {
                 // All of the response is here.
                 ResponseState::Judging(true) | ResponseState::Passing if stream.down.ended => {
                     stream.request = RequestState::Gone;
-                    stream.up.flow = Flow::Dropped;
+                    self.drop_flow(Side::Client, id);
                     self.settle(id);
                 }
                 ResponseState::Waiting => {

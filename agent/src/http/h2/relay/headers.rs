@@ -73,8 +73,8 @@ impl Relay {
         let id = place.stream;
         if self.streams.get(id).is_some() {
             return match from {
-                Side::Client => self.trailers(Side::Client, &place),
-                Side::Origin => self.response(&place),
+                Side::Client => self.trailers(Side::Client, &place, now),
+                Side::Origin => self.response(&place, now),
             };
         }
         if from == Side::Client && id > self.highest && !id.is_multiple_of(2) {
@@ -144,11 +144,11 @@ impl Relay {
             return Err(Refusal::GlitchFlood.into());
         }
         write::reset(id, ErrorCode::REFUSED_STREAM, &mut self.client.out);
-        self.client.remember_reset(id, &limits);
+        self.remember_reset(Side::Client, id);
         Ok(())
     }
 
-    fn trailers(&mut self, from: Side, place: &Place) -> Result<(), Fault> {
+    fn trailers(&mut self, from: Side, place: &Place, now: Duration) -> Result<(), Fault> {
         let id = place.stream;
         let fault = |refusal| Err(Fault::Stream(id, refusal));
         let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
@@ -158,7 +158,7 @@ impl Relay {
         }
         if half.flow == Flow::Dropped {
             half.ended |= place.end;
-            return Ok(());
+            return self.spend(from, now, Refusal::GlitchFlood);
         }
         if !place.end {
             return fault(Refusal::TrailersOpen);
@@ -178,16 +178,19 @@ impl Relay {
         self.release(from, id).map_err(|refusal| Fault::Stream(id, refusal))
     }
 
-    fn response(&mut self, place: &Place) -> Result<(), Fault> {
+    fn response(&mut self, place: &Place, now: Duration) -> Result<(), Fault> {
         let id = place.stream;
         let highest_opened = self.highest_opened;
         let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
         if !stream.is_open() {
             // Answered by us, or not yet asked at all.
-            return if id > highest_opened { Err(Refusal::StreamIdle.into()) } else { Ok(()) };
+            if id > highest_opened {
+                return Err(Refusal::StreamIdle.into());
+            }
+            return self.spend(Side::Origin, now, Refusal::GlitchFlood);
         }
         if !matches!(stream.response, ResponseState::Waiting) {
-            return self.trailers(Side::Origin, place);
+            return self.trailers(Side::Origin, place, now);
         }
         if stream.down.ended {
             return Err(Fault::Stream(id, Refusal::StreamClosed));

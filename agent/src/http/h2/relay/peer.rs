@@ -29,6 +29,14 @@ pub(super) struct Block {
     pub(super) continuations: u32,
 }
 
+/// A stream that was reset.
+#[derive(Debug, Clone, Copy)]
+struct Reset {
+    stream: u32,
+    /// How much DATA may be under way on it: what its window had left. Negative behind its end.
+    room: i64,
+}
+
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) decoder: Decoder,
@@ -53,7 +61,7 @@ pub(super) struct Peer {
     /// Pings written to it that it has not answered.
     pub(super) pings: u32,
     /// Streams on which frames of this peer may still be under way although they are over.
-    pub(super) reset: VecDeque<u32>,
+    reset: VecDeque<Reset>,
     /// It takes no part any more.
     pub(super) lost: bool,
     /// It takes requests that open a tunnel (RFC 8441 section 3).
@@ -83,15 +91,23 @@ impl Peer {
     }
 
     /// Remembers that frames of this peer on `stream` mean nothing any more.
-    pub(super) fn remember_reset(&mut self, stream: u32, limits: &Limits) {
+    pub(super) fn remember_reset(&mut self, stream: u32, room: i64, limits: &Limits) {
         if self.reset.len() >= limits.remembered_resets {
             self.reset.pop_front();
         }
-        self.reset.push_back(stream);
+        self.reset.push_back(Reset { stream, room });
     }
 
-    pub(super) fn has_reset(&self, stream: u32) -> bool {
-        self.reset.contains(&stream)
+    /// How much DATA may still come on a stream that was reset.
+    pub(super) fn room_on(&self, stream: u32) -> Option<i64> {
+        self.reset.iter().find(|reset| reset.stream == stream).map(|reset| reset.room)
+    }
+
+    /// So much of it has come; `end`: there is no more.
+    pub(super) fn take_room_on(&mut self, stream: u32, len: i64, end: bool) {
+        if let Some(reset) = self.reset.iter_mut().find(|reset| reset.stream == stream) {
+            reset.room = if end { -1 } else { reset.room - len };
+        }
     }
 
     /// Gives the peer `increment` octets more of the connection's window.

@@ -66,6 +66,8 @@ pub(super) struct Half {
     pub(super) held: VecDeque<Held>,
     /// What the receiver has granted beyond the initial window, less what was sent to it.
     pub(super) credit: i64,
+    /// Of what is dropped: how much of its window the sender has left, which nobody adds to any more.
+    pub(super) room: Option<i64>,
 }
 
 impl Half {
@@ -80,6 +82,7 @@ impl Half {
             passed: 0,
             held: VecDeque::new(),
             credit: 0,
+            room: None,
         }
     }
 

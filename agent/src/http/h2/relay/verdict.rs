@@ -136,29 +136,25 @@ impl Relay {
         if self.streams.get(id).is_none() {
             return;
         }
-        let limits = self.limits;
         self.leave_origin(id, code);
         write::reset(id, code, &mut self.client.out);
-        self.client.remember_reset(id, &limits);
+        self.remember_reset(Side::Client, id);
         self.close(id, outcome);
         self.open_next();
     }
 
     /// Ends the origin's part in a stream; what is held or arrives of it is dropped, and given back.
     pub(super) fn leave_origin(&mut self, id: u32, code: ErrorCode) {
-        let limits = self.limits;
         let Some(stream) = self.streams.get_mut(id) else { return };
-        if stream.is_open() {
-            let over = stream.up.passed_end && stream.down.ended;
-            if !over {
-                write::reset(id, code, &mut self.origin.out);
-                self.origin.remember_reset(id, &limits);
-            }
-        }
-        let Some(stream) = self.streams.get_mut(id) else { return };
+        let over = stream.up.passed_end && stream.down.ended;
+        let was_open = stream.is_open();
         stream.request = RequestState::Gone;
-        stream.up.flow = Flow::Dropped;
-        stream.down.flow = Flow::Dropped;
+        if was_open && !over {
+            write::reset(id, code, &mut self.origin.out);
+            self.remember_reset(Side::Origin, id);
+        }
+        self.drop_flow(Side::Client, id);
+        self.drop_flow(Side::Origin, id);
         self.drop_held(id);
     }
 

@@ -51,6 +51,77 @@ fn each_flood_ends_at_its_limit() {
     assert_eq!(flood(Side::Client, limits, bad), (100, Refusal::GlitchFlood));
 }
 
+/// What was under way when a stream was reset does no harm; who sends more than that does not listen.
+#[test]
+fn on_a_stream_that_was_reset_no_more_comes_than_its_window_had_left() {
+    let file = [OK[0], ("content-disposition", "attachment")];
+    let elsewhere = [POST[0], POST[1], POST[2], (":path", "/elsewhere")];
+    let sent_until_cut = |from: Side, grant: u32, before: usize| {
+        let mut harness = greeted();
+        let asked = if from == Side::Client && before == 0 { elsewhere } else { POST };
+        harness.feed(Side::Client, &raw_headers(1, false, &asked));
+        if grant > 0 {
+            harness.feed(from.other(), &window_update(1, grant));
+        }
+        if from == Side::Origin || before > 0 {
+            harness.feed(Side::Client, &raw_data(1, false, before));
+            harness.feed(Side::Origin, &raw_headers(1, false, &file));
+        }
+        assert_eq!(outcomes(&harness).len(), 1, "it is blocked");
+        for n in 0..1000 {
+            harness.feed(from, &raw_data(1, false, 1000));
+            if let Some(error) = harness.error {
+                assert_eq!((error.side, error.refusal), (from, Refusal::WindowExceeded));
+                return n;
+            }
+        }
+        panic!("without end");
+    };
+    assert_eq!(sent_until_cut(Side::Origin, 0, 0), 65);
+    assert_eq!(sent_until_cut(Side::Origin, 100_000, 0), 165);
+    assert_eq!(sent_until_cut(Side::Client, 0, 0), 65);
+    assert_eq!(sent_until_cut(Side::Client, 0, 16_000), 49);
+    assert_eq!(sent_until_cut(Side::Client, 100_000, 16_000), 149);
+
+    let mut ended = greeted();
+    ended.feed(Side::Client, &raw_headers(1, true, &GET));
+    ended.feed(Side::Origin, &raw_headers(1, false, &file));
+    ended.feed(Side::Origin, &raw_data(1, true, 10));
+    assert_eq!(ended.error, None);
+    ended.feed(Side::Origin, &raw_data(1, true, 0));
+    assert_eq!(ended.error.map(|error| error.refusal), Some(Refusal::StreamClosed));
+}
+
+/// The same while our answer waits for the client's window, and the stream is still there.
+#[test]
+fn a_stream_that_waits_for_its_answer_takes_no_more_than_its_window_either() {
+    let answered = || {
+        let mut harness = greeted();
+        // All of the client's window is used up.
+        harness.feed(Side::Client, &[raw_headers(1, true, &GET), window_update(1, 100_000)].concat());
+        harness.feed(Side::Origin, &raw_headers(1, false, &OK));
+        for len in [16_000, 16_000, 16_000, 16_000, 1535] {
+            harness.feed(Side::Origin, &raw_data(1, false, len));
+        }
+        let elsewhere = [POST[0], POST[1], POST[2], (":path", "/elsewhere")];
+        harness.feed(Side::Client, &raw_headers(3, false, &elsewhere));
+        assert_eq!((harness.error, harness.relay.open_streams()), (None, 2));
+        harness
+    };
+    let mut harness = answered();
+    for n in 0..=65 {
+        assert_eq!(harness.error, None, "{n}");
+        harness.feed(Side::Client, &raw_data(3, false, 1000));
+    }
+    assert_eq!(harness.error.map(|error| error.refusal), Some(Refusal::WindowExceeded));
+    let mut harness = answered();
+    for n in 0..=100 {
+        assert_eq!(harness.error, None, "{n}");
+        harness.feed(Side::Client, &raw_headers(3, false, &[("a", "b")]));
+    }
+    assert_eq!(harness.error.map(|error| error.refusal), Some(Refusal::GlitchFlood));
+}
+
 #[test]
 fn requests_behind_the_last_one_are_turned_away_up_to_a_limit() {
     let mut harness = greeted();

@@ -71,6 +71,7 @@ proptest! {
         let mut next = 0;
         // By sender: the client's DATA, the origin's DATA.
         let mut directions: [Direction; 2] = Default::default();
+        let mut sent_on = [[0; 6]; 2];
         for act in acts {
             match act {
                 Act::Ask { elsewhere } if next < 6 => {
@@ -97,17 +98,20 @@ proptest! {
                     let window = 65_535 + granted(&harness.written[side]) - directions[side].sent;
                     let spoken = if from_origin { seen[at].responded } else { seen[at].asked };
                     if spoken && !seen[at].ended[side] && i64::from(len) <= window {
-                        // One stream alone could overrun its own window, which is not what is asked here.
+                        // One stream alone could use up its own window, which is not what is asked here.
                         let id = 2 * u32::from(stream) + 1;
                         let frame = raw_data(id, end, usize::from(len));
                         let from = if from_origin { Side::Origin } else { Side::Client };
                         let grant = window_update(id, u32::from(len).max(1));
                         harness.feed(from.other(), &grant);
-                        if harness.error.is_none() {
+                        // Where the stream goes nowhere, its sender is granted nothing.
+                        let room = 65_535 + granted_on(&harness.written[side], id) - sent_on[side][at];
+                        if harness.error.is_none() && i64::from(len) <= room {
                             directions[side].sent += i64::from(len);
+                            sent_on[side][at] += i64::from(len);
                             harness.feed(from, &frame);
+                            seen[at].ended[side] |= end;
                         }
-                        seen[at].ended[side] |= end;
                     }
                 }
                 Act::Reset { by_origin, stream } => {
