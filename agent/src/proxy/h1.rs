@@ -48,6 +48,7 @@ where
         deadlines,
         clock: Clock::default(),
         mid_response: false,
+        to_head: false,
     };
     loop {
         let head = match proxy.read_request().await {
@@ -55,9 +56,10 @@ where
             Ok(None) => break,
             Err(ended) => return proxy.refuse(ended).await,
         };
+        proxy.to_head = head.method() == "HEAD";
         // A box, so that a connection without a request under way has no room for one.
         match Box::pin(proxy.exchange(head)).await {
-            Ok(Next::Again) => {}
+            Ok(Next::Again) => proxy.to_head = false,
             Ok(Next::Close) => break,
             Err(ended) => return proxy.refuse(ended).await,
         }
@@ -83,6 +85,8 @@ struct Proxy<'a, C, X: Exchanges> {
     clock: Clock,
     /// A response has begun and is not complete: nothing else may be written to the client.
     mid_response: bool,
+    /// The request that is served is a HEAD: no answer to it has a body.
+    to_head: bool,
 }
 
 /// One request as it is served.
@@ -212,16 +216,7 @@ where
         let mut body = Some(body);
         let no_body = matches!(request.framing, Framing::None | Framing::Length(0));
         loop {
-            let mut origin = match self.origin.take() {
-                Some(mut origin) => {
-                    if origin.used && origin.side.is_stale().await {
-                        self.dial().await?
-                    } else {
-                        origin
-                    }
-                }
-                None => self.dial().await?,
-            };
+            let mut origin = self.fresh_origin().await?;
             let emit = Emit {
                 framing: request.framing,
                 persistent: true,
@@ -246,9 +241,22 @@ where
         }
     }
 
-    async fn dial(&mut self) -> Result<Origin<X::Origin>, Ended> {
-        let stream = self.exchanges.dial().await.map_err(Ended::OriginBroken)?;
-        Ok(Origin::new(stream))
+    /// A connection on which nothing has come for the next request to take for its answer.
+    async fn fresh_origin(&mut self) -> Result<Origin<X::Origin>, Ended> {
+        let unasked = || Ended::Refused(Peer::Origin, Refusal::Unasked);
+        if let Some(mut origin) = self.origin.take() {
+            if !origin.side.is_stale().await {
+                return Ok(origin);
+            }
+            if !origin.used && origin.speaks_unasked(self.limits) {
+                return Err(unasked());
+            }
+        }
+        let mut origin = Origin::new(self.exchanges.dial().await.map_err(Ended::OriginBroken)?);
+        if origin.side.is_stale().await && origin.speaks_unasked(self.limits) {
+            return Err(unasked());
+        }
+        Ok(origin)
     }
 
     /// Pumps the request's body while waiting for the response: an origin may answer before it has read everything.
@@ -259,7 +267,7 @@ where
         mut body: Pump,
     ) -> Result<Response, HeadError> {
         let mut sent = false;
-        let mut responses = Responses::new();
+        let mut responses = Responses::to(&request.head, request.upgrade);
         let mut answered = false;
         loop {
             let wait = self.deadlines.response_head;
@@ -274,7 +282,7 @@ where
                 .await
                 .map_err(|Stalled| HeadError::Ended(Ended::Stalled))??;
             let turn = responses
-                .next(&head, request.head.version(), request.upgrade, self.limits)
+                .next(&head, self.limits)
                 .map_err(|refusal| HeadError::Ended(Ended::Refused(Peer::Origin, refusal)))?;
             self.exchanges.adapt_response(&mut head);
             if turn != Turn::Interim {
@@ -396,7 +404,7 @@ where
             return ended;
         }
         let answer = Answer::failure(status, &ended.to_string());
-        let head = RequestHead::new("GET", "/", Version::Http11);
+        let head = RequestHead::new(if self.to_head { "HEAD" } else { "GET" }, "/", Version::Http11);
         if answer.write(&head, false, self.client.out()).is_ok() {
             let _ = timeout(self.deadlines.request_head, self.client.flush()).await;
         }

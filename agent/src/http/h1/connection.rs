@@ -1,5 +1,7 @@
 //! What a message means for its connection: persistence, upgrades, expectations, interim responses.
 
+use base64::Engine;
+
 use super::framing::{Framing, declared, request_body};
 use super::limits::Limits;
 use super::refusal::Refusal;
@@ -72,17 +74,13 @@ fn opens_websocket(fields: &Fields) -> bool {
     fields.count("sec-websocket-version") == 1
         && fields.get("sec-websocket-version").is_some_and(is_13)
         && fields.count("sec-websocket-key") == 1
-        && fields.get("sec-websocket-key").is_some_and(|key| is_base64_of(key, 16))
+        && fields.get("sec-websocket-key").is_some_and(is_key)
 }
 
-/// Whether this is how base64 (RFC 4648 section 4) writes so many octets.
-fn is_base64_of(text: &[u8], octets: usize) -> bool {
+/// Sixteen octets in base64. What its last digit says beyond them is nobody's concern.
+fn is_key(value: &[u8]) -> bool {
     let digit = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/');
-    let (length, digits) = (octets.div_ceil(3) * 4, (octets * 8).div_ceil(6));
-    let (digits, padding) = text.trim_ascii().split_at_checked(digits).unwrap_or_default();
-    digits.len() + padding.len() == length
-        && digits.iter().all(digit)
-        && padding.iter().all(|octet| *octet == b'=')
+    value.trim_ascii().strip_suffix(b"==").is_some_and(|key| key.len() == 22 && key.iter().all(digit))
 }
 
 /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1). Any other
@@ -109,38 +107,27 @@ pub enum Turn {
 }
 
 /// Follows the responses to one request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Responses {
+    version: Version,
+    /// What opens the WebSocket that was asked for.
+    accept: Option<Accept>,
     interim: u16,
 }
 
 impl Responses {
-    pub fn new() -> Self {
-        Self::default()
+    /// `upgrade` is what was forwarded to the origin with the request, so [`Upgrade::None`] when the field was stripped.
+    pub fn to(request: &RequestHead, upgrade: Upgrade) -> Self {
+        let key = request.fields().get("sec-websocket-key").filter(|_| upgrade == Upgrade::WebSocket);
+        Self { version: request.version(), accept: key.map(accept), interim: 0 }
     }
 
-    /// Places the next response. `upgrade` is what was forwarded to the origin with the request, so [`Upgrade::None`]
-    /// when the field was stripped.
-    pub fn next(
-        &mut self,
-        response: &ResponseHead,
-        request: Version,
-        upgrade: Upgrade,
-        limits: &Limits,
-    ) -> Result<Turn, Refusal> {
+    /// Places the next response.
+    pub fn next(&mut self, response: &ResponseHead, limits: &Limits) -> Result<Turn, Refusal> {
         match response.status() {
-            101 => {
-                let fields = response.fields();
-                // Without an answer to the key it is not a WebSocket that was opened (RFC 6455 section 4.2.2).
-                let switches_as_asked = upgrade == Upgrade::WebSocket
-                    && response.version() == Version::Http11
-                    && fields.tokens("upgrade").count() == 1
-                    && fields.has_token("upgrade", "websocket")
-                    && fields.count("sec-websocket-accept") == 1
-                    && fields.get("sec-websocket-accept").is_some_and(|accept| is_base64_of(accept, 20));
-                if switches_as_asked { Ok(Turn::Switched) } else { Err(Refusal::UpgradeUnasked) }
-            }
-            100..=199 if request == Version::Http10 => Err(Refusal::InterimVersion),
+            101 if self.is_opened_by(response) => Ok(Turn::Switched),
+            101 => Err(Refusal::UpgradeUnasked),
+            100..=199 if self.version == Version::Http10 => Err(Refusal::InterimVersion),
             100..=199 if self.interim >= limits.interim_responses => Err(Refusal::InterimFlood),
             100..=199 => {
                 self.interim += 1;
@@ -149,4 +136,32 @@ impl Responses {
             _ => Ok(Turn::Final),
         }
     }
+
+    /// Whether the WebSocket that was asked for is open (RFC 6455 section 4.1). Whoever cannot answer the key has not read
+    /// the handshake.
+    fn is_opened_by(&self, response: &ResponseHead) -> bool {
+        let fields = response.fields();
+        let accepts = |accept: Accept| {
+            fields.count("sec-websocket-accept") == 1
+                && fields.get("sec-websocket-accept").is_some_and(|value| value.trim_ascii() == accept)
+        };
+        self.accept.is_some_and(accepts)
+            && response.version() == Version::Http11
+            && fields.tokens("upgrade").count() == 1
+            && fields.has_token("upgrade", "websocket")
+    }
+}
+
+/// Base64 of a SHA-1.
+type Accept = [u8; 28];
+
+/// The answer to a key (RFC 6455 section 4.2.2).
+fn accept(key: &[u8]) -> Accept {
+    let mut digest = sha1_smol::Sha1::new();
+    digest.update(key.trim_ascii());
+    digest.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let mut text = [0; 28];
+    // Twenty octets fill it exactly.
+    let _ = base64::engine::general_purpose::STANDARD.encode_slice(digest.digest().bytes(), &mut text);
+    text
 }

@@ -100,7 +100,8 @@ fn no_limits() -> Limits {
     Limits { head_bytes: usize::MAX, fields: usize::MAX, request_line: usize::MAX / 4, ..Limits::default() }
 }
 
-fn end_to_end(fields: &Fields) -> Vec<(&[u8], &[u8])> {
+/// Fields without those that writing may drop or spell anew.
+pub fn end_to_end(fields: &Fields) -> Vec<(&[u8], &[u8])> {
     let remade = |name: &[u8]| REMADE.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()));
     fields.iter().filter(|(name, _)| !remade(name)).collect()
 }

@@ -80,7 +80,8 @@ refusals! {
     InterimBody = "interim-body", 400, "an interim response announces a body";
     InterimFlood = "interim-flood", 400, "more interim responses than the limit precede the final one";
     InterimVersion = "interim-version", 400, "an interim response answers an HTTP/1.0 request";
-    UpgradeUnasked = "upgrade-unasked", 400, "the protocol is switched although no such upgrade was forwarded";
+    UpgradeUnasked = "upgrade-unasked", 400, "the protocol is switched although no such upgrade was forwarded, or without an answer to its key";
+    Unasked = "unasked", 400, "a response came before there was a request";
 }
 
 impl Refusal {

@@ -21,6 +21,15 @@ impl<S: Stream> Origin<S> {
     pub(super) fn new(stream: S) -> Self {
         Self { side: Side::new(stream), reader: ResponseReader::new(), used: false }
     }
+
+    /// Whether a response lies there that nobody asked for. Many origins say in one that no request came in time, before
+    /// they close (RFC 9110 section 15.5.9): that is no more than a closed connection.
+    pub(super) fn speaks_unasked(&mut self, limits: &Limits) -> bool {
+        let unread = self.side.input.unread();
+        let timed_out = |head: &ResponseHead| head.status() == 408;
+        !unread.is_empty()
+            && !matches!(ResponseReader::new().read(unread, limits), Parsed::Complete(head, _) if timed_out(&head))
+    }
 }
 
 /// Why there is no head.

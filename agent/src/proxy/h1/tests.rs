@@ -1,5 +1,7 @@
 //! Exchanges in memory: what the client and the origin read, byte for byte, and which connections live on.
 
+mod any_bytes;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
@@ -238,6 +240,60 @@ async fn an_origin_connection_that_closed_meanwhile_is_replaced() {
     assert_eq!(served.dials, 2);
 }
 
+/// Serves one GET over an origin's connection on which `said` lies already, and another that answers as it should.
+async fn serve_spoken(said: &str) -> (String, usize) {
+    let script = Script::default();
+    let connections = [said, ""].map(|said| {
+        let (ours, mut theirs) = duplex(1 << 16);
+        let said = said.to_owned();
+        script.origins.borrow_mut().push_back(ours);
+        async move {
+            let (text, closes) = said.strip_suffix("<close>").map_or((&*said, false), |text| (text, true));
+            theirs.write_all(text.as_bytes()).await.unwrap();
+            if !closes && theirs.read(&mut [0; 1024]).await.is_ok_and(|count| count > 0) {
+                theirs.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nasked").await.unwrap();
+            }
+            (!closes).then_some(theirs)
+        }
+    });
+    let first = script.dial().await.unwrap();
+    let (ours, mut client) = duplex(1 << 16);
+    let client = async move {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        client.write_all(GET.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut seen = String::new();
+        client.read_to_string(&mut seen).await.unwrap();
+        seen
+    };
+    let mut side = Side::new(ours);
+    let (limits, deadlines) = (Limits::default(), Deadlines::default());
+    let [one, two] = connections;
+    let serving = async {
+        serve(&mut side, first, &script, &limits, &deadlines).await;
+        drop(side);
+        script.origins.take();
+    };
+    let (seen, (), _, _) = tokio::join!(client, serving, one, two);
+    (seen, script.dials.get())
+}
+
+#[tokio::test]
+async fn what_came_before_it_was_asked_for_answers_nobody() {
+    let stale = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstale";
+    for said in [stale, "HTTP/1.1 408 x\r\n", &format!("{stale}<close>"), "x"] {
+        let (seen, dials) = serve_spoken(said).await;
+        assert!(seen.starts_with("HTTP/1.1 502 ") && !seen.contains("stale"), "{said}: {seen}");
+        assert_eq!(dials, 1, "{said}");
+    }
+    // It was kept waiting for the first request for too long.
+    for said in ["<close>", "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n<close>"] {
+        let (seen, dials) = serve_spoken(said).await;
+        assert!(seen.ends_with("asked"), "{said}: {seen}");
+        assert_eq!(dials, 2, "{said}");
+    }
+}
+
 #[tokio::test]
 async fn smuggling_is_refused_and_nothing_of_it_reaches_the_origin() {
     let both = "POST / HTTP/1.1\r\nHost: files.corp.test\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
@@ -253,6 +309,14 @@ async fn an_ambiguous_response_is_a_502_and_its_body_stays_out() {
     let served = serve_all(&[GET], &[&[both]]).await;
     assert!(served.client.starts_with("HTTP/1.1 502 "), "{}", served.client);
     assert!(!served.client.contains("SECRET"));
+}
+
+#[tokio::test]
+async fn a_head_request_gets_no_body_of_ours_either() {
+    let head = "HEAD /a HTTP/1.1\r\nHost: files.corp.test\r\n\r\n";
+    let served = serve_all(&[head], &[&["nonsense\r\n"]]).await;
+    assert!(served.client.starts_with("HTTP/1.1 502 "), "{}", served.client);
+    assert!(served.client.ends_with("\r\n\r\n"), "{}", served.client);
 }
 
 #[tokio::test]
@@ -307,10 +371,14 @@ async fn serve_http10(request: &str, answer: &str) -> String {
     let script = Script::default();
     let (ours, mut origin) = duplex(1 << 16);
     let (client_ours, mut client) = duplex(1 << 16);
-    origin.write_all(answer.as_bytes()).await.unwrap();
     client.write_all(request.as_bytes()).await.unwrap();
+    let answering = async {
+        let _ = origin.read(&mut [0; 1024]).await.unwrap();
+        origin.write_all(answer.as_bytes()).await.unwrap();
+    };
     let mut side = Side::new(client_ours);
-    serve(&mut side, ours, &script, &Limits::default(), &Deadlines::default()).await;
+    let (limits, deadlines) = (Limits::default(), Deadlines::default());
+    tokio::join!(serve(&mut side, ours, &script, &limits, &deadlines), answering);
     drop(side);
     let mut seen = String::new();
     client.read_to_string(&mut seen).await.unwrap();

@@ -126,23 +126,26 @@ fn interim_responses_are_counted() {
     let limits = Limits::default();
     let hints = response("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
     let last = response("HTTP/1.1 200 OK\r\n\r\n");
-    let mut responses = Responses::new();
+    let to = |version| Responses::to(&RequestHead::new("GET", "/", version), Upgrade::None);
+    let mut responses = to(Version::Http11);
     for _ in 0..16 {
-        assert_eq!(responses.next(&hints, Version::Http11, Upgrade::None, &limits), Ok(Turn::Interim));
+        assert_eq!(responses.next(&hints, &limits), Ok(Turn::Interim));
     }
     let mut flooded = responses;
-    assert_eq!(flooded.next(&hints, Version::Http11, Upgrade::None, &limits), Err(Refusal::InterimFlood));
-    assert_eq!(responses.next(&last, Version::Http11, Upgrade::None, &limits), Ok(Turn::Final));
-    let old = Responses::new().next(&hints, Version::Http10, Upgrade::None, &limits);
-    assert_eq!(old, Err(Refusal::InterimVersion));
+    assert_eq!(flooded.next(&hints, &limits), Err(Refusal::InterimFlood));
+    assert_eq!(responses.next(&last, &limits), Ok(Turn::Final));
+    assert_eq!(to(Version::Http10).next(&hints, &limits), Err(Refusal::InterimVersion));
 }
 
 #[test]
 fn protocols_are_switched_only_as_asked() {
     let limits = Limits::default();
+    // The example of RFC 6455 section 1.3.
+    let asking = RequestHead::new("GET", "/", Version::Http11);
+    let asking = asking.with("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
     let check = |lines: &str, asked| {
         let head = response(format!("HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n\r\n"));
-        Responses::new().next(&head, Version::Http11, asked, &limits)
+        Responses::to(&asking, asked).next(&head, &limits)
     };
     let accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
     let websocket = &format!("Upgrade: WebSocket\r\nConnection: Upgrade\r\n{accept}");
@@ -154,11 +157,12 @@ fn protocols_are_switched_only_as_asked() {
         let lines = &format!("{lines}\r\n{accept}");
         assert_eq!(check(lines, Upgrade::WebSocket), Err(Refusal::UpgradeUnasked), "{lines}");
     }
-    for other in ["X: y", "Sec-WebSocket-Accept: yes", &format!("{accept}\r\n{accept}")] {
+    let of_another_key = accept.replace("s3p", "s3q");
+    for other in ["X: y", "Sec-WebSocket-Accept: yes", &of_another_key, &format!("{accept}\r\n{accept}")] {
         let lines = &websocket.replace(accept, other);
         assert_eq!(check(lines, Upgrade::WebSocket), Err(Refusal::UpgradeUnasked), "{lines}");
     }
     let old = response(format!("HTTP/1.0 101 x\r\n{websocket}\r\n\r\n"));
-    let answer = Responses::new().next(&old, Version::Http11, Upgrade::WebSocket, &limits);
+    let answer = Responses::to(&asking, Upgrade::WebSocket).next(&old, &limits);
     assert_eq!(answer, Err(Refusal::UpgradeUnasked));
 }
