@@ -272,7 +272,7 @@ fn check_origins(judged: &Judged, received: &[Vec<u8>]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_arrives_is_what_was_judged(
