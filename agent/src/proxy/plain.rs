@@ -18,6 +18,7 @@ use super::side::Side;
 use super::untouched::{abort, log_failure, relay_counted};
 use super::who::Early;
 use super::worker::{Accepted, Worker};
+use crate::config::Limits;
 use crate::http::h1::{Parsed, Peer, Refusal, RequestReader, Target};
 use crate::http::head::{RequestHead, ResponseHead, Version};
 use crate::policy::failure_mode::Failure;
@@ -33,13 +34,14 @@ pub(super) async fn plain(
     guard: &mut ConnectionGuard,
 ) {
     let shared = &worker.shared;
+    let limits = shared.limits();
     let early = Early::of(&accepted).await;
     let unexplained = accepted.unexplained;
     let Accepted { stream, client: client_addr, original_dst, ready, asked, .. } = accepted;
     let addresses = (client_addr, original_dst);
     let mut client = Side::new(stream);
     client.input = Input::with_bytes(bytes);
-    let host = match first_host(&mut client, worker).await {
+    let host = match first_host(&mut client, &limits).await {
         Ok(Some(host)) => host,
         Ok(None) => return,
         // What is no HTTP to us, at an address that belongs to nobody, is nobody's concern.
@@ -74,32 +76,31 @@ pub(super) async fn plain(
             guard.set_path(Path::Inspected);
             let session = early.session(worker, &host, app, addresses, &origin).await;
             let exchanges = Inspected { judge: Judge::new(shared, &session, guard), dialler, guard };
-            let ended = h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await;
+            let ended = h1::serve(&mut client, origin, &exchanges, &limits.http1, &limits.timeouts).await;
             record_end(shared, guard, &session, &ended);
             ended
         }
         None if unexplained => {
             guard.set_path(Path::Spliced);
-            return relay_counted(client, Side::new(origin), guard).await;
+            return relay_counted(client, Side::new(origin), limits.timeouts.tunnel, guard).await;
         }
         None => {
             guard.set_path(Path::Spliced);
             let at_address = refused::app_at(worker, &snapshot, asked.as_ref(), original_dst);
             let session = early.session(worker, &host, at_address, addresses, &origin).await;
             let exchanges = Unmonitored { worker, session, dialler, guard };
-            h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await
+            h1::serve(&mut client, origin, &exchanges, &limits.http1, &limits.timeouts).await
         }
     };
     log_end(&ended, &host);
 }
 
 /// The host of the first request, without consuming it. `None` when the client went away first.
-async fn first_host(client: &mut Side<TcpStream>, worker: &Worker) -> Result<Option<String>, Refusal> {
-    let shared = &worker.shared;
+async fn first_host(client: &mut Side<TcpStream>, limits: &Limits) -> Result<Option<String>, Refusal> {
     let mut reader = RequestReader::new(Target::Origin);
     let read = async {
         loop {
-            match reader.read(client.input.unread(), &shared.limits) {
+            match reader.read(client.input.unread(), &limits.http1) {
                 Parsed::Complete(head, _) => return Ok(Some(host_of(&head))),
                 Parsed::Refused(refusal) => return Err(refusal),
                 Parsed::More => {}
@@ -109,7 +110,7 @@ async fn first_host(client: &mut Side<TcpStream>, worker: &Worker) -> Result<Opt
             }
         }
     };
-    timeout(shared.deadlines.request_head, read).await.unwrap_or(Ok(None))
+    timeout(limits.timeouts.request_head, read).await.unwrap_or(Ok(None))
 }
 
 /// Clear text to a host that no policy selects, at an address that a monitored name shares: nothing is judged or
