@@ -16,15 +16,12 @@ use crate::admin::health::{Condition, Health, Part};
 use crate::catalog::HostPattern;
 use crate::config::{Config, Dial, ExportTarget, Fail, Mode, Quic, UpstreamRoots};
 use crate::forward::{Exports, Prepared};
-use crate::http::h1::Limits;
-use crate::http::h2;
 use crate::identity::Identity;
 use crate::inherited;
 use crate::listener::Listeners;
 use crate::lock::Lock;
 use crate::posture;
 use crate::posture::inventory::Inventories;
-use crate::proxy::deadline::Deadlines;
 use crate::proxy::led::Led;
 use crate::proxy::notices::Notices;
 use crate::proxy::worker::Shared;
@@ -119,9 +116,6 @@ pub(super) fn build(
         clients: ClientSide::new(authority),
         origins: ArcSwap::from_pointee(origins),
         recorder: Recorder::new(log, metrics),
-        limits: Limits::default(),
-        h2_limits: h2::Limits::default(),
-        deadlines: Deadlines::default(),
         peek: tls::PeekDeadlines::default(),
         notices: Notices::open(&config.paths.state),
         led: Led::new(steering.as_ref().map(Steering::led_names).transpose()?),

@@ -56,7 +56,7 @@ pub(super) fn start(
         let (tick, ended) = (ticks.clone().tick(index), ticks.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            let dialer = Dialer::new(own, shared.deadlines.connect, dial);
+            let dialer = Dialer::new(own, shared.snapshot.clone(), dial);
             let shares = Shares::new(most.div_ceil(SHARE));
             let (arrivals, peeked) = (arrivals.map(RefCell::new), peeked.map(RefCell::new));
             let worker = Rc::new(Worker { shared, arrivals, learned, peeked, dialer, shares, stop: stopped });

@@ -1,6 +1,7 @@
 //! The host's settings, and the one way from all configuration texts to what the agent runs on. Reads no files itself.
 
 mod export;
+mod limits;
 mod load;
 mod parse;
 mod settings;
@@ -8,6 +9,7 @@ mod settings;
 use crate::diagnostic::{Diagnostic, SourceFile};
 
 pub use export::{Export, ExportTarget, MAX_EXPORTS};
+pub use limits::{Limits, Timeouts};
 pub use load::{Loaded, fuzz_config, load_set};
 pub use settings::{
     Activity, Check, Config, Console, Content, Device, Dial, Durability, Existing, Fail, Guard, Identity,

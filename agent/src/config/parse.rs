@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::{
     Check, Config, Device, Dial, Durability, Existing, Fail, Guard, Identity, MAX_INTERFACES, MAX_PORTS,
-    Mode, Posture, Quic, SignerPlace, Steering, Tls, UpstreamRoots, export,
+    Mode, Posture, Quic, SignerPlace, Steering, Tls, UpstreamRoots, export, limits,
 };
 use crate::catalog::HostPattern;
 use crate::diagnostic::SourceFile;
@@ -17,8 +17,8 @@ use crate::document::{Fault, Read, Table, Value, blank_ends, parse_duration, par
 use crate::policy::Networks;
 
 const FILE_KEYS: &[&str] = &[
-    "steering", "tls", "device", "identity", "networks", "content", "notice", "activity", "metrics",
-    "console", "paths", "export",
+    "steering", "tls", "device", "identity", "networks", "content", "notice", "limits", "activity",
+    "metrics", "console", "paths", "export",
 ];
 const STEERING_KEYS: &[&str] = &[
     "mode",
@@ -97,6 +97,7 @@ fn settings(root: &Table<'_>) -> Config {
     let notice = root.table("notice", NOTICE_KEYS);
     notice.set("show", &mut config.notice.show, Value::boolean);
     notice.set("text", &mut config.notice.text, |v| notice_text(v).map(Some));
+    config.limits = Arc::new(limits::limits(root));
     let activity = root.table("activity", ACTIVITY_KEYS);
     activity.set("retention", &mut config.activity.retention, |v| duration(v, RETENTION));
     activity.set("max_size", &mut config.activity.max_size, |v| log_size(v).map(Some));

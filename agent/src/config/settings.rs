@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::Export;
+use super::{Export, Limits};
 use crate::catalog::HostPattern;
 use crate::policy::Networks;
 
@@ -27,6 +27,8 @@ pub struct Config {
     pub networks: Networks,
     pub content: Content,
     pub notice: Notice,
+    /// Shared with the connections that began under them.
+    pub limits: Arc<Limits>,
     pub activity: Activity,
     pub metrics: Metrics,
     pub console: Console,

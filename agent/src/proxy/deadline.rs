@@ -1,4 +1,4 @@
-//! How long each wait of a connection may last, and the timer that runs while nothing moves.
+//! The timer of a connection, which runs while nothing moves, and the waits that no setting changes.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -6,33 +6,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
-
-/// The waits of an inspected connection. Each has a default that the README names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadlines {
-    /// Connecting to the origin; its TLS handshake has a deadline of its own.
-    pub connect: Duration,
-    /// From the first byte of a request head to its last.
-    pub request_head: Duration,
-    /// Between two requests on a connection.
-    pub idle: Duration,
-    /// For the head of a response once the request is sent.
-    pub response_head: Duration,
-    /// Without a byte moving in a body.
-    pub stall: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            request_head: Duration::from_secs(10),
-            idle: Duration::from_secs(120),
-            response_head: Duration::from_secs(600),
-            stall: Duration::from_secs(300),
-        }
-    }
-}
 
 /// So many octets of a response that classification would like to see are waited for as long as for any: what tells most
 /// files is within them, and without them a head is of no use to the client.

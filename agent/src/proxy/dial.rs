@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
@@ -12,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::addr::OriginalDst;
 use crate::config::Dial;
+use crate::reload;
 use crate::steering::OwnSockets;
 
 /// One client's way to its origin.
@@ -44,13 +44,13 @@ impl Ready {
 pub struct Dialer {
     /// Absent where the kernel steers nothing.
     own: Option<RefCell<OwnSockets>>,
-    deadline: Duration,
+    current: reload::Current,
     dial: Dial,
 }
 
 impl Dialer {
-    pub fn new(own: Option<OwnSockets>, deadline: Duration, dial: Dial) -> Self {
-        Self { own: own.map(RefCell::new), deadline, dial }
+    pub fn new(own: Option<OwnSockets>, current: reload::Current, dial: Dial) -> Self {
+        Self { own: own.map(RefCell::new), current, dial }
     }
 
     /// The connection that is ready, else a new one.
@@ -97,7 +97,8 @@ impl Dialer {
             socket.set_reuseaddr(true)?;
             socket.bind(from)?;
         }
-        match timeout(self.deadline, socket.connect(to.0)).await {
+        let deadline = self.current.load().config.limits.timeouts.connect;
+        match timeout(deadline, socket.connect(to.0)).await {
             Ok(result) => result,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use heads::{HeadError, Origin, poll_head};
 
-use super::deadline::{Clock, Deadlines, FIRST_OCTETS, SIGNATURE, Stalled};
+use super::deadline::{Clock, FIRST_OCTETS, SIGNATURE, Stalled};
 use super::ended::Ended;
 use super::enforce::Answer;
 use super::exchanges::Exchanges;
@@ -19,6 +19,7 @@ use super::pump::{Pump, PumpError};
 use super::relay::{RelayError, Relayed, relay};
 use super::side::Side;
 use crate::classify::redirect;
+use crate::config::Timeouts;
 use crate::detect::scan::Held;
 use crate::http::h1::connection::{self, Responses, Turn, Upgrade};
 use crate::http::h1::{self, Emit, Framing, Limits, Parsed, Peer, Refusal, RequestReader, Target};
@@ -33,7 +34,7 @@ pub async fn serve<C, X>(
     origin: X::Origin,
     exchanges: &X,
     limits: &Limits,
-    deadlines: &Deadlines,
+    timeouts: &Timeouts,
 ) -> Ended
 where
     C: Stream,
@@ -45,7 +46,7 @@ where
         reader: RequestReader::new(Target::Origin),
         exchanges,
         limits,
-        deadlines,
+        timeouts,
         clock: Clock::default(),
         mid_response: false,
         to_head: false,
@@ -65,7 +66,7 @@ where
         }
     }
     // A failure to say goodbye changes nothing: every response is complete.
-    let _ = timeout(deadlines.stall, proxy.client.shutdown()).await;
+    let _ = timeout(timeouts.stall, proxy.client.shutdown()).await;
     Ended::Done
 }
 
@@ -81,7 +82,7 @@ struct Proxy<'a, C, X: Exchanges> {
     reader: RequestReader,
     exchanges: &'a X,
     limits: &'a Limits,
-    deadlines: &'a Deadlines,
+    timeouts: &'a Timeouts,
     clock: Clock,
     /// A response has begun and is not complete: nothing else may be written to the client.
     mid_response: bool,
@@ -190,7 +191,7 @@ where
                 Parsed::More => {}
             }
             if until.is_none() && !self.client.input.unread().is_empty() {
-                until = Some(Instant::now() + self.deadlines.request_head);
+                until = Some(Instant::now() + self.timeouts.request_head);
             }
             let begun = until.is_some();
             if !begun {
@@ -199,7 +200,7 @@ where
                     origin.side.rest();
                 }
             }
-            let until = until.unwrap_or_else(|| Instant::now() + self.deadlines.idle);
+            let until = until.unwrap_or_else(|| Instant::now() + self.timeouts.idle);
             match self.clock.before(until, self.client.fill()).await {
                 Ok(Ok(0)) if !begun => return Ok(None),
                 Ok(Ok(0)) => return Err(Ended::Refused(Peer::Client, Refusal::Truncated)),
@@ -270,7 +271,7 @@ where
         let mut responses = Responses::to(&request.head, request.upgrade);
         let mut answered = false;
         loop {
-            let wait = self.deadlines.response_head;
+            let wait = self.timeouts.response_head;
             let client = &mut *self.client;
             let limits = self.limits;
             let mut head = self
@@ -291,7 +292,7 @@ where
             let method = request.head.method();
             h1::write_response(&head, method, Emit::new(Framing::None), self.client.out())
                 .map_err(|refusal| HeadError::Ended(Ended::Refused(Peer::Origin, refusal)))?;
-            match timeout(self.deadlines.stall, self.client.flush()).await {
+            match timeout(self.timeouts.stall, self.client.flush()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(HeadError::Ended(Ended::ClientBroken)),
                 Err(_) => return Err(HeadError::Ended(Ended::Stalled)),
@@ -321,7 +322,7 @@ where
         let mut up_done = sent;
         let mut down_done = false;
         let client = &mut *self.client;
-        let moving = self.clock.while_moving(self.deadlines.stall, |cx| {
+        let moving = self.clock.while_moving(self.timeouts.stall, |cx| {
             if !up_done && let Poll::Ready(result) = up.poll(cx, client, &mut origin.side) {
                 // An origin that answered may stop reading; the answer still counts.
                 up_done = true;
@@ -360,7 +361,7 @@ where
         answer
             .write(&request.head, persistent, self.client.out())
             .map_err(|refusal| Ended::Refused(Peer::Client, refusal))?;
-        match timeout(self.deadlines.stall, self.client.flush()).await {
+        match timeout(self.timeouts.stall, self.client.flush()).await {
             Ok(Ok(())) if persistent => Ok(Next::Again),
             Ok(Ok(())) if !body_read => {
                 self.linger().await;
@@ -380,8 +381,7 @@ where
         let Some(mut origin) = self.origin.take() else { return Err(Ended::OriginBroken("connection")) };
         self.mid_response = true;
         let mut relayed = Relayed::default();
-        let idle = super::relay::UNTOUCHED_IDLE;
-        let ended = relay(self.client, &mut origin.side, idle, &mut relayed).await;
+        let ended = relay(self.client, &mut origin.side, self.timeouts.tunnel, &mut relayed).await;
         self.exchanges.moved(relayed.to_origin, relayed.to_client);
         match ended {
             Ok(()) => Err(Ended::Upgraded(relayed)),
@@ -406,7 +406,7 @@ where
         let answer = Answer::failure(status, &ended.to_string());
         let head = RequestHead::new(if self.to_head { "HEAD" } else { "GET" }, "/", Version::Http11);
         if answer.write(&head, false, self.client.out()).is_ok() {
-            let _ = timeout(self.deadlines.request_head, self.client.flush()).await;
+            let _ = timeout(self.timeouts.request_head, self.client.flush()).await;
         }
         ended
     }

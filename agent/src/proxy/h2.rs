@@ -22,11 +22,11 @@ use self::lane::{Lane, Turn, advance, write_row};
 use self::look::Looked;
 use self::responses::Unrecorded;
 use self::streams::{Stream, Streams};
-use super::deadline::Deadlines;
 use super::ended::Ended;
 use super::enforce::Answer;
 use super::exchanges::Exchanges;
 use super::side::Side;
+use crate::config::Timeouts;
 use crate::http::h1::Peer;
 use crate::http::h2::{ErrorCode, Event, Limits, Outcome, Refusal, Relay, Side as Which};
 use crate::http::head::RequestHead;
@@ -42,7 +42,7 @@ pub fn serve<C, X>(
     origin: X::Origin,
     exchanges: &X,
     limits: &Limits,
-    deadlines: &Deadlines,
+    timeouts: &Timeouts,
     stopping: impl Future<Output = ()>,
 ) -> impl Future<Output = Ended>
 where
@@ -55,7 +55,7 @@ where
         client: Lane::new(client),
         origin: Lane::new(Side::new(origin)),
         streams: Streams::default(),
-        clocks: Clocks::new(begun, *deadlines),
+        clocks: Clocks::new(begun, *timeouts),
         exchanges,
         looked: Vec::new(),
         unrecorded: Vec::new(),

@@ -55,7 +55,8 @@ pub(super) async fn tls(
     let judge = Judge::new(&worker.shared, &session, guard);
     let dialler = TlsDialler { worker, owner, name, alpn: &chosen, to, ready: &ready };
     let exchanges = Inspected { judge, dialler, guard };
-    let shared = &worker.shared;
+    let limits = worker.shared.limits();
+    let timeouts = &limits.timeouts;
     let mut waiting = None;
     let serving: Pin<Box<dyn Future<Output = Ended> + '_>> = {
         // The box goes with the block, not with the connection.
@@ -64,10 +65,10 @@ pub(super) async fn tls(
         let client = Side::new(client);
         if chosen == [HTTP_2] {
             let stopping = worker.stopping();
-            Box::pin(h2::serve(client, origin, &exchanges, &shared.h2_limits, &shared.deadlines, stopping))
+            Box::pin(h2::serve(client, origin, &exchanges, &limits.http2, timeouts, stopping))
         } else {
             let client = waiting.insert(Box::new(client));
-            Box::pin(h1::serve(client, origin, &exchanges, &shared.limits, &shared.deadlines))
+            Box::pin(h1::serve(client, origin, &exchanges, &limits.http1, timeouts))
         }
     };
     let ended = serving.await;

@@ -10,7 +10,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::buffer::Input;
 use super::dial;
 use super::refused::{self, Refused};
-use super::relay::UNTOUCHED_IDLE;
 use super::side::Side;
 use super::untouched::{abort, log_failure, relay_counted};
 use super::who::Early;
@@ -41,7 +40,8 @@ pub(super) async fn first_words(
             return None;
         }
     };
-    let deadlines = PeekDeadlines { first_byte: UNTOUCHED_IDLE, total: UNTOUCHED_IDLE + HELLO };
+    let silence = worker.shared.limits().timeouts.tunnel;
+    let deadlines = PeekDeadlines { first_byte: silence, total: silence + HELLO };
     let Some((peeked, greeted)) = greet(&mut accepted.stream, &mut origin, deadlines, guard).await else {
         abort(accepted.stream);
         return None;
@@ -66,7 +66,7 @@ pub(super) async fn first_words(
     guard.set_path(Path::Spliced);
     let mut client = Side::new(accepted.stream);
     client.input = Input::with_bytes(bytes);
-    relay_counted(client, Side::new(origin), guard).await;
+    relay_counted(client, Side::new(origin), silence, guard).await;
     None
 }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_common::abi::Flow;
 use tokio::net::TcpStream;
@@ -17,12 +18,13 @@ use super::inspect::{Inspected, count, log_end, record_end};
 use super::judge::{Judge, host_of};
 use super::origin::{Dialler, PlainDialler};
 use super::refused;
-use super::relay::{RelayError, Relayed, UNTOUCHED_IDLE, relay_while};
+use super::relay::{RelayError, Relayed, relay_while};
 use super::side::Side;
 use super::untouched::{abort, log_failure};
 use super::who::Early;
 use super::worker::{Accepted, Worker};
 use crate::catalog::App;
+use crate::config::Limits;
 use crate::http::h1::{Parsed, Peer, Refusal, RequestReader, Target};
 use crate::http::head::{RequestHead, ResponseHead, Version};
 use crate::http::named_hosts::{self, NamedHosts};
@@ -40,6 +42,7 @@ pub(super) async fn plain(
     guard: &mut ConnectionGuard,
 ) {
     let shared = &worker.shared;
+    let limits = shared.limits();
     let early = Early::of(&accepted).await;
     let unexplained = accepted.unexplained;
     let Accepted { stream, client: client_addr, original_dst, ready, asked, owner, .. } = accepted;
@@ -47,7 +50,7 @@ pub(super) async fn plain(
     let mut client = Side::new(stream);
     client.input = Input::with_bytes(bytes);
     let snapshot = shared.snapshot.load_full();
-    let first = match first_host(&mut client, worker, unexplained).await {
+    let first = match first_host(&mut client, &limits, unexplained).await {
         First::Host(host) if contradicts(asked.as_ref(), &host, &snapshot) => {
             Err((Failure::TunnelNameDiffers, 421, "the tunnel is for another host".to_owned(), host))
         }
@@ -88,14 +91,16 @@ pub(super) async fn plain(
             guard.set_path(Path::Inspected);
             let session = early.session(worker, host, app, addresses, &origin).await;
             let exchanges = Inspected { judge: Judge::new(shared, &session, guard), dialler, guard };
-            let ended = h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await;
+            let ended = h1::serve(&mut client, origin, &exchanges, &limits.http1, &limits.timeouts).await;
             record_end(shared, guard, &session, &ended);
             ended
         }
         None if unexplained => {
             guard.set_path(Path::Spliced);
             let failure = if first.is_some() { Failure::Misdirected } else { Failure::RequestFraming };
-            let found = unnamed(worker, owner.as_ref(), client, origin, (failure, guard)).await;
+            let found =
+                unnamed(worker, owner.as_ref(), (client, origin), limits.timeouts.tunnel, (failure, guard))
+                    .await;
             if let Some((app, host)) = found {
                 log_failure(failure, client_addr.0, Some(original_dst));
                 refused::record(shared, early.refused(failure, app, addresses, &host)).await;
@@ -107,7 +112,7 @@ pub(super) async fn plain(
             let at_address = refused::app_at(worker, &snapshot, asked.as_ref(), original_dst);
             let session = early.session(worker, host, at_address, addresses, &origin).await;
             let exchanges = Unmonitored { worker, session, dialler, guard };
-            h1::serve(&mut client, origin, &exchanges, &shared.limits, &shared.deadlines).await
+            h1::serve(&mut client, origin, &exchanges, &limits.http1, &limits.timeouts).await
         }
     };
     log_end(&ended, host);
@@ -123,12 +128,11 @@ enum First {
 }
 
 /// The host of the first request, without consuming it. `or_else_relayed`: what is none is not waited for.
-async fn first_host(client: &mut Side<TcpStream>, worker: &Worker, or_else_relayed: bool) -> First {
-    let shared = &worker.shared;
+async fn first_host(client: &mut Side<TcpStream>, limits: &Limits, or_else_relayed: bool) -> First {
     let mut reader = RequestReader::new(Target::Origin);
     let read = async {
         loop {
-            match reader.read(client.input.unread(), &shared.limits) {
+            match reader.read(client.input.unread(), &limits.http1) {
                 Parsed::Complete(head, _) => return First::Host(host_of(&head)),
                 Parsed::Refused(refusal) => return First::Refused(refusal),
                 Parsed::More if or_else_relayed && !named_hosts::begins_request(client.input.unread()) => {
@@ -141,7 +145,7 @@ async fn first_host(client: &mut Side<TcpStream>, worker: &Worker, or_else_relay
             }
         }
     };
-    match timeout(shared.deadlines.request_head, read).await.unwrap_or(First::Gone) {
+    match timeout(limits.timeouts.request_head, read).await.unwrap_or(First::Gone) {
         First::Gone if or_else_relayed => First::Refused(Refusal::Truncated),
         first => first,
     }
@@ -157,8 +161,8 @@ fn contradicts(asked: Option<&AskedFor>, host: &str, snapshot: &Snapshot) -> boo
 async fn unnamed(
     worker: &Worker,
     owner: Option<&Flow>,
-    mut client: Side<TcpStream>,
-    origin: TcpStream,
+    (mut client, origin): (Side<TcpStream>, TcpStream),
+    idle: Duration,
     (failure, guard): (Failure, &ConnectionGuard),
 ) -> Option<(Arc<App>, String)> {
     let mut origin = Side::new(origin);
@@ -178,7 +182,7 @@ async fn unnamed(
         !wanted
     };
     let mut relayed = Relayed::default();
-    let ended = relay_while(&mut client, &mut origin, UNTOUCHED_IDLE, &mut relayed, goes_on).await;
+    let ended = relay_while(&mut client, &mut origin, idle, &mut relayed, goes_on).await;
     count(guard, relayed.to_origin, relayed.to_client);
     match ended {
         Ok(()) => return None,

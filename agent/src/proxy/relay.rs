@@ -26,10 +26,6 @@ pub enum RelayError {
     Heard,
 }
 
-/// Longest silence of an untouched connection: as long as a NAT keeps an established one (RFC 5382 section 5: two
-/// hours and four minutes).
-pub const UNTOUCHED_IDLE: Duration = Duration::from_secs(2 * 3600 + 240);
-
 /// Copies until both sides have ended. An end in one direction is passed on and leaves the other direction open.
 pub async fn relay<C, O>(
     client: &mut Side<C>,

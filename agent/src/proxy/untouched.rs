@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::buffer::Input;
 use super::dial;
-use super::relay::{Relayed, UNTOUCHED_IDLE, relay};
+use super::relay::{Relayed, relay};
 use super::side::Side;
 use super::worker::{Accepted, Worker};
 use crate::addr::OriginalDst;
@@ -41,17 +41,19 @@ pub(super) async fn untouched(
     };
     let mut client = Side::new(accepted.stream);
     client.input = Input::with_bytes(bytes);
-    relay_counted(client, Side::new(origin), guard).await;
+    let silence = worker.shared.limits().timeouts.tunnel;
+    relay_counted(client, Side::new(origin), silence, guard).await;
 }
 
-/// Relays to the end and counts; what broke on one side breaks on the other, as it would have without us.
+/// Relays to the end, or to a silence of that length, and counts; what broke on one side breaks on the other, as it would have without us.
 pub(super) async fn relay_counted(
     mut client: Side<TcpStream>,
     mut origin: Side<TcpStream>,
+    silence: Duration,
     guard: &ConnectionGuard,
 ) {
     let mut relayed = Relayed::default();
-    let ended = relay(&mut client, &mut origin, UNTOUCHED_IDLE, &mut relayed).await;
+    let ended = relay(&mut client, &mut origin, silence, &mut relayed).await;
     guard.relayed(Direction::ToOrigin, relayed.to_origin);
     guard.relayed(Direction::ToClient, relayed.to_client);
     if ended.is_err() {

@@ -8,15 +8,13 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::deadline::Deadlines;
 use super::dial::{Dialer, Ready};
 use super::explicit::AskedFor;
 use super::led::Led;
 use super::notices::Notices;
 use super::share::Shares;
 use crate::addr::{ClientAddr, OriginalDst};
-use crate::http::h1::Limits;
-use crate::http::h2;
+use crate::config::Limits;
 use crate::identity::Identity;
 use crate::inventory;
 use crate::posture;
@@ -37,15 +35,17 @@ pub struct Shared {
     pub clients: ClientSide,
     pub origins: ArcSwap<OriginConnector>,
     pub recorder: Recorder,
-    pub limits: Limits,
-    pub h2_limits: h2::Limits,
-    pub deadlines: Deadlines,
     pub peek: PeekDeadlines,
     pub led: Led,
     pub notices: Notices,
 }
 
 impl Shared {
+    /// The bounds of a connection that begins now. A reload changes those of later ones.
+    pub fn limits(&self) -> Arc<Limits> {
+        self.snapshot.load().config.limits.clone()
+    }
+
     /// The device that a session comes from, as it is now: this one, or what the inventory has for another host's address.
     /// What this device is says nothing about another.
     pub fn device_of(&self, session: &Session) -> DeviceNow {

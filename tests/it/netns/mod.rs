@@ -28,6 +28,7 @@ mod http2;
 mod idle;
 mod kinds_of_connect;
 mod lifecycle;
+mod limits;
 mod looking;
 mod monitoring;
 mod odd_downloads;

@@ -36,6 +36,7 @@ pub(super) async fn serve(
     guard: &mut ConnectionGuard,
 ) {
     let shared = &worker.shared;
+    let limits = shared.limits();
     let Begun { client: address, original_dst, origin: connected, asked, .. } = begun;
     let ready = crate::proxy::dial::Ready::new(connected);
     let dialler = PlainDialler { worker, to: original_dst, ready: &ready };
@@ -48,14 +49,14 @@ pub(super) async fn serve(
             let session = early.session(worker, &asked.name, app, (address, original_dst), &origin).await;
             let judged = Inspected { judge: Judge::new(shared, &session, guard), dialler, guard };
             let exchange = Forward(judged);
-            let ended = h1::serve(&mut client, origin, &exchange, &shared.limits, &shared.deadlines).await;
+            let ended = h1::serve(&mut client, origin, &exchange, &limits.http1, &limits.timeouts).await;
             record_end(shared, guard, &session, &ended);
             ended
         }
         None => {
             guard.set_path(Path::Spliced);
             let exchange = Forward(Unjudged { dialler, guard });
-            h1::serve(&mut client, origin, &exchange, &shared.limits, &shared.deadlines).await
+            h1::serve(&mut client, origin, &exchange, &limits.http1, &limits.timeouts).await
         }
     };
     log_end(&ended, &asked.name);

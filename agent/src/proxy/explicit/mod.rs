@@ -224,10 +224,10 @@ async fn connect(
 /// The first head, whose bytes stay unread, and its length. `None` when it was refused or never came.
 async fn first_head(worker: &Worker, side: &mut Side<TcpStream>) -> Option<(RequestHead, usize)> {
     let mut reader = RequestReader::new(Target::Proxy);
-    let shared = &worker.shared;
+    let limits = worker.shared.limits();
     let read = async {
         loop {
-            match reader.read(side.input.unread(), &shared.limits) {
+            match reader.read(side.input.unread(), &limits.http1) {
                 Parsed::Complete(head, consumed) => return Some(Ok((head, consumed))),
                 Parsed::Refused(refusal) => return Some(Err(refusal)),
                 Parsed::More => {}
@@ -237,7 +237,7 @@ async fn first_head(worker: &Worker, side: &mut Side<TcpStream>) -> Option<(Requ
             }
         }
     };
-    let read = timeout(shared.deadlines.request_head, read).await;
+    let read = timeout(limits.timeouts.request_head, read).await;
     let nothing = RequestHead::new("GET", "/", Version::Http11);
     match read {
         Ok(Some(Ok(read))) => Some(read),

@@ -39,7 +39,7 @@ where
             let method = request.head.method();
             h1::write_response(&go_on, method, Emit::new(Framing::None), self.client.out())
                 .map_err(client_fault)?;
-            match timeout(self.deadlines.stall, self.client.flush()).await {
+            match timeout(self.timeouts.stall, self.client.flush()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(Ended::ClientBroken),
                 Err(_) => return Err(Ended::Stalled),
@@ -47,7 +47,7 @@ where
         }
         let client = &mut *self.client;
         let most = body.reserve(most);
-        let holding = self.clock.while_moving(self.deadlines.stall, |cx| {
+        let holding = self.clock.while_moving(self.timeouts.stall, |cx| {
             let state = body.poll_hold(cx, client, most);
             (state, body.payload())
         });
@@ -81,7 +81,7 @@ where
         let Response { body: up, sent, .. } = response;
         let mut up_done = *sent;
         let patience = if most <= MAX_LOOK_AHEAD { patience } else { Duration::MAX };
-        let holding = self.clock.while_moving(self.deadlines.stall, |cx| {
+        let holding = self.clock.while_moving(self.timeouts.stall, |cx| {
             if !up_done && up.poll(cx, client, &mut origin.side).is_ready() {
                 // What an origin that stopped reading says is still to be read.
                 (up_done, *sent) = (true, true);
@@ -131,7 +131,7 @@ where
 
     /// Says goodbye and reads on for a while: what lies unread when a socket is closed would take the answer with it.
     pub(super) async fn linger(&mut self) {
-        let _ = timeout(self.deadlines.stall, self.client.shutdown()).await;
+        let _ = timeout(self.timeouts.stall, self.client.shutdown()).await;
         let until = Instant::now() + LINGER;
         loop {
             let unread = self.client.input.unread().len();

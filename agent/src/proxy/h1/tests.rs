@@ -130,7 +130,7 @@ async fn serve_local(requests: &[&str], answers: &[&[&str]]) -> Served {
         String::from_utf8_lossy(&seen).into_owned()
     });
     let mut client = Side::new(ours);
-    let ended = serve(&mut client, first, &script, &Limits::default(), &Deadlines::default()).await;
+    let ended = serve(&mut client, first, &script, &Limits::default(), &Timeouts::default()).await;
     drop(client);
     let client = client_task.await.unwrap();
     let (dials, moved) = (script.dials.get(), script.moved.get());
@@ -267,10 +267,10 @@ async fn serve_spoken(said: &str) -> (String, usize) {
         seen
     };
     let mut side = Side::new(ours);
-    let (limits, deadlines) = (Limits::default(), Deadlines::default());
+    let (limits, timeouts) = (Limits::default(), Timeouts::default());
     let [one, two] = connections;
     let serving = async {
-        serve(&mut side, first, &script, &limits, &deadlines).await;
+        serve(&mut side, first, &script, &limits, &timeouts).await;
         drop(side);
         script.origins.take();
     };
@@ -377,8 +377,8 @@ async fn serve_http10(request: &str, answer: &str) -> String {
         origin.write_all(answer.as_bytes()).await.unwrap();
     };
     let mut side = Side::new(client_ours);
-    let (limits, deadlines) = (Limits::default(), Deadlines::default());
-    tokio::join!(serve(&mut side, ours, &script, &limits, &deadlines), answering);
+    let (limits, timeouts) = (Limits::default(), Timeouts::default());
+    tokio::join!(serve(&mut side, ours, &script, &limits, &timeouts), answering);
     drop(side);
     let mut seen = String::new();
     client.read_to_string(&mut seen).await.unwrap();
@@ -395,8 +395,8 @@ async fn a_large_body_arrives_whole_through_small_windows() {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {expected}\r\n\r\n");
     let mut side = Side::new(client_ours);
     let mut seen = Vec::new();
-    let (limits, deadlines) = (Limits::default(), Deadlines::default());
-    let proxy = serve(&mut side, ours, &script, &limits, &deadlines);
+    let (limits, timeouts) = (Limits::default(), Timeouts::default());
+    let proxy = serve(&mut side, ours, &script, &limits, &timeouts);
     let peer = async {
         client.write_all(GET.as_bytes()).await.unwrap();
         let mut buffer = [0; 4096];
@@ -440,9 +440,9 @@ async fn what_is_left_of_a_body_behind_a_block_is_no_request() {
         tokio::task::yield_now().await;
         origin.write_all(b"Content-Length: 0\r\n\r\n").await.unwrap();
     };
-    let (limits, deadlines) = (Limits::default(), Deadlines::default());
+    let (limits, timeouts) = (Limits::default(), Timeouts::default());
     let mut side = Side::new(client_ours);
-    let (ended, ()) = tokio::join!(serve(&mut side, ours, &script, &limits, &deadlines), answering);
+    let (ended, ()) = tokio::join!(serve(&mut side, ours, &script, &limits, &timeouts), answering);
     drop(side);
     let mut seen = String::new();
     client.read_to_string(&mut seen).await.unwrap();
@@ -458,7 +458,7 @@ async fn a_request_head_has_one_deadline_from_its_first_byte() {
     let (ours, _origin) = duplex(1 << 16);
     let (client_ours, mut client) = duplex(1 << 16);
     let step = std::time::Duration::from_millis(20);
-    let deadlines = Deadlines { request_head: 5 * step, ..Deadlines::default() };
+    let timeouts = Timeouts { request_head: 5 * step, ..Timeouts::default() };
     let drip = async move {
         for byte in GET.bytes().cycle().filter(|byte| *byte != b'\n') {
             if client.write_all(&[byte]).await.is_err() {
@@ -470,7 +470,7 @@ async fn a_request_head_has_one_deadline_from_its_first_byte() {
     let mut side = Side::new(client_ours);
     let limits = Limits::default();
     let served = async {
-        let ended = serve(&mut side, ours, &script, &limits, &deadlines).await;
+        let ended = serve(&mut side, ours, &script, &limits, &timeouts).await;
         drop(side);
         ended
     };
@@ -596,9 +596,9 @@ async fn first_octets_that_come_late_are_waited_for() {
             let _ = origin.read(&mut [0; 1]).await;
         };
         let mut side = Side::new(client_ours);
-        let (limits, deadlines) = (Limits::default(), Deadlines::default());
+        let (limits, timeouts) = (Limits::default(), Timeouts::default());
         let served = async {
-            serve(&mut side, ours, &script, &limits, &deadlines).await;
+            serve(&mut side, ours, &script, &limits, &timeouts).await;
             drop(side);
         };
         let reading = async {

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::config::Timeouts;
 use crate::http::h2::Side as Which;
-use crate::proxy::deadline::Deadlines;
 use crate::proxy::ended::Ended;
-use crate::proxy::relay::UNTOUCHED_IDLE;
 
 /// How often streams are looked at for a standstill: theirs ends up to so much later than its deadline, or an eighth of it.
 const LOOK: Duration = Duration::from_secs(5);
@@ -50,7 +49,7 @@ struct Writing {
 #[derive(Debug)]
 pub(super) struct Clocks {
     begun: Instant,
-    deadlines: Deadlines,
+    timeouts: Timeouts,
     /// Since when no stream is open.
     idle: Option<Instant>,
     /// Since when a request head is under way.
@@ -65,10 +64,10 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    pub(super) fn new(now: Instant, deadlines: Deadlines) -> Self {
+    pub(super) fn new(now: Instant, timeouts: Timeouts) -> Self {
         Self {
             begun: now,
-            deadlines,
+            timeouts,
             idle: Some(now),
             head: None,
             client: Writing::default(),
@@ -87,9 +86,9 @@ impl Clocks {
     /// How long a stream may stand still.
     pub(super) fn patience(&self, patient: bool, answered: bool) -> Duration {
         match (patient, answered) {
-            (true, _) => UNTOUCHED_IDLE,
-            (false, true) => self.deadlines.stall,
-            (false, false) => self.deadlines.response_head,
+            (true, _) => self.timeouts.tunnel,
+            (false, true) => self.timeouts.stall,
+            (false, false) => self.timeouts.response_head,
         }
     }
 
@@ -109,7 +108,7 @@ impl Clocks {
     pub(super) fn streams(&mut self, open: usize, now: Instant) {
         if open > 0 {
             self.idle = None;
-            self.look.get_or_insert(now + look_every(&self.deadlines));
+            self.look.get_or_insert(now + look_every(&self.timeouts));
         } else {
             self.idle.get_or_insert(now);
             self.look = None;
@@ -165,7 +164,7 @@ impl Clocks {
 
     /// What ends next, and when.
     fn next(&self) -> Option<(Instant, Expired)> {
-        let Deadlines { request_head, idle, stall, .. } = self.deadlines;
+        let Timeouts { request_head, idle, stall, .. } = self.timeouts;
         let line = self.winding_down.filter(|_| !self.line_drawn).map(|(_, line)| line);
         let idle = self.idle.filter(|_| self.winding_down.is_none()).map(|since| since + idle);
         [
@@ -190,12 +189,12 @@ impl Clocks {
     pub(super) fn expired(&mut self, now: Instant) -> Option<Expired> {
         let (_, what) = self.next().filter(|(at, _)| *at <= now)?;
         if what == Expired::Look {
-            self.look = Some(now + look_every(&self.deadlines));
+            self.look = Some(now + look_every(&self.timeouts));
         }
         Some(what)
     }
 }
 
-fn look_every(deadlines: &Deadlines) -> Duration {
-    LOOK.min(deadlines.stall / 8)
+fn look_every(timeouts: &Timeouts) -> Duration {
+    LOOK.min(timeouts.stall / 8)
 }

@@ -136,7 +136,7 @@ struct Setup {
 }
 
 /// Both ends, greeted, on a thread of their own tasks.
-async fn setup(script: Script, deadlines: Deadlines) -> Setup {
+async fn setup(script: Script, timeouts: Timeouts) -> Setup {
     let (client, ours) = duplex(1 << 18);
     let (to_origin, origin) = duplex(1 << 18);
     let (stop, stopped) = oneshot::channel::<()>();
@@ -147,7 +147,7 @@ async fn setup(script: Script, deadlines: Deadlines) -> Setup {
                 std::future::pending().await
             }
         };
-        let ended = serve(Side::new(ours), to_origin, &script, &limits, &deadlines, stopping).await;
+        let ended = serve(Side::new(ours), to_origin, &script, &limits, &timeouts, stopping).await;
         (ended, script)
     });
     let mut setup = Setup {
@@ -173,21 +173,21 @@ async fn setup(script: Script, deadlines: Deadlines) -> Setup {
 }
 
 async fn run(test: impl AsyncFnOnce(&mut Setup)) -> (Ended, Script) {
-    run_with(Deadlines::default(), test).await
+    run_with(Timeouts::default(), test).await
 }
 
-async fn run_with(deadlines: Deadlines, test: impl AsyncFnOnce(&mut Setup)) -> (Ended, Script) {
-    run_script(Script::default(), deadlines, test).await
+async fn run_with(timeouts: Timeouts, test: impl AsyncFnOnce(&mut Setup)) -> (Ended, Script) {
+    run_script(Script::default(), timeouts, test).await
 }
 
 async fn run_script(
     script: Script,
-    deadlines: Deadlines,
+    timeouts: Timeouts,
     test: impl AsyncFnOnce(&mut Setup),
 ) -> (Ended, Script) {
     tokio::task::LocalSet::new()
         .run_until(async {
-            let mut setup = setup(script, deadlines).await;
+            let mut setup = setup(script, timeouts).await;
             test(&mut setup).await;
             let Setup { served, client, origin, .. } = setup;
             drop((client, origin));
@@ -198,9 +198,9 @@ async fn run_script(
 
 const SHORT: Duration = Duration::from_millis(400);
 
-/// Deadlines that a test can wait for; the head of a response has twice as long as a body.
-fn short() -> Deadlines {
-    Deadlines { idle: SHORT, response_head: SHORT * 2, stall: SHORT, ..Deadlines::default() }
+/// Timeouts that a test can wait for; the head of a response has twice as long as a body.
+fn short() -> Timeouts {
+    Timeouts { idle: SHORT, response_head: SHORT * 2, stall: SHORT, ..Timeouts::default() }
 }
 
 fn get(stream: u32, path: &str) -> Vec<u8> {
@@ -298,8 +298,8 @@ async fn an_idle_connection_is_told_to_go_and_closed() {
 
 #[tokio::test]
 async fn a_head_in_drops_has_no_longer_than_others() {
-    let deadlines = Deadlines { request_head: SHORT, ..Deadlines::default() };
-    let (ended, _) = run_with(deadlines, async |setup| {
+    let timeouts = Timeouts { request_head: SHORT, ..Timeouts::default() };
+    let (ended, _) = run_with(timeouts, async |setup| {
         let head = get(1, "/slow");
         for octet in &head[..20] {
             if setup.client.stream.write_all(&[*octet]).await.is_err() {
@@ -340,7 +340,7 @@ async fn what_runs_at_a_stop_goes_on_to_its_end() {
 #[tokio::test]
 async fn a_rule_on_bodies_that_comes_later_sends_requests_to_another_connection() {
     let script = Script { http1_after: Cell::new(2), ..Script::default() };
-    let (ended, _) = run_script(script, Deadlines::default(), async |setup| {
+    let (ended, _) = run_script(script, Timeouts::default(), async |setup| {
         setup.client.send(&[get(1, "/"), get(3, "/")].concat()).await;
         setup.origin.next(kind::HEADERS, 1).await;
         let (.., code) = setup.client.next(kind::RST_STREAM, 3).await;

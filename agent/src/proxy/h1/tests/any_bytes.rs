@@ -206,14 +206,14 @@ async fn run(
     });
     let mut side = Side::new(ours);
     let short = Duration::from_millis(50);
-    let deadlines = Deadlines {
+    let timeouts = Timeouts {
         idle: short,
         request_head: short,
         response_head: short,
         stall: short,
-        ..Deadlines::default()
+        ..Timeouts::default()
     };
-    serve(&mut side, first, judged, &Limits::default(), &deadlines).await;
+    serve(&mut side, first, judged, &Limits::default(), &timeouts).await;
     drop(side);
     judged.script.origins.take();
     let mut received = Vec::new();
