@@ -121,7 +121,7 @@ impl Relay {
         if !half.fits(data.content, data.end) {
             return stream_fault(Refusal::ContentLength);
         }
-        if len > self.room(from, data.stream) {
+        if len > half.room(self.initial_windows(from.other()).1) {
             return stream_fault(Refusal::WindowExceeded);
         }
         let fits_window = len <= self.peer_ref(from.other()).send;
@@ -144,12 +144,7 @@ impl Relay {
     /// What `from` may still send on a stream until it is granted more. Of one that was never taken in, all of the window.
     fn room(&self, from: Side, id: u32) -> i64 {
         let (_, most) = self.initial_windows(from.other());
-        let Some(stream) = self.streams.get(id) else { return i64::from(most) };
-        let half = stream.half_ref(from);
-        half.room.unwrap_or_else(|| {
-            let held: i64 = half.held.iter().map(Held::window).sum();
-            i64::from(most) + half.credit - held
-        })
+        self.streams.get(id).map_or(i64::from(most), |stream| stream.half_ref(from).room(most))
     }
 
     /// From here on what `from` sends on a stream goes nowhere.

@@ -86,6 +86,14 @@ impl Half {
         }
     }
 
+    /// What its sender may still send; `most`: the largest initial window it may go by.
+    pub(super) fn room(&self, most: u32) -> i64 {
+        self.room.unwrap_or_else(|| {
+            let held: i64 = self.held.iter().map(Held::window).sum();
+            i64::from(most) + self.credit - held
+        })
+    }
+
     /// Whether the body can go on by `content` octets, and end with them if `end`, by what the head declared.
     pub(super) fn fits(&self, content: usize, end: bool) -> bool {
         let sum = self.content.saturating_add(content as u64);
