@@ -20,7 +20,7 @@ use portcullis_benches::policies::{self, Others};
 
 type Hot = Box<dyn FnMut()>;
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "chunked/64 KiB in 8 KiB chunks",
     "classify/attachment",
     "classify/page",
@@ -30,6 +30,7 @@ const NAMES: [&str; 12] = [
     "heads/parse response",
     "heads/serialise request",
     "heads/serialise response",
+    "hpack/decode first response",
     "hpack/decode response",
     "hpack/encode response",
     "http2/DATA of 16 KiB",
@@ -106,6 +107,13 @@ fn hot(name: &str) -> Option<Hot> {
             let _ = decoder.decode(&first, &mut list);
             Box::new(move || {
                 let _ = black_box(decoder.decode(black_box(&again), &mut list));
+            })
+        }
+        "hpack/decode first response" => {
+            let block = block(&http2::response_lines(), &mut Encoder::new(true));
+            let mut list = FieldList::new();
+            Box::new(move || {
+                let _ = black_box(Decoder::new(65_536, 128).decode(black_box(&block), &mut list));
             })
         }
         "hpack/encode response" => {

@@ -15,6 +15,9 @@ impl Span {
     }
 }
 
+/// Room for the lines of most heads.
+const LINES: usize = 32;
+
 #[derive(Clone, Copy)]
 struct Line {
     name: Span,
@@ -120,12 +123,20 @@ impl Fields {
         self.lines.push(line);
     }
 
-    /// A line of HTTP/1.1 whose name is a token, and whose value holds no control.
-    pub(super) fn push_checked_spans(&mut self, name: Span, value: Span) {
-        self.add(Line { checked: true, ..Line::new(name, value, &self.bytes) });
+    /// A line whose name is a token, and whose value holds no control, in a text that [`Self::in_text`] gives later.
+    pub(super) fn note_checked(&mut self, name: Span, value: Span, tag: Tag) {
+        if self.lines.is_empty() {
+            self.lines.reserve(LINES);
+        }
+        self.add(Line { name, value, tag, never_indexed: false, checked: true });
     }
 
-    /// The same of HTTP/2, with the mark its sender gave it (RFC 7541 section 7.1.3).
+    /// With `text` as the backing buffer of the lines that were noted.
+    pub(super) fn in_text(self, text: Vec<u8>) -> Self {
+        Self { bytes: text, ..self }
+    }
+
+    /// A line of HTTP/2, otherwise the same, with the mark its sender gave it (RFC 7541 section 7.1.3).
     pub(super) fn push_marked_spans(&mut self, name: Span, value: Span, never_indexed: bool) {
         self.add(Line { never_indexed, checked: true, ..Line::new(name, value, &self.bytes) });
     }

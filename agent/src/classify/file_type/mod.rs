@@ -74,11 +74,11 @@ impl FileType {
         if let Some(known) = signature::of(octets) {
             return known;
         }
-        match sniff::sniff(octets) {
-            "text/html" => table::HTML,
-            "text/xml" => table::XML,
-            _ if sniff::is_binary(octets) => table::BINARY,
-            _ => table::TEXT,
+        match sniff::markup(octets) {
+            Some("text/html") => table::HTML,
+            Some(_) => table::XML,
+            None if sniff::is_binary(octets) => table::BINARY,
+            None => table::TEXT,
         }
     }
 

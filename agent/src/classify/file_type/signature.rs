@@ -19,7 +19,7 @@ const SIGNATURES: &[(usize, &[u8], FileType)] = &[
     (0, b"\xfd7zXZ\x00", XZ),
     (0, b"\x28\xb5\x2f\xfd", ZSTD),
     (0, b"\x04\x22\x4d\x18", LZ4),
-    (257, b"ustar", TAR),
+    (WITHIN, b"ustar", TAR),
     (0, b"MSCF\x00\x00\x00\x00", CAB),
     (0, b"!<arch>\ndebian-binary", DEB),
     (0, b"!<arch>\n", AR),
@@ -65,6 +65,22 @@ const SIGNATURES: &[(usize, &[u8], FileType)] = &[
     (0, b"\x00\x00\x01\x00", ICO),
 ];
 
+/// Whether some signature begins a file with this octet: that of a text is none of them, most of the time.
+static FIRST: [bool; 256] = {
+    let (mut first, mut n) = ([false; 256], 0);
+    while n < SIGNATURES.len() {
+        let (at, wanted, _) = SIGNATURES[n];
+        if at == 0 {
+            first[wanted[0] as usize] = true;
+        }
+        n += 1;
+    }
+    first
+};
+
+/// Where the signature of a tape archive stands: the only one that is not at the beginning.
+const WITHIN: usize = 257;
+
 /// Signatures so short that a text can begin with them: they count only where the rest is no text.
 const SHORT: &[(&[u8], FileType)] = &[(b"MZ", EXE), (b"ID3", MP3), (b"BM", BMP), (b"BZh", BZIP2)];
 
@@ -74,15 +90,19 @@ const PDF_WITHIN: usize = 1024;
 /// A PDF behind something else. Its version ends a line, which texts that only talk of it, and JSON, do not do.
 fn begins_late(octets: &[u8]) -> bool {
     let start = octets.get(..PDF_WITHIN).unwrap_or(octets);
-    memchr::memmem::find_iter(start, b"%PDF-").any(|at| {
-        matches!(octets.get(at + 5..at + 9), Some([major, b'.', minor, b'\r' | b'\n'])
+    memchr::memchr_iter(b'%', start).any(|at| {
+        matches!(octets.get(at + 1..at + 9), Some([b'P', b'D', b'F', b'-', major, b'.', minor, b'\r' | b'\n'])
             if major.is_ascii_digit() && minor.is_ascii_digit())
     })
 }
 
 pub(super) fn of(octets: &[u8]) -> Option<FileType> {
     let stands = |at: usize, wanted: &[u8]| octets.get(at..).is_some_and(|rest| rest.starts_with(wanted));
-    if let Some((_, _, known)) = SIGNATURES.iter().find(|(at, wanted, _)| stands(*at, wanted)) {
+    let first =
+        octets.first().is_some_and(|first| FIRST.get(usize::from(*first)).is_some_and(|known| *known));
+    if (first || stands(WITHIN, b"ustar"))
+        && let Some((_, _, known)) = SIGNATURES.iter().find(|(at, wanted, _)| stands(*at, wanted))
+    {
         return Some(*known);
     }
     if octets.starts_with(b"#!") && octets.get(2).is_some_and(|b| matches!(b, b'/' | b' ')) {

@@ -165,8 +165,7 @@ impl ChunkedDecoder {
             Parsed::More => Ok(None),
             Parsed::Refused(refusal) => Err(refusal),
             Parsed::Complete(scanned, consumed) => {
-                let section = self.trailer.get(..consumed).unwrap_or_default();
-                self.trailers = Trailers::read(section, scanned)?;
+                self.trailers = Trailers::of(scanned.fields);
                 self.trailer = Vec::new();
                 self.state = State::End;
                 Ok(Some(consumed.saturating_sub(before)))

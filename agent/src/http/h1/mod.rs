@@ -1,9 +1,9 @@
 //! The strict HTTP/1.1 codec (RFC 9112): bytes in; heads, body extents and canonical bytes out. No I/O, no clock.
 //!
-//! `httparse` reads the syntax of a head, but it also accepts shapes on which two implementations can disagree: a bare
-//! LF, two lengths, a length beside a transfer coding. Between two parties such a message is an attack, or is treated
-//! like one. So the codec looks first ([`head`]), decides the extent of the body itself ([`framing`], [`chunked`]), and
-//! what leaves ([`serialise`]) is written anew from the model that was judged.
+//! Parsers accept shapes on which two implementations can disagree: a bare LF, two lengths, a length beside a transfer
+//! coding. Between two parties such a message is an attack, or is treated like one. So the codec takes one reading only
+//! ([`head`]), decides the extent of the body itself ([`framing`], [`chunked`]), and what leaves ([`serialise`]) is written
+//! anew from the model that was judged.
 //!
 //! Every parser has three answers: complete, need more, refused with a [`Refusal`].
 

@@ -44,8 +44,8 @@ const HOP_BY_HOP: [&str; 9] = [
 /// Most names are none of them by this alone.
 const HOP_BY_HOP_TAGS: Tags = Tags::of(&HOP_BY_HOP);
 
-/// What a head grows by on its way: lines that are made here.
-const ADDED: usize = 96;
+/// What a head grows by on its way: its start line's fixed parts, and lines that are made here.
+const ADDED: usize = 128;
 
 /// Appends the head of a request to an origin. The target goes out in origin form. On refusal `out` is as before.
 pub fn write_request(head: &RequestHead, emit: Emit, out: &mut Vec<u8>) -> Result<(), Refusal> {
@@ -64,6 +64,8 @@ fn request(head: &RequestHead, emit: Emit, out: &mut Vec<u8>) -> Result<(), Refu
     if !is_token(head.method().as_bytes()) {
         return Err(Refusal::StartLine);
     }
+    // All of it at once: `out` is empty behind most messages, and would grow with each part.
+    out.reserve(head.method().len() + head.target().len() + head.fields().size() + ADDED);
     out.extend_from_slice(head.method().as_bytes());
     out.push(b' ');
     let before_target = out.len();
@@ -116,6 +118,7 @@ fn response(head: &ResponseHead, method: &str, emit: Emit, out: &mut Vec<u8>) ->
     if !is_field_text(head.reason()) {
         return Err(Refusal::FieldValue);
     }
+    out.reserve(head.reason().len() + head.fields().size() + ADDED);
     out.extend_from_slice(wire_version(head.version()));
     out.push(b' ');
     let (hundreds, tens, ones) = (head.status() / 100, head.status() / 10 % 10, head.status() % 10);
@@ -155,7 +158,6 @@ fn rest(
     }
     let persistent = emit.persistent && framing != Framing::Close;
     let (mut framed, mut connected) = (false, false);
-    out.reserve(fields.size() + ADDED);
     for field in fields.leaving() {
         let is = |other: &str| field.name.eq_ignore_ascii_case(other.as_bytes());
         if !HOP_BY_HOP_TAGS.contain(field.tag) {

@@ -12,6 +12,11 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| TOKEN_CHARS[usize::from(*byte)])
 }
 
+/// How many octets at the beginning of `text` are token characters.
+pub(super) fn token_len(text: &[u8]) -> usize {
+    text.iter().position(|byte| !TOKEN_CHARS[usize::from(*byte)]).unwrap_or(text.len())
+}
+
 /// [`is_token_char`] of every byte: every field name that goes out is looked at, and one load is cheaper than the ranges.
 const TOKEN_CHARS: [bool; 256] = {
     let mut table = [false; 256];
@@ -47,7 +52,29 @@ pub(in crate::http) const fn is_token_char(byte: u8) -> bool {
 /// Free of controls but TAB: what may stand in a field value or reason phrase without ending its line.
 pub(in crate::http) fn is_field_text(text: &[u8]) -> bool {
     // To the end, whatever is found: without an exit the compiler looks at many bytes at once.
-    !text.iter().fold(false, |bad, &byte| bad | ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f))
+    !text.iter().fold(false, |bad, byte| bad | is_control(*byte))
+}
+
+const fn is_control(byte: u8) -> bool {
+    ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f)
+}
+
+/// Octets that are looked at as one.
+const BLOCK: usize = 16;
+
+/// Where the first control but TAB stands.
+#[inline]
+pub(super) fn control_in(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
+        // Vector instructions compare, and one number tells which octet is the first.
+        let found = u128::from_le_bytes(block.map(|byte| u8::from(is_control(byte))));
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += BLOCK;
+    }
+    text.get(at..)?.iter().position(|byte| is_control(*byte)).map(|place| at + place)
 }
 
 /// Free of controls and spaces, and without a fragment, which never belongs on the wire.
@@ -94,6 +121,11 @@ mod tests {
                 assert_eq!(is_token(&text), tchar, "{byte:#04x}");
                 let field = matches!(byte, b'\t' | b' '..=0x7e | 0x80..);
                 assert_eq!(is_field_text(&text), field, "{byte:#04x}");
+                for start in 0..=place {
+                    let found = (!field).then_some(place - start);
+                    assert_eq!(control_in(&text[start..]), found, "{byte:#04x} at {place} from {start}");
+                }
+                assert_eq!(token_len(&text), if tchar { 40 } else { place }, "{byte:#04x}");
                 if let Ok(text) = std::str::from_utf8(&text) {
                     assert_eq!(is_target(text), matches!(byte, b'!'..=0x7e) && byte != b'#', "{byte:#04x}");
                 }

@@ -1,8 +1,6 @@
 //! Trailer sections (RFC 9110 section 6.5): read, freed of what must not come late, written.
 
-use super::head::trailer_fields;
 use super::refusal::Refusal;
-use super::scan::Scanned;
 use super::serialise::write_fields;
 use crate::http::head::Fields;
 
@@ -54,11 +52,10 @@ pub struct Trailers {
 }
 
 impl Trailers {
-    /// From a section that was scanned.
-    pub(super) fn read(section: &[u8], scanned: Scanned) -> Result<Self, Refusal> {
-        let mut fields = trailer_fields(section, scanned)?;
+    /// From the lines of a section.
+    pub(super) fn of(mut fields: Fields) -> Self {
         let forbidden = NOT_IN_TRAILERS.iter().map(|name| fields.remove(name)).sum();
-        Ok(Self { fields, forbidden })
+        Self { fields, forbidden }
     }
 }
 

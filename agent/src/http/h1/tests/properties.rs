@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::chunked::{CHUNK_END, ChunkHeader, LAST_CHUNK};
 use super::fuzz::{Decoded, decode, fuzz_chunked, fuzz_fields, fuzz_head};
 use super::*;
-use crate::http::head::Version;
+use crate::http::head::{Fields, Version};
 
 /// Bytes that look like a head, or nearly so: fragments in any order find more than noise does.
 fn head_like() -> impl Strategy<Value = Vec<u8>> {
@@ -68,6 +68,22 @@ fn pieces<'a>(mut bytes: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]
     pieces
 }
 
+/// The field lines that another parser finds in a head, which takes whatever begins it.
+fn lines_by_httparse(head: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut table = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let start = memchr::memchr(b'\n', head)? + 1;
+    match httparse::parse_headers(head.get(start..)?, &mut table) {
+        Ok(httparse::Status::Complete((consumed, lines))) if start + consumed == head.len() => {
+            Some(lines.iter().map(|line| (line.name.into(), line.value.into())).collect())
+        }
+        _ => None,
+    }
+}
+
+fn lines(fields: &Fields) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -123,5 +139,31 @@ proptest! {
         let mut out = Vec::new();
         prop_assert_eq!(write_request(&head, Emit::new(Framing::Length(length.into())), &mut out), Ok(()));
         prop_assert_eq!(parse_request_head(&out, &Limits::default()), Parsed::Complete(head, out.len()));
+    }
+
+    #[test]
+    fn what_is_taken_another_parser_reads_alike(
+        lines_in in vec((vec(any::<u8>(), 0..6), "[ \t]{0,2}", vec(any::<u8>(), 0..70), "[ \t]{0,2}"), 0..6),
+        plain in any::<bool>(),
+    ) {
+        let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+        for (mut name, before, mut value, after) in lines_in {
+            if plain {
+                name.iter_mut().for_each(|byte| *byte = b'a' + *byte % 26);
+                value.iter_mut().for_each(|byte| *byte = (*byte).max(b' '));
+            }
+            head.extend([&name[..], b":", before.as_bytes(), &value, after.as_bytes(), b"\r\n"].concat());
+        }
+        head.extend(b"\r\n");
+        match parse_response_head(&head, &Limits::default()) {
+            Parsed::Complete(read, consumed) => {
+                let other = lines_by_httparse(&head[..consumed]);
+                prop_assert_eq!(other, Some(lines(read.fields())), "{}", head.escape_ascii());
+            }
+            answer => {
+                let refused = !plain || head.contains(&0x7f) || lines_by_httparse(&head).is_none();
+                prop_assert!(refused, "{answer:?} to {}", head.escape_ascii());
+            }
+        }
     }
 }

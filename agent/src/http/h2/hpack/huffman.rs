@@ -1,14 +1,13 @@
 //! The Huffman code of strings (RFC 7541 section 5.2 and appendix B), with tables that the compiler makes.
 
-use std::slice::IterMut;
-
 use super::HpackError;
 use super::huffman_lengths::LENGTHS;
 
 /// Longest code.
 const LONGEST: usize = 30;
-/// Codes up to this many bits, nearly all of real text, are found with one look.
-const FAST_BITS: u32 = 10;
+/// Codes up to this many bits, nearly all of real text, are found with one look; two where both fit, as most letters and
+/// digits do.
+const FAST_BITS: u32 = 12;
 const EOS: u16 = 256;
 
 /// The canonical order: symbols by length, then by value; per length the first code, and where its symbols begin.
@@ -66,9 +65,20 @@ static CODES: [u32; 256] = {
     codes
 };
 
-/// Octet and length of the code that begins the index; length 0 where it is longer.
-static FAST: [(u8, u8); 1 << FAST_BITS] = {
-    let mut table = [(0, 0); 1 << FAST_BITS];
+/// What a look at the next bits gives.
+#[derive(Clone, Copy)]
+struct Found {
+    /// The second octet means nothing when there is one symbol only.
+    symbols: [u8; 2],
+    /// One or two; 0 where the first code is longer than the look.
+    count: u8,
+    /// Bits of them all.
+    bits: u8,
+}
+
+/// By the next bits: the code that begins them, and the one behind it where it ends within them too.
+static FAST: [Found; 1 << FAST_BITS] = {
+    let mut table = [Found { symbols: [0; 2], count: 0, bits: 0 }; 1 << FAST_BITS];
     let mut symbol = 0;
     while symbol < 256 {
         let length = LENGTHS[symbol] as u32;
@@ -76,11 +86,24 @@ static FAST: [(u8, u8); 1 << FAST_BITS] = {
             let spare = FAST_BITS - length;
             let mut tail = 0;
             while tail < 1 << spare {
-                table[((CODES[symbol] << spare) + tail) as usize] = (symbol as u8, length as u8);
+                let entry = &mut table[((CODES[symbol] << spare) + tail) as usize];
+                *entry = Found { symbols: [symbol as u8, 0], count: 1, bits: length as u8 };
                 tail += 1;
             }
         }
         symbol += 1;
+    }
+    // What the look sees behind the first code is the second code, if that ends within it too.
+    let singles = table;
+    let mut index = 0;
+    while index < 1 << FAST_BITS {
+        let one = singles[index];
+        let next = singles[(index << one.bits) & ((1 << FAST_BITS) - 1)];
+        if one.count > 0 && next.count > 0 && (one.bits + next.bits) as u32 <= FAST_BITS {
+            let symbols = [one.symbols[0], next.symbols[0]];
+            table[index] = Found { symbols, count: 2, bits: one.bits + next.bits };
+        }
+        index += 1;
     }
     table
 };
@@ -88,69 +111,88 @@ static FAST: [(u8, u8); 1 << FAST_BITS] = {
 /// Appends the text that `input` encodes. At most 8/5 of its length comes out.
 pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
     let before = out.len();
-    // Room for all there can be: a symbol then takes no look at the capacity.
-    out.resize(before + input.len() * 8 / 5 + 1, 0);
-    let mut room = out.get_mut(before..).unwrap_or_default().iter_mut();
-    let decoded = decode_into(input, &mut room);
-    let unused = room.len();
-    out.truncate(out.len() - unused);
-    decoded
+    // Room for all there can be, and for a second symbol that is none.
+    out.resize(before + input.len() * 8 / 5 + 2, 0);
+    let decoded = decode_into(input, out.get_mut(before..).unwrap_or_default());
+    out.truncate(before + decoded.unwrap_or(0));
+    decoded.map(drop)
 }
 
-fn decode_into(input: &[u8], room: &mut IterMut<'_, u8>) -> Result<(), HpackError> {
-    let mut bytes = input.iter();
-    // The bits not yet decoded, right-aligned; behind the end ones are assumed, as the padding has them.
-    let (mut window, mut bits) = (0_u64, 0_u32);
+/// Gives how many octets of `out` were written.
+fn decode_into(mut input: &[u8], out: &mut [u8]) -> Result<usize, HpackError> {
+    // The bits not yet decoded, left-aligned. What stands behind them is zero, or what follows in the input.
+    let (mut window, mut bits, mut written) = (0_u64, 0_u32, 0_usize);
     loop {
-        while bits <= 32 {
-            let Some(byte) = bytes.next() else { return last(window, bits, room) };
-            window = window << 8 | u64::from(*byte);
-            bits += 8;
+        if let Some(word) = input.first_chunk() {
+            window |= u64::from_be_bytes(*word) >> bits;
+            let octets = (u64::BITS - 1 - bits) / 8;
+            input = input.get(octets as usize..).unwrap_or_default();
+            bits += octets * 8;
+        } else {
+            while bits <= u64::BITS - 8
+                && let Some((octet, rest)) = input.split_first()
+            {
+                window |= u64::from(*octet) << (u64::BITS - 8 - bits);
+                (input, bits) = (rest, bits + 8);
+            }
+            if bits < LONGEST as u32 {
+                return last(window, bits, written, out);
+            }
         }
         // More bits than the longest code has: no end can come in between.
         while bits >= LONGEST as u32 {
-            let (symbol, length) = symbol(window, bits).ok_or(HpackError::Huffman)?;
-            *room.next().ok_or(HpackError::Huffman)? = symbol;
-            bits -= length;
+            let mut found = look(window);
+            if found.count == 0 {
+                found = rare(window).ok_or(HpackError::Huffman)?;
+            }
+            let room = out.get_mut(written..written + 2).ok_or(HpackError::Huffman)?;
+            room.copy_from_slice(&found.symbols);
+            written += usize::from(found.count);
+            window <<= found.bits;
+            bits -= u32::from(found.bits);
         }
     }
 }
 
 /// The end of a string: what is left after the last symbol is fewer than eight bits, all ones.
-fn last(mut window: u64, mut bits: u32, room: &mut IterMut<'_, u8>) -> Result<(), HpackError> {
-    // At most 32 bits are left here, so there is room for as many ones behind them.
-    const PAD: u32 = 32;
-    window = window << PAD | ((1 << PAD) - 1);
+fn last(mut window: u64, mut bits: u32, mut written: usize, out: &mut [u8]) -> Result<usize, HpackError> {
+    // Ones behind the end, as if the padding went on: a code that takes of them is none.
+    window |= u64::MAX >> bits;
     loop {
-        let ones = (1_u64 << bits) - 1;
-        if bits < 8 && (window >> PAD) & ones == ones {
-            return Ok(());
+        if bits < 8 && window.leading_ones() >= bits {
+            return Ok(written);
         }
-        match symbol(window, bits + PAD) {
-            Some((symbol, length)) if length <= bits => {
-                *room.next().ok_or(HpackError::Huffman)? = symbol;
-                bits -= length;
-            }
-            _ => return Err(HpackError::Huffman),
+        let mut found = look(window);
+        if found.count == 0 {
+            found = rare(window).ok_or(HpackError::Huffman)?;
         }
+        // The first of two: what comes behind it may be padding.
+        let [symbol, _] = found.symbols;
+        let length =
+            if found.count == 2 { LENGTHS[usize::from(symbol)].into() } else { u32::from(found.bits) };
+        if length > bits {
+            return Err(HpackError::Huffman);
+        }
+        *out.get_mut(written).ok_or(HpackError::Huffman)? = symbol;
+        written += 1;
+        window = window << length | u64::MAX >> (u64::BITS - length);
+        bits -= length;
     }
 }
 
-/// The symbol at the top of the `bits` low bits of `window`, of which there are at least [`LONGEST`]. `None` for EOS.
+/// What the top of `window` begins with.
 #[inline]
-fn symbol(window: u64, bits: u32) -> Option<(u8, u32)> {
-    let top = (window >> (bits - FAST_BITS)) as usize & ((1 << FAST_BITS) - 1);
-    match FAST.get(top) {
-        Some((symbol, length)) if *length > 0 => Some((*symbol, u32::from(*length))),
-        _ => rare_symbol(window, bits),
-    }
+fn look(window: u64) -> Found {
+    const NONE: Found = Found { symbols: [0; 2], count: 0, bits: 0 };
+    FAST.get((window >> (u64::BITS - FAST_BITS)) as usize).copied().unwrap_or(NONE)
 }
 
+/// The symbol at the top of `window`, whose code is longer than [`FAST_BITS`]. `None` for EOS.
 #[cold]
-fn rare_symbol(window: u64, bits: u32) -> Option<(u8, u32)> {
+fn rare(window: u64) -> Option<Found> {
     (FAST_BITS + 1..=LONGEST as u32)
         .find_map(|length| {
-            let code = (window >> (bits - length)) as u32 & ((1 << length) - 1);
+            let code = (window >> (u64::BITS - length)) as u32;
             let place = code.checked_sub(*BY_LENGTH.first_code.get(length as usize)?)?;
             if place >= u32::from(*BY_LENGTH.count.get(length as usize)?) {
                 return None;
@@ -159,7 +201,7 @@ fn rare_symbol(window: u64, bits: u32) -> Option<(u8, u32)> {
             let symbol = BY_LENGTH.symbols.get((first + place) as usize)?;
             Some((u8::try_from(*symbol).ok(), length))
         })
-        .and_then(|(symbol, length)| Some((symbol?, length)))
+        .and_then(|(symbol, length)| Some(Found { symbols: [symbol?, 0], count: 1, bits: length as u8 }))
 }
 
 /// Bytes that `text` takes in this code.
