@@ -55,6 +55,8 @@ pub mod proxy;
 #[cfg(feature = "daemon")]
 pub mod record;
 #[cfg(feature = "daemon")]
+mod regular_file;
+#[cfg(feature = "daemon")]
 pub mod reload;
 #[cfg(feature = "daemon")]
 pub mod resolver;

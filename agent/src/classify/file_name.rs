@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
+use super::file_type::FileType;
 use crate::http::content_disposition::{ContentDisposition, display_name, percent_decode};
-use crate::http::head::ResponseHead;
+use crate::http::head::{RequestHead, ResponseHead};
 
 /// Longest field value read as JSON.
 const MAX_RESULT: usize = 8 << 10;
@@ -48,6 +49,28 @@ fn of_api_result(response: &ResponseHead) -> Option<String> {
     let (ApiResult::Exported { export_metadata: file } | ApiResult::Stored(file)) =
         serde_json::from_slice(value).ok()?;
     Some(file.name)
+}
+
+/// The names of [`of_path`], and those that Chromium makes of them: where they have no extension, or the address has a query,
+/// which is how programs that make files are called, the extension is that of the type.
+pub(super) fn of_address(request: &RequestHead, types: impl IntoIterator<Item = FileType>) -> Vec<String> {
+    let mut names = of_path(request.path());
+    let called = request.path_and_query().contains('?');
+    let Some(first) = names.first().cloned() else { return names };
+    let (stem, extension) = match first.rsplit_once('.') {
+        Some((stem, extension)) if !stem.is_empty() && !extension.is_empty() => (stem, Some(extension)),
+        _ => (first.as_str(), None),
+    };
+    for known in types {
+        let fits = |given: &str| known.extensions().iter().any(|usual| usual.eq_ignore_ascii_case(given));
+        if extension.is_none_or(|given| called && !fits(given)) {
+            let name = format!("{stem}.{}", known.name());
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
 }
 
 /// The last segment of a path, percent-decoded when that gives text. Chromium leaves out what a semicolon begins, other clients

@@ -296,7 +296,10 @@ pub fn classify(exchange: &Exchange<'_>) -> Classification {
     let mime = declared.essence().or(verdict.sniffed).filter(|_| own);
     let mut named = if own { file_name::of_heads(exchange.response, &disposition) } else { Vec::new() };
     if named.is_empty() && verdict.download {
-        named = file_name::of_path(exchange.request.path());
+        let declared = mime.and_then(|mime| FileType::all().find(|known| known.mime() == mime));
+        let declared = declared.filter(|known| known.group() != FileGroup::Other);
+        let seen = look.start().map(|seen| seen.file_type).filter(FileType::is_definite);
+        named = file_name::of_address(exchange.request, [declared, seen].into_iter().flatten());
     }
     let mut names = named.into_iter();
     let filename = names.next();

@@ -396,6 +396,27 @@ fn other_names_come_along_for_policies() {
 }
 
 #[test]
+fn an_address_is_saved_under_the_extension_of_the_type_too() {
+    let names = |address: &str, mime: &str, body: &[u8]| {
+        let request = RequestHead::new("GET", address, Version::Http11);
+        let response = ok(&[("content-type", mime)]);
+        let first = FirstBytes { octets: body, complete: true };
+        let found =
+            classify(&Exchange { first_bytes: Some(first), ..Exchange::new(&request, &response, "a.test") });
+        assert!(found.download, "{address} {mime}");
+        found.filename.into_iter().chain(found.other_filenames).collect::<Vec<_>>()
+    };
+    let zip = b"PK\x05\x06";
+    assert_eq!(names("/b.pdf?x=1", "application/zip", zip), ["b.pdf", "b.zip"]);
+    assert_eq!(names("/b.pdf", "application/zip", zip), ["b.pdf"], "nobody calls a program");
+    assert_eq!(names("/export?id=7", "application/zip", zip), ["export", "export.zip"]);
+    assert_eq!(names("/export", "application/octet-stream", zip), ["export", "export.zip"]);
+    assert_eq!(names("/b.ZIP?x=1", "application/zip", zip), ["b.ZIP"]);
+    assert_eq!(names("/b.php?x=1", "application/octet-stream", b"\0\x01"), ["b.php"]);
+    assert_eq!(names("/?x=1", "application/zip", zip), Vec::<String>::new());
+}
+
+#[test]
 fn the_table_of_types_agrees_with_the_browsers() {
     use media_type::Handling;
     let table = include_str!("../../../tests/fixtures/media_types.tsv");

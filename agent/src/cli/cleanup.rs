@@ -49,6 +49,12 @@ pub(super) fn run(arguments: &CleanupArgs, config: &Config) -> Result<ExitCode> 
     }
     let run = &config.paths.run;
     let _lock = run.exists().then(|| Lock::file(&run.join(LOCK))).transpose()?;
+    let removed = take_out(config)?;
+    say(if removed { "removed what was left in the kernel" } else { "nothing was left" })
+}
+
+/// Takes everything that is ours out of the kernel; whether there was anything.
+pub(super) fn take_out(config: &Config) -> Result<bool> {
     let (pins, settings) = (&config.paths.pins, &config.steering);
     let mut removed = false;
     // Explicit mode has nothing in the kernel, and may lack the rights to look.
@@ -56,7 +62,7 @@ pub(super) fn run(arguments: &CleanupArgs, config: &Config) -> Result<ExitCode> 
         removed |= steering::gateway::remove_leftovers(pins).context("removing what a gateway left")?;
     }
     removed |= steering::clean_up(pins, settings.cgroup.as_deref()).context("removing pins")?;
-    say(if removed { "removed what was left in the kernel" } else { "nothing was left" })
+    Ok(removed)
 }
 
 /// Whether systemd is about to start a unit that has just ended in order: it has a job for that, or starts it whatever way it

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap_complete::Shell;
 
+use super::cleanup;
 use crate::config::Config;
 use crate::install::{self, Generated, Removal};
-use crate::steering;
 use crate::trust::{Outcome, Place, Store};
 
 /// Put this program on the system: unit, user, directories, default configuration, trust; start the service
@@ -70,7 +70,7 @@ pub(super) fn uninstall(
         generated(command)?.into_iter().map(|Generated { path, .. }| path).collect();
     let paths = &config.paths;
     let mut said = install::stop();
-    said.push(match steering::clean_up(&paths.pins, config.steering.cgroup.as_deref()) {
+    said.push(match cleanup::take_out(config) {
         Ok(_) => Ok("nothing of it is left in the kernel".to_owned()),
         Err(error) => Err(format!("kernel: {error:#}")),
     });

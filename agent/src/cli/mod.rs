@@ -162,7 +162,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }),
         Command::Classify(classify) => classify::run(&classify, config),
         Command::Detect(detect) => detect::run(&detect),
-        Command::Cleanup(cleanup) => match settings(config) {
+        Command::Cleanup(cleanup) => match lenient(config) {
             Some(settings) => cleanup::run(&cleanup, &settings),
             None => Ok(ExitCode::from(USAGE)),
         },
@@ -170,7 +170,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let Some(snapshot) = load(config) else { return Ok(ExitCode::from(USAGE)) };
             ca::establish(&snapshot.config.paths.state, &vouched_for(&snapshot)).context("ca")
         }),
-        Command::Uninstall(arguments) => match settings(config) {
+        Command::Uninstall(arguments) => match lenient(config) {
             Some(settings) => install::uninstall(&arguments, Arguments::command(), &settings),
             None => Ok(ExitCode::from(USAGE)),
         },
@@ -203,8 +203,8 @@ fn vouched_for(snapshot: &Snapshot) -> Vec<HostPattern> {
     catalog.chain(snapshot.config.tls.ech_patterns()).collect()
 }
 
-/// The settings as far as they are right, for commands that take from them where the daemon and its files are. The daemon
-/// goes on after a slip, and whoever made it has to be able to ask what became of it.
+/// The settings as far as they are right, for commands that take from them where the daemon, its files and its pins are. The
+/// daemon goes on after a slip, and whoever made it has to be able to ask what became of it, or to take everything away.
 fn lenient(config: Option<PathBuf>) -> Option<Config> {
     let read = Sources::new(config).read_settings();
     let lenient = |source: Option<_>| {
@@ -226,9 +226,10 @@ fn lenient(config: Option<PathBuf>) -> Option<Config> {
 fn warn(faults: &[Diagnostic], settings: &Config) {
     if !faults.is_empty() {
         complain(faults);
-        let (state, run) = (settings.paths.state.display(), settings.paths.run.display());
+        let paths = &settings.paths;
+        let (state, run, pins) = (paths.state.display(), paths.run.display(), paths.pins.display());
         eprintln!(
-            "portcullis: warning: going on with what is right in it: [paths] state = \"{state}\", run = \"{run}\""
+            "portcullis: warning: going on with what is right in it: [paths] state = \"{state}\", run = \"{run}\", pins = \"{pins}\""
         );
     }
 }

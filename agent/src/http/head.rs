@@ -90,7 +90,7 @@ impl RequestHead {
     }
 
     /// Target without scheme and authority; may be empty or begin with `?` for an absolute target.
-    pub(super) fn path_and_query(&self) -> &str {
+    pub(crate) fn path_and_query(&self) -> &str {
         match absolute(self.target()) {
             Some((_, rest)) => rest,
             None => self.target(),

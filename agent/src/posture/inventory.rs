@@ -1,7 +1,5 @@
 //! The inventory file of clients on other hosts: read anew when it changes and when an entry in it expires.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +9,7 @@ use jiff::Timestamp;
 
 use super::LOOK_EVERY;
 use crate::inventory::{Inventory, MAX_BYTES};
+use crate::regular_file;
 
 /// Where everybody asks who is behind an address; nothing where no inventory is configured.
 pub type Inventories = Arc<ArcSwapOption<Inventory>>;
@@ -44,13 +43,9 @@ pub async fn watch(current: Inventories, settings: impl Fn() -> Arc<crate::confi
 /// An inventory that cannot be read knows nobody: an earlier one may say of a device what is no longer so.
 pub(super) fn read(path: &Path, now: Timestamp) -> Inventory {
     let name = path.display();
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
-    let inventory = match read {
-        Err(error) => Err(error.to_string()),
-        Ok(size) if size as u64 > MAX_BYTES => Err(format!("larger than {MAX_BYTES} bytes")),
-        Ok(_) => Inventory::parse(&bytes, now),
-    };
+    let inventory = regular_file::read(path, MAX_BYTES)
+        .map_err(|why| why.to_string())
+        .and_then(|bytes| Inventory::parse(&bytes, now));
     match inventory {
         Ok(inventory) => {
             tracing::info!(networks = inventory.len(), "read the inventory {name}");

@@ -1,10 +1,11 @@
 //! One report on the device, from a file or a command: JSON with a verdict, a reason, tags and an end.
 
-use std::io::ErrorKind;
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+
+use crate::regular_file;
 
 /// A report larger than this is not one.
 const MAX_BYTES: usize = 64 * 1024;
@@ -51,10 +52,10 @@ impl Report {
 
 pub(super) fn from_file(path: &Path) -> Report {
     let name = path.display().to_string();
-    match std::fs::read(path) {
+    match regular_file::read(path, MAX_BYTES as u64) {
         Ok(bytes) => Report::parse(&name, &bytes),
-        Err(error) if error.kind() == ErrorKind::NotFound => Report::unknown(format!("{name} is not there")),
-        Err(error) => Report::unknown(format!("{name} cannot be read: {error}")),
+        Err(why) if why.is_absence() => Report::unknown(format!("{name} is not there")),
+        Err(why) => Report::unknown(format!("{name} cannot be read: {why}")),
     }
 }
 

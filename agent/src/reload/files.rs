@@ -1,12 +1,11 @@
 //! Files of the configuration as texts: which of a directory are read, and how. Whatever lies there, reading ends.
 
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::diagnostic::{Diagnostic, SourceFile};
 use crate::printable::clean;
+use crate::regular_file::{self, NotRead};
 
 /// A configuration file larger than this is not one.
 const MAX_FILE: u64 = 64 << 20;
@@ -22,7 +21,7 @@ pub fn read_directory(directory: &Path) -> Result<Vec<SourceFile>, Vec<Diagnosti
         return read.map(|source| vec![source]);
     }
     if let Err(error) = fs::read_dir(directory) {
-        return Err(vec![Unreadable::from(error).of(directory)]);
+        return Err(vec![Unreadable::Io(error).of(directory)]);
     }
     let (sources, faults) = read_files(directory);
     if faults.is_empty() { Ok(sources) } else { Err(faults) }
@@ -32,7 +31,7 @@ pub fn read_directory(directory: &Path) -> Result<Vec<SourceFile>, Vec<Diagnosti
 pub(super) fn read_files(directory: &Path) -> (Vec<SourceFile>, Vec<Diagnostic>) {
     let (mut sources, mut faults) = (Vec::new(), Vec::new());
     let paths = toml_files(directory).unwrap_or_else(|error| {
-        faults.push(Unreadable::from(error).of(directory));
+        faults.push(Unreadable::Io(error).of(directory));
         Vec::new()
     });
     for path in paths {
@@ -91,9 +90,13 @@ pub(super) enum Unreadable {
     },
 }
 
-impl From<io::Error> for Unreadable {
-    fn from(error: io::Error) -> Self {
-        Unreadable::Io(error)
+impl From<NotRead> for Unreadable {
+    fn from(why: NotRead) -> Self {
+        match why {
+            NotRead::Io(error) => Unreadable::Io(error),
+            NotRead::NoFile(what) => Unreadable::NoFile(what),
+            NotRead::TooLarge(_) => Unreadable::TooLarge,
+        }
     }
 }
 
@@ -143,14 +146,7 @@ fn shown(path: &Path) -> String {
 }
 
 pub(super) fn read_file(path: &Path) -> Result<SourceFile, Unreadable> {
-    let mut octets = Vec::new();
-    if let Some(file) = open(path)? {
-        // What it says of its size may be wrong by now, or always was: files of /proc have none.
-        file.take(MAX_FILE + 1).read_to_end(&mut octets)?;
-    }
-    if octets.len() as u64 > MAX_FILE {
-        return Err(Unreadable::TooLarge);
-    }
+    let octets = regular_file::read(path, MAX_FILE)?;
     match String::from_utf8(octets) {
         Ok(text) => Ok(SourceFile::new(shown(path), text)),
         Err(error) => {
@@ -159,37 +155,6 @@ pub(super) fn read_file(path: &Path) -> Result<SourceFile, Unreadable> {
             Err(Unreadable::NotUtf8 { at, text })
         }
     }
-}
-
-/// Opens a regular file. A pipe would be waited for and a device can be without end, or act on being opened: they are
-/// refused before, and again once it is certain what was opened. `None`: /dev/null, by which a file is said to be empty.
-fn open(path: &Path) -> Result<Option<File>, Unreadable> {
-    let meta = fs::metadata(path)?;
-    if is_null(&meta) {
-        return Ok(None);
-    }
-    regular(&meta)?;
-    let mut options = OpenOptions::new();
-    let file = options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
-    regular(&file.metadata()?)?;
-    Ok(Some(file))
-}
-
-fn regular(meta: &Metadata) -> Result<(), Unreadable> {
-    let kind = meta.file_type();
-    Err(Unreadable::NoFile(match () {
-        () if kind.is_file() => return Ok(()),
-        () if kind.is_dir() => "a directory",
-        () if kind.is_fifo() => "a pipe",
-        () if kind.is_socket() => "a socket",
-        () => "a device",
-    }))
-}
-
-fn is_null(meta: &Metadata) -> bool {
-    /// Major and minor number (Documentation/admin-guide/devices.txt).
-    const NULL: (u32, u32) = (1, 3);
-    meta.file_type().is_char_device() && meta.rdev() == libc::makedev(NULL.0, NULL.1)
 }
 
 #[cfg(test)]
@@ -214,7 +179,7 @@ mod tests {
             std::os::unix::fs::symlink(target, at(name)).unwrap();
         }
         fs::write(at("text"), "# one").unwrap();
-        let large = File::create(at("large.toml")).unwrap();
+        let large = fs::File::create(at("large.toml")).unwrap();
         large.set_len(MAX_FILE + 1).unwrap();
         for (name, expected) in [
             ("pipe.toml", "cannot be read: it is a pipe, not a file"),
@@ -250,7 +215,7 @@ mod tests {
     #[test]
     fn a_path_stays_on_its_line() {
         let path = Path::new("/nowhere/a\nb.toml");
-        let fault = Unreadable::from(io::Error::other("x")).of(path);
+        let fault = Unreadable::Io(io::Error::other("x")).of(path);
         assert!(!fault.path().contains('\n'), "{:?}", fault.path());
     }
 }

@@ -410,8 +410,11 @@ fn an_orderly_end_and_a_cleanup_leave_no_pin() {
     let cleaned = agent.clean_up(Some("signal"), &[]).unwrap().succeeded().unwrap();
     assert!(cleaned.text().contains("stay for the next agent"), "{}", cleaned.text());
     check_closed(&lab);
+    // Nor does a slip in the settings keep anyone from it.
+    agent.edit_config(|text| format!("{text}\n[nonsense]\n")).unwrap();
     let cleaned = agent.clean_up(Some("signal"), &["--force"]).unwrap().succeeded().unwrap();
     assert!(cleaned.text().contains("removed"), "{}", cleaned.text());
+    assert!(cleaned.stderr.contains("nonsense"), "{}", cleaned.stderr);
     assert!(!lab.pins().exists());
     check_passed(&Curl::get(url(MONITORED, DOCX)).send(&lab).unwrap(), MONITORED, DOCX);
     let cleaned = agent.clean_up(Some("success"), &[]).unwrap().succeeded().unwrap();

@@ -8,7 +8,11 @@ use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use crate::regular_file;
 use crate::tls::authority::{CertificateFacts, Certificates, Unreadable};
+
+/// A file of certificates larger than this is not one.
+const MAX_FILE: u64 = 16 << 20;
 
 /// Where anchors come from: `[tls] upstream_roots`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +116,7 @@ fn keys(certificates: &[CertificateDer<'_>]) -> HashSet<Vec<u8>> {
 
 fn from_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
     let fault = |reason: String| RootsError::File { path: path.into(), reason };
-    let text = std::fs::read(path).map_err(|error| fault(error.to_string()))?;
+    let text = regular_file::read(path, MAX_FILE).map_err(|why| fault(why.to_string()))?;
     // The administrator named this file, so a damaged entry is an error and not a certificate less.
     CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
