@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent_common::abi::Address;
+use agent_common::abi::{Address, Heartbeat};
 use agent_common::limits::GATEWAY_LISTENERS;
 use anyhow::{Context, Result, bail};
 use aya::Ebpf;
@@ -62,6 +62,7 @@ pub(super) struct Gateway {
     /// Where answers come in that are for clients' addresses.
     outside: Option<Outside>,
     pins: Option<Pins>,
+    earlier: Option<Heartbeat>,
     routing: Routing,
     _listeners: SockMap<MapData>,
     _net: ProgramArray<MapData>,
@@ -91,6 +92,10 @@ impl Gateway {
         let interfaces = &options.interfaces;
         let pins = options.pins.as_deref().map(Pins::claim).transpose();
         let pins = pins.context("[steering] fail = \"closed\" needs [paths] pins")?;
+        let earlier = pins.as_ref().and_then(Pins::last_heartbeat);
+        if let Some(pins) = &pins {
+            pins.keep_heartbeat(&load::map_data(ebpf, "PC_HEARTBEAT")?)?;
+        }
         let routing = Routing::install(interfaces, pins.as_ref().is_some_and(Pins::has_earlier))?;
         let mut outside =
             options.dial_as_client.then(|| Outside::new(ebpf, interfaces, links::has_tcx())).transpose()?;
@@ -110,7 +115,7 @@ impl Gateway {
                 links.missing().join("; ")
             );
         }
-        Ok((Self { links, outside, pins, routing, _listeners: map, _net: net }, pairs))
+        Ok((Self { links, outside, pins, earlier, routing, _listeners: map, _net: net }, pairs))
     }
 
     pub(super) fn look_after(&mut self, ebpf: &mut Ebpf) {
@@ -136,6 +141,11 @@ impl Gateway {
 
     pub(super) fn interfaces(&self) -> Vec<&str> {
         self.links.interfaces()
+    }
+
+    /// The last heartbeat of an agent whose programs were here when this one came.
+    pub(super) fn earlier(&self) -> Option<Heartbeat> {
+        self.earlier
     }
 
     pub(super) fn pin_directory(&self) -> Option<&Path> {

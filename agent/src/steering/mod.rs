@@ -416,11 +416,11 @@ impl Steering {
         }
     }
 
-    /// The last heartbeat of the agent whose state was taken over.
+    /// The last heartbeat of the agent whose state was taken over, or replaced.
     pub fn earlier(&self) -> Option<Heartbeat> {
         match &self.place {
             Place::Cgroup(host) => host.earlier,
-            Place::Gateway(_) => None,
+            Place::Gateway(gateway) => gateway.earlier(),
         }
     }
 }

@@ -547,6 +547,10 @@ fn a_killed_agent_that_fails_closed_leaves_monitored_apps_refused() {
     for family in FAMILIES {
         check_blocked(&get(MONITORED, family).send(&gateway.lab).unwrap(), DOCX);
     }
+    assert!(agent.metric("portcullis_gap_seconds", &[]).unwrap() > 0.0);
+    let told = agent.command(&["activity"]).unwrap().succeeded().unwrap();
+    let why = "no agent was there: with fail = \"closed\" connections to monitored apps were refused";
+    assert!(told.text().contains(why), "{}", told.text());
     wait::until("the killed agent's programs to go", wait::PATIENCE, || {
         Ok(Objects::existing()?.also_in(&held).is_empty().then_some(()))
     })

@@ -9,12 +9,17 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use agent_common::abi::Heartbeat;
 use anyhow::{Context, Result, bail};
+use aya::maps::MapData;
 
+use crate::steering::heart::Heart;
 use crate::steering::namespace;
 
 /// What the directories' names begin with. No cgroup's name is written so (bpffs takes no dots).
 const PREFIX: &str = "_gateway";
+/// The map of heartbeats, beside the links.
+const HEARTBEAT: &str = "heartbeat";
 /// Directories of killed agents that are looked for.
 const LEFTOVERS: usize = 1024;
 
@@ -45,6 +50,25 @@ impl Pins {
     /// Whether an earlier agent's links are still at work.
     pub(super) fn has_earlier(&self) -> bool {
         !self.earlier.is_empty()
+    }
+
+    /// The last heartbeat of the earlier agents: when the last of them died.
+    pub(super) fn last_heartbeat(&self) -> Option<Heartbeat> {
+        let of = |directory: &PathBuf| {
+            let map = MapData::from_pin(directory.join(HEARTBEAT)).ok()?;
+            Heart::new(map).ok()?.last()
+        };
+        self.earlier
+            .iter()
+            .filter(|directory| **directory != self.own)
+            .filter_map(of)
+            .max_by_key(|last| last.unix_ms)
+    }
+
+    /// Keeps the heartbeat as long as the links: the next agent learns from it since when there was none.
+    pub(super) fn keep_heartbeat(&self, map: &MapData) -> Result<()> {
+        let path = self.own.join(HEARTBEAT);
+        map.pin(&path).with_context(|| format!("pinning {}", path.display()))
     }
 
     /// Where this agent's links are.
