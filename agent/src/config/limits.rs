@@ -33,6 +33,12 @@ pub struct Timeouts {
     pub response_head: Duration,
     /// Without a byte moving in a body.
     pub stall: Duration,
+    /// In which a client takes too little of what waits for it.
+    pub unread: Duration,
+    /// Time that the sender of a body is waited for before it has to keep to `body_rate`.
+    pub body_grace: Duration,
+    /// Octets a second: the least that a client sends of a request's body, or takes of what waits for it. 0: any.
+    pub body_rate: u32,
     /// Without a byte moving where silence is part of the purpose: upgraded and untouched connections, gRPC.
     pub tunnel: Duration,
 }
@@ -45,6 +51,9 @@ impl Default for Timeouts {
             idle: Duration::from_secs(120),
             response_head: Duration::from_secs(600),
             stall: Duration::from_secs(300),
+            unread: Duration::from_secs(60),
+            body_grace: Duration::from_secs(30),
+            body_rate: 128,
             // As long as a NAT keeps an established connection (RFC 5382 section 5).
             tunnel: Duration::from_secs(2 * 3600 + 240),
         }
@@ -159,12 +168,15 @@ static HTTP2: [Key<h2::Limits>; 24] = keys! {
     Count turned_away_per_second, 1, 10_000;
 };
 
-static TIMEOUTS: [Key<Timeouts>; 6] = keys! {
+static TIMEOUTS: [Key<Timeouts>; 9] = keys! {
     Time connect, SECOND, 300 * SECOND;
     Time request_head, SECOND, 600 * SECOND;
     Time idle, SECOND, HOUR;
     Time response_head, SECOND, DAY;
     Time stall, SECOND, DAY;
+    Time unread, SECOND, DAY;
+    Time body_grace, SECOND, HOUR;
+    Count body_rate, 0, 64 * KIB;
     Time tunnel, SECOND, 7 * DAY;
 };
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::slow::Slow;
+
 /// So many octets of a response that classification would like to see are waited for as long as for any: what tells most
 /// files is within them, and without them a head is of no use to the client.
 pub const SIGNATURE: usize = 8;
@@ -16,6 +18,15 @@ pub const FIRST_OCTETS: Duration = Duration::from_secs(2);
 /// Nothing moved for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stalled;
+
+/// Why a wait for bodies ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// Nothing moved for too long.
+    Stalled,
+    /// A peer was too slow.
+    Slow,
+}
 
 /// The one timer of a connection. Set once, it serves every wait that follows: one that ends in time, as nearly all do,
 /// neither sets it nor takes it back.
@@ -57,18 +68,38 @@ impl Clock {
         limit: Duration,
         mut work: impl FnMut(&mut Context<'_>) -> (Poll<T>, u64),
     ) -> Result<T, Stalled> {
+        let paced = self.while_keeping_pace(limit, |cx| {
+            let (state, moved) = work(cx);
+            (state, moved, Ok(None))
+        });
+        paced.await.map_err(|_| Stalled)
+    }
+
+    /// The same for peers that must not be slow: `work` also says when it is to be asked again, should nothing happen
+    /// until then, or that one was too slow.
+    pub async fn while_keeping_pace<T>(
+        &mut self,
+        limit: Duration,
+        mut work: impl FnMut(&mut Context<'_>) -> (Poll<T>, u64, Result<Option<Instant>, Slow>),
+    ) -> Result<T, Late> {
         // As far as it had come, and when that is too long ago.
         let mut last: Option<(u64, Instant)> = None;
         poll_fn(|cx| {
-            let (state, moved) = work(cx);
-            if let Poll::Ready(value) = state {
-                return Poll::Ready(Ok(value));
+            loop {
+                let (state, moved, pace) = work(cx);
+                if let Poll::Ready(value) = state {
+                    return Poll::Ready(Ok(value));
+                }
+                let Ok(look) = pace else { return Poll::Ready(Err(Late::Slow)) };
+                let until = match last {
+                    Some((before, until)) if before == moved => until,
+                    _ => last.insert((moved, Instant::now() + limit)).1,
+                };
+                match look.filter(|look| *look < until) {
+                    Some(look) => ready!(self.poll_past(cx, look)),
+                    None => return self.poll_past(cx, until).map(|()| Err(Late::Stalled)),
+                }
             }
-            let until = match last {
-                Some((before, until)) if before == moved => until,
-                _ => last.insert((moved, Instant::now() + limit)).1,
-            };
-            self.poll_past(cx, until).map(|()| Err(Stalled))
         })
         .await
     }

@@ -16,12 +16,16 @@ pub enum Ended {
     ClientBroken,
     /// A request head did not arrive in time.
     SlowRequest,
+    /// A request body came too slowly.
+    SlowBody,
     /// What a peer sent could not be read safely.
     Refused(Peer, Refusal),
     /// A peer broke the rules of HTTP/2 for the whole connection.
     Violated(Peer, h2::Refusal),
     OriginBroken(&'static str),
     Stalled,
+    /// The client took too little of what waited for it.
+    Unread,
     /// The connection was upgraded and both sides have ended.
     Upgraded(Relayed),
 }
@@ -42,6 +46,8 @@ impl fmt::Display for Ended {
                 write!(f, "the origin's connection was refused: {refusal}")
             }
             Ended::OriginBroken(why) => write!(f, "the origin failed: {why}"),
+            Ended::SlowBody => f.write_str("the request body came too slowly"),
+            Ended::Unread => f.write_str("the client took too little of what waited for it"),
             Ended::Stalled => f.write_str("nothing moved for too long"),
             Ended::Upgraded(relayed) => {
                 write!(f, "upgraded ({} bytes up, {} down)", relayed.to_origin, relayed.to_client)

@@ -11,13 +11,14 @@ use tokio::time::{Instant, timeout};
 
 use heads::{HeadError, Origin, poll_head};
 
-use super::deadline::{Clock, FIRST_OCTETS, SIGNATURE, Stalled};
+use super::deadline::{Clock, FIRST_OCTETS, Late, SIGNATURE, Stalled};
 use super::ended::Ended;
 use super::enforce::Answer;
 use super::exchanges::Exchanges;
 use super::pump::{Pump, PumpError};
 use super::relay::{RelayError, Relayed, relay};
 use super::side::Side;
+use super::slow::{Arriving, Unread};
 use crate::classify::redirect;
 use crate::config::Timeouts;
 use crate::detect::scan::Held;
@@ -66,7 +67,7 @@ where
         }
     }
     // A failure to say goodbye changes nothing: every response is complete.
-    let _ = timeout(timeouts.stall, proxy.client.shutdown()).await;
+    let _ = timeout(timeouts.unread, proxy.client.shutdown()).await;
     Ended::Done
 }
 
@@ -270,18 +271,31 @@ where
         let mut sent = false;
         let mut responses = Responses::to(&request.head, request.upgrade);
         let mut answered = false;
+        // A client may wait to be asked for its body.
+        let mut asked = !connection::expects_continue(&request.head).unwrap_or(false);
+        let mut arriving = Arriving::default();
         loop {
-            let wait = self.timeouts.response_head;
+            let (limits, timeouts) = (self.limits, self.timeouts);
             let client = &mut *self.client;
-            let limits = self.limits;
             let mut head = self
                 .clock
-                .while_moving(wait, |cx| {
+                .while_keeping_pace(timeouts.response_head, |cx| {
                     let state = poll_head(cx, client, origin, &mut body, &mut sent, &mut answered, limits);
-                    (state, body.payload() + u64::from(sent))
+                    let octets = body.payload();
+                    let pace = if sent {
+                        Ok(None)
+                    } else {
+                        let waited_for = (asked || octets > 0) && !body.waits_for(&origin.side);
+                        arriving.look(Instant::now(), octets, waited_for, timeouts)
+                    };
+                    (state, octets + u64::from(sent), pace)
                 })
                 .await
-                .map_err(|Stalled| HeadError::Ended(Ended::Stalled))??;
+                .map_err(|late| match late {
+                    Late::Stalled => HeadError::Ended(Ended::Stalled),
+                    Late::Slow => HeadError::Ended(Ended::SlowBody),
+                })??;
+            asked = true;
             let turn = responses
                 .next(&head, self.limits)
                 .map_err(|refusal| HeadError::Ended(Ended::Refused(Peer::Origin, refusal)))?;
@@ -292,10 +306,10 @@ where
             let method = request.head.method();
             h1::write_response(&head, method, Emit::new(Framing::None), self.client.out())
                 .map_err(|refusal| HeadError::Ended(Ended::Refused(Peer::Origin, refusal)))?;
-            match timeout(self.timeouts.stall, self.client.flush()).await {
+            match timeout(self.timeouts.unread, self.client.flush()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(HeadError::Ended(Ended::ClientBroken)),
-                Err(_) => return Err(HeadError::Ended(Ended::Stalled)),
+                Err(_) => return Err(HeadError::Ended(Ended::Unread)),
             }
         }
     }
@@ -322,7 +336,9 @@ where
         let mut up_done = sent;
         let mut down_done = false;
         let client = &mut *self.client;
-        let moving = self.clock.while_moving(self.timeouts.stall, |cx| {
+        let timeouts = self.timeouts;
+        let mut unread = Unread::default();
+        let moving = self.clock.while_keeping_pace(timeouts.stall, |cx| {
             if !up_done && let Poll::Ready(result) = up.poll(cx, client, &mut origin.side) {
                 // An origin that answered may stop reading; the answer still counts.
                 up_done = true;
@@ -335,7 +351,8 @@ where
                 down_done = true;
                 state = Poll::Ready(result);
             }
-            (state, up.payload() + down.payload())
+            let pace = unread.watch(down.waits_for(client), || client.taken(), timeouts);
+            (state, up.payload() + down.payload(), pace)
         });
         let pumped = moving.await;
         self.exchanges.moved(up.payload(), down.payload());
@@ -345,7 +362,8 @@ where
         match pumped {
             Ok(Ok(())) => self.mid_response = false,
             Ok(Err(error)) => return Err(ended_in_body(error)),
-            Err(Stalled) => return Err(Ended::Stalled),
+            Err(Late::Stalled) => return Err(Ended::Stalled),
+            Err(Late::Slow) => return Err(Ended::Unread),
         }
         // A request body that was not read to its end leaves both connections at an unknown place.
         let request_read = up_done && up.is_read();
@@ -361,7 +379,7 @@ where
         answer
             .write(&request.head, persistent, self.client.out())
             .map_err(|refusal| Ended::Refused(Peer::Client, refusal))?;
-        match timeout(self.timeouts.stall, self.client.flush()).await {
+        match timeout(self.timeouts.unread, self.client.flush()).await {
             Ok(Ok(())) if persistent => Ok(Next::Again),
             Ok(Ok(())) if !body_read => {
                 self.linger().await;
@@ -369,7 +387,7 @@ where
             }
             Ok(Ok(())) => Ok(Next::Close),
             Ok(Err(_)) => Err(Ended::ClientBroken),
-            Err(_) => Err(Ended::Stalled),
+            Err(_) => Err(Ended::Unread),
         }
     }
 
@@ -396,7 +414,7 @@ where
         let status = match &ended {
             Ended::Refused(peer, refusal) => refusal.status(*peer),
             Ended::OriginBroken(_) => 502,
-            Ended::SlowRequest => 408,
+            Ended::SlowRequest | Ended::SlowBody => 408,
             Ended::Stalled => 504,
             _ => return ended,
         };

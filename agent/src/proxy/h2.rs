@@ -14,23 +14,24 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::clocks::{Clocks, Expired, Reason};
 use self::lane::{Lane, Turn, advance, write_row};
 use self::look::Looked;
 use self::responses::Unrecorded;
-use self::streams::{Stream, Streams};
+use self::streams::{Overdue, Stream, Streams};
 use super::ended::Ended;
 use super::enforce::Answer;
 use super::exchanges::Exchanges;
 use super::side::Side;
+use super::slow::Slow;
 use crate::config::Timeouts;
 use crate::http::h1::Peer;
 use crate::http::h2::{ErrorCode, Event, Limits, Outcome, Refusal, Relay, Side as Which};
 use crate::http::head::RequestHead;
 use crate::record::transfer::Transfer;
+use crate::tls;
 
 /// Longest that the last frames of a connection may take on their way out.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
@@ -46,7 +47,7 @@ pub fn serve<C, X>(
     stopping: impl Future<Output = ()>,
 ) -> impl Future<Output = Ended>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: tls::Stream,
     X: Exchanges,
 {
     let begun = Instant::now();
@@ -116,7 +117,7 @@ struct Connection<'a, C, X: Exchanges> {
 
 impl<C, X> Connection<'_, C, X>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: tls::Stream,
     X: Exchanges,
 {
     /// Moves everything that can move.
@@ -246,14 +247,10 @@ where
         let in_head = self.relay.is_in_head(Which::Client) || self.client.is_in_head();
         self.clocks.head(in_head, now);
         self.clocks.streams(self.relay.open_streams(), now);
-        for which in [Which::Client, Which::Origin] {
-            let written = self.is_written(which);
-            let total = match which {
-                Which::Client => self.client.side.written(),
-                Which::Origin => self.origin.side.written(),
-            };
-            self.clocks.writing(which, (!written).then_some(total), now);
-        }
+        let unread = !self.is_written(Which::Client);
+        self.clocks.unread(unread, now);
+        let written = self.is_written(Which::Origin);
+        self.clocks.writing((!written).then(|| self.origin.side.written()), now);
     }
 
     /// Something took too long. `Some` when the connection does not survive it.
@@ -261,6 +258,10 @@ where
         match self.clocks.expired(now)? {
             Expired::SlowHead => return Some(Ended::SlowRequest),
             Expired::Unread => return Some(Ended::Stalled),
+            Expired::Taken => {
+                let took = self.clocks.taken(|| self.client.side.taken(), now);
+                return took.err().map(|Slow| Ended::Unread);
+            }
             Expired::Idle => self.wind_down(now, Reason::Idle),
             Expired::FirstOctets => self.decide(now),
             Expired::Line => {
@@ -268,11 +269,15 @@ where
                 self.clocks.line_drawn();
             }
             Expired::Look => {
-                for (id, answered) in self.streams.stalled(&self.relay, &self.clocks, now) {
-                    if answered {
-                        self.relay.reset(id, ErrorCode::CANCEL);
-                    } else {
-                        self.answer(id, &Answer::failure(504, "nothing moved for too long"));
+                for (id, what) in self.streams.overdue(&self.relay, &self.clocks, now) {
+                    match what {
+                        Overdue::RestOfResponse => self.relay.reset(id, ErrorCode::CANCEL),
+                        Overdue::Response => {
+                            self.answer(id, &Answer::failure(504, "nothing moved for too long"));
+                        }
+                        Overdue::RequestBody => {
+                            self.answer(id, &Answer::failure(408, &Ended::SlowBody.to_string()));
+                        }
                     }
                 }
                 self.decide(now);
@@ -352,6 +357,7 @@ where
 
     fn answer(&mut self, id: u32, answer: &Answer) {
         let (head, body) = answer.parts();
+        self.streams.answered_by_us(id);
         // What cannot be written resets its stream.
         let _ = self.relay.answer(id, head, body.to_vec());
     }

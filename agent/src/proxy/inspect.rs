@@ -280,6 +280,8 @@ pub(super) fn log_end(ended: &Ended, name: &str) {
         | Ended::Violated(..)
         | Ended::OriginBroken(_)
         | Ended::SlowRequest
+        | Ended::SlowBody
+        | Ended::Unread
         | Ended::Stalled => {
             tracing::info!(name, "{ended}")
         }

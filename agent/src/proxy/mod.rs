@@ -27,6 +27,7 @@ pub mod relay;
 mod restrict;
 pub mod share;
 pub mod side;
+mod slow;
 pub mod stopped;
 mod untouched;
 pub mod who;

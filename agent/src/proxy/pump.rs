@@ -124,6 +124,11 @@ impl Pump {
         self.ended || self.read_to_end
     }
 
+    /// Whether something of the body waits for the receiver.
+    pub fn waits_for<B: Stream>(&self, to: &Side<B>) -> bool {
+        self.pending.is_some() || !self.held.is_empty() || !to.is_flushed()
+    }
+
     /// Moves what can be moved. Ready when the whole body is with the receiver's kernel.
     pub fn poll<A, B>(
         &mut self,

@@ -70,6 +70,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         self.written
     }
 
+    /// Bytes that the peer has of them, as far as the kernel tells: in the encoding of the connection below.
+    pub fn taken(&self) -> u64
+    where
+        S: Stream,
+    {
+        self.stream.taken().unwrap_or(self.written)
+    }
+
     /// Gives back the room of what was sent, but for `kept` octets.
     pub fn release_output(&mut self, kept: usize) {
         if self.is_drained() && self.out.capacity() > kept {

@@ -5,6 +5,7 @@
 //! origin fails, the client gets [`mirrored_alert`] and never sees a minted certificate. Keys of sessions are never
 //! logged: `SSLKEYLOGFILE` has no effect.
 
+mod acknowledged;
 mod authority;
 mod client_side;
 mod name;
@@ -20,6 +21,7 @@ mod stream;
 
 use std::time::Duration;
 
+pub use acknowledged::Acknowledged;
 pub use authority::{
     AUTHORITY_LIFE, Authority, AuthorityError, AuthorityEvent, CertificateFacts, Certificates, IssueFault,
     Issuing, LEAF_LIFE, Leaf, LeafError, OVERLAP,

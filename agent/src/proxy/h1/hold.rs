@@ -10,9 +10,10 @@ use crate::classify::MAX_LOOK_AHEAD;
 use crate::http::h1::{self, Emit, Framing, Peer, connection};
 use crate::http::head::{ResponseHead, Version};
 use crate::pages::Start;
-use crate::proxy::deadline::Stalled;
+use crate::proxy::deadline::Late;
 use crate::proxy::exchanges::Exchanges;
 use crate::proxy::pump::{Pump, PumpError};
+use crate::proxy::slow::Arriving;
 use crate::tls::Stream;
 
 /// How long a client that was refused goes on sending what nobody reads, so that it sees the answer (RFC 9112
@@ -39,28 +40,33 @@ where
             let method = request.head.method();
             h1::write_response(&go_on, method, Emit::new(Framing::None), self.client.out())
                 .map_err(client_fault)?;
-            match timeout(self.timeouts.stall, self.client.flush()).await {
+            match timeout(self.timeouts.unread, self.client.flush()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(Ended::ClientBroken),
-                Err(_) => return Err(Ended::Stalled),
+                Err(_) => return Err(Ended::Unread),
             }
         }
         let client = &mut *self.client;
         let most = body.reserve(most);
-        let holding = self.clock.while_moving(self.timeouts.stall, |cx| {
+        let timeouts = self.timeouts;
+        let mut arriving = Arriving::default();
+        let holding = self.clock.while_keeping_pace(timeouts.stall, |cx| {
             let state = body.poll_hold(cx, client, most);
-            (state, body.payload())
+            let octets = body.payload();
+            (state, octets, arriving.look(Instant::now(), octets, true, timeouts))
         });
         match holding.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(PumpError::Refused(refusal))) => Err(client_fault(refusal)),
             Ok(Err(PumpError::From | PumpError::To)) => Err(Ended::ClientBroken),
-            Err(Stalled) => Err(Ended::Stalled),
+            Err(Late::Stalled) => Err(Ended::Stalled),
+            Err(Late::Slow) => Err(Ended::SlowBody),
         }
     }
 
     /// Reads up to `most` octets of the response's body, while the rest of the request's goes on. First octets that keep
-    /// the client waiting for longer than `patience` are done without. What is held already counts.
+    /// the client waiting for longer than `patience` are done without, and so is what of a longer beginning comes too slowly:
+    /// it would take up the room in which bodies are held. What is held already counts.
     pub(super) async fn hold_response(
         &mut self,
         request: &Request,
@@ -81,21 +87,26 @@ where
         let Response { body: up, sent, .. } = response;
         let mut up_done = *sent;
         let patience = if most <= MAX_LOOK_AHEAD { patience } else { Duration::MAX };
-        let holding = self.clock.while_moving(self.timeouts.stall, |cx| {
+        let timeouts = self.timeouts;
+        let mut arriving = Arriving::default();
+        let holding = self.clock.while_keeping_pace(timeouts.stall, |cx| {
             if !up_done && up.poll(cx, client, &mut origin.side).is_ready() {
                 // What an origin that stopped reading says is still to be read.
                 (up_done, *sent) = (true, true);
             }
             let state = down.poll_hold(cx, &mut origin.side, most);
-            (state, up.payload() + down.payload())
+            let octets = down.payload();
+            let paced = most > MAX_LOOK_AHEAD;
+            let pace = if paced { arriving.look(Instant::now(), octets, true, timeouts) } else { Ok(None) };
+            (state, up.payload() + octets, pace)
         });
         match timeout(patience, holding).await.unwrap_or(Ok(Ok(()))) {
-            Ok(Ok(())) => {
+            Ok(Ok(())) | Err(Late::Slow) => {
                 response.down = Some(down);
                 Ok(())
             }
             Ok(Err(error)) => Err(ended_in_body(error)),
-            Err(Stalled) => Err(Ended::Stalled),
+            Err(Late::Stalled) => Err(Ended::Stalled),
         }
     }
 
@@ -131,7 +142,7 @@ where
 
     /// Says goodbye and reads on for a while: what lies unread when a socket is closed would take the answer with it.
     pub(super) async fn linger(&mut self) {
-        let _ = timeout(self.timeouts.stall, self.client.shutdown()).await;
+        let _ = timeout(self.timeouts.unread, self.client.shutdown()).await;
         let until = Instant::now() + LINGER;
         loop {
             let unread = self.client.input.unread().len();

@@ -1,6 +1,7 @@
 //! Exchanges in memory: what the client and the origin read, byte for byte, and which connections live on.
 
 mod any_bytes;
+mod slow;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Timeouts;
-use crate::http::h2::Side as Which;
 use crate::proxy::ended::Ended;
+use crate::proxy::slow::{Slow, Unread, allowed};
 
 /// How often streams are looked at for a standstill: theirs ends up to so much later than its deadline, or an eighth of it.
 const LOOK: Duration = Duration::from_secs(5);
@@ -26,8 +26,10 @@ pub(super) enum Reason {
 pub(super) enum Expired {
     /// The rest of a request head.
     SlowHead,
-    /// A side reads nothing of what is there for it.
+    /// The origin reads nothing of what is there for it.
     Unread,
+    /// Nothing yet: it is time to ask what the client took.
+    Taken,
     /// The next request.
     Idle,
     /// The first octets of a response that classification would like to see.
@@ -38,7 +40,7 @@ pub(super) enum Expired {
     Look,
 }
 
-/// What one side still has to read.
+/// What the origin still has to read.
 #[derive(Debug, Clone, Copy, Default)]
 struct Writing {
     written: u64,
@@ -54,7 +56,7 @@ pub(super) struct Clocks {
     idle: Option<Instant>,
     /// Since when a request head is under way.
     head: Option<Instant>,
-    client: Writing,
+    client: Unread,
     origin: Writing,
     /// Until when first octets are waited for.
     first_octets: Option<Instant>,
@@ -70,7 +72,7 @@ impl Clocks {
             timeouts,
             idle: Some(now),
             head: None,
-            client: Writing::default(),
+            client: Unread::default(),
             origin: Writing::default(),
             first_octets: None,
             look: None,
@@ -83,13 +85,19 @@ impl Clocks {
         now - self.begun
     }
 
-    /// How long a stream may stand still.
-    pub(super) fn patience(&self, patient: bool, answered: bool) -> Duration {
-        match (patient, answered) {
-            (true, _) => self.timeouts.tunnel,
-            (false, true) => self.timeouts.stall,
-            (false, false) => self.timeouts.response_head,
+    /// How long a stream may stand still. `shut`: its client has no room for what the origin may have for it.
+    pub(super) fn patience(&self, patient: bool, answered: bool, shut: bool) -> Duration {
+        match (patient, answered, shut) {
+            (true, ..) => self.timeouts.tunnel,
+            (false, true, true) => self.timeouts.stall.min(self.timeouts.unread),
+            (false, true, false) => self.timeouts.stall,
+            (false, false, _) => self.timeouts.response_head,
         }
+    }
+
+    /// Whether so many octets of a request's body are too few after such a wait for them.
+    pub(super) fn is_slow(&self, octets: u64, waited: Duration) -> bool {
+        allowed(octets, &self.timeouts).is_some_and(|allowed| waited >= allowed)
     }
 
     /// Whether a request head is under way now. A head that was read ends the wait of the one before it.
@@ -115,23 +123,25 @@ impl Clocks {
         }
     }
 
-    /// `written`: octets that a side was sent so far, when there is more for it.
-    pub(super) fn writing(&mut self, which: Which, written: Option<u64>, now: Instant) {
-        let writing = self.side(which);
+    /// `written`: octets that the origin was sent so far, when there is more for it.
+    pub(super) fn writing(&mut self, written: Option<u64>, now: Instant) {
         match written {
-            None => writing.since = None,
-            Some(written) if writing.since.is_none() || writing.written != written => {
-                *writing = Writing { written, since: Some(now) };
+            None => self.origin.since = None,
+            Some(written) if self.origin.since.is_none() || self.origin.written != written => {
+                self.origin = Writing { written, since: Some(now) };
             }
             Some(_) => {}
         }
     }
 
-    fn side(&mut self, which: Which) -> &mut Writing {
-        match which {
-            Which::Client => &mut self.client,
-            Which::Origin => &mut self.origin,
-        }
+    /// Whether something waits for the client.
+    pub(super) fn unread(&mut self, waits: bool, now: Instant) {
+        self.client.waits(now, waits);
+    }
+
+    /// Asks what the client `took` in all, where it is time to.
+    pub(super) fn taken(&mut self, took: impl FnOnce() -> u64, now: Instant) -> Result<(), Slow> {
+        self.client.look(now, took, &self.timeouts)
     }
 
     /// Until when the response that waits longest is held.
@@ -169,7 +179,7 @@ impl Clocks {
         let idle = self.idle.filter(|_| self.winding_down.is_none()).map(|since| since + idle);
         [
             (self.head.map(|since| since + request_head), Expired::SlowHead),
-            (self.client.since.map(|since| since + stall), Expired::Unread),
+            (self.client.due(&self.timeouts), Expired::Taken),
             (self.origin.since.map(|since| since + stall), Expired::Unread),
             (idle, Expired::Idle),
             (self.first_octets, Expired::FirstOctets),
@@ -196,5 +206,5 @@ impl Clocks {
 }
 
 fn look_every(timeouts: &Timeouts) -> Duration {
-    LOOK.min(timeouts.stall / 8)
+    LOOK.min(timeouts.stall.min(timeouts.unread).min(timeouts.body_grace) / 8)
 }

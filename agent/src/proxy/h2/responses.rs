@@ -2,7 +2,6 @@
 
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::Connection;
@@ -13,6 +12,7 @@ use crate::http::h2::ErrorCode;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::proxy::exchanges::Exchanges;
 use crate::record::transfer::Transfer;
+use crate::tls;
 
 /// A response that is held until its record is stored.
 pub(super) struct Unrecorded<'a> {
@@ -24,7 +24,7 @@ pub(super) struct Unrecorded<'a> {
 
 impl<C, X> Connection<'_, C, X>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: tls::Stream,
     X: Exchanges,
 {
     pub(super) fn response(&mut self, id: u32, mut head: ResponseHead, end: bool, now: Instant) {

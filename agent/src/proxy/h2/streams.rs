@@ -1,5 +1,7 @@
 //! The open streams as the shell sees them: what was asked for, and since when nothing moves.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::clocks::Clocks;
@@ -17,16 +19,31 @@ pub(super) struct Stream {
     /// What is a tunnel once it is granted (RFC 8441).
     tunnel: bool,
     answered: bool,
+    /// Its client may wait to be asked for the body.
+    asks: bool,
     /// Octets of its bodies at the last look, and when they were seen to grow.
     passed: u64,
     since: Instant,
+    /// The last look, and for how long nothing but the client kept the request's body back.
+    looked: Instant,
+    waited: Duration,
+}
+
+/// Why a stream is not waited for any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    Response,
+    RestOfResponse,
+    RequestBody,
 }
 
 impl Stream {
     /// `request`: absent where the origin is not asked.
     pub(super) fn new(id: u32, request: Option<RequestHead>, patient: bool, now: Instant) -> Self {
         let answered = request.is_none();
-        Self { id, request, patient, tunnel: false, answered, passed: 0, since: now }
+        let asks = request.as_ref().is_some_and(|request| request.fields().get("expect").is_some());
+        let (tunnel, passed, waited) = (false, 0, Duration::ZERO);
+        Self { id, request, patient, tunnel, answered, asks, passed, since: now, looked: now, waited }
     }
 
     pub(super) fn tunnel(self, tunnel: bool) -> Self {
@@ -68,6 +85,13 @@ impl Streams {
         Some((stream.request.take()?, stream.tunnel))
     }
 
+    /// We answer it ourselves, which is no tunnel and no call.
+    pub(super) fn answered_by_us(&mut self, id: u32) {
+        if let Some(stream) = self.place(id).and_then(|place| self.0.get_mut(place)) {
+            (stream.answered, stream.patient) = (true, false);
+        }
+    }
+
     pub(super) fn close(&mut self, id: u32) {
         if let Some(place) = self.place(id) {
             self.0.remove(place);
@@ -77,17 +101,38 @@ impl Streams {
         }
     }
 
-    /// Those of which nothing moved for too long, and whether their response had begun.
-    pub(super) fn stalled(&mut self, relay: &Relay, clocks: &Clocks, now: Instant) -> Vec<(u32, bool)> {
-        let mut stalled = Vec::new();
+    /// Those of which nothing moved for too long, or the request too slowly.
+    pub(super) fn overdue(&mut self, relay: &Relay, clocks: &Clocks, now: Instant) -> Vec<(u32, Overdue)> {
+        let mut overdue = Vec::new();
         for stream in &mut self.0 {
             let (up, down) = relay.passed(stream.id).unwrap_or_default();
             if stream.passed != up + down {
                 (stream.passed, stream.since) = (up + down, now);
-            } else if now - stream.since >= clocks.patience(stream.patient, stream.answered) {
-                stalled.push((stream.id, stream.answered));
+            }
+            let elapsed = now - std::mem::replace(&mut stream.looked, now);
+            let asked = !stream.asks || up > 0;
+            if !stream.answered && !stream.patient && asked && relay.is_uploading(stream.id) {
+                stream.waited += elapsed;
+                if clocks.is_slow(up, stream.waited) {
+                    overdue.push((stream.id, Overdue::RequestBody));
+                }
             }
         }
-        stalled
+        // Where anything moves, the window of the connection is not what is in the way.
+        let moved = self.0.iter().map(|stream| stream.since).max();
+        for stream in &self.0 {
+            let (own, all) = relay.is_shut(stream.id);
+            let shut_for = |since: Option<Instant>| {
+                since.is_some_and(|since| {
+                    now - since >= clocks.patience(stream.patient, stream.answered, true)
+                })
+            };
+            let silent = now - stream.since >= clocks.patience(stream.patient, stream.answered, false);
+            if silent || own && shut_for(Some(stream.since)) || all && shut_for(moved) {
+                let what = if stream.answered { Overdue::RestOfResponse } else { Overdue::Response };
+                overdue.push((stream.id, what));
+            }
+        }
+        overdue
     }
 }

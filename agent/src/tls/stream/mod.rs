@@ -34,6 +34,7 @@ use self::control::{Control, Tickets};
 use self::handshake::{Handshake, Turn, shake};
 use self::pass::Sealing;
 use self::record::{HEADER, MAX_PLAINTEXT, RecordHeader, RecordKey, kind};
+use super::acknowledged::Acknowledged;
 use super::negotiated::Negotiated;
 pub use pass::{PassError, Stream};
 
@@ -351,7 +352,7 @@ where
 
 impl<S, Role> Stream for TlsStream<S, Role>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Acknowledged,
     Role: Unpin,
     KernelConnection<Role>: Tickets,
 {
@@ -370,6 +371,10 @@ where
     fn rest(&mut self) {
         self.input.settle();
         self.output.settle();
+    }
+
+    fn taken(&self) -> Option<u64> {
+        self.stream.acknowledged()
     }
 
     fn sealing(&mut self) -> Option<&mut dyn Sealing> {

@@ -12,6 +12,7 @@ use super::TlsStream;
 use super::buffers::Queue;
 use super::control::Tickets;
 use super::record::{HEADER, Layout, RecordHeader, kind};
+use crate::tls::Acknowledged;
 
 /// Why data could not be handed on.
 #[derive(Debug)]
@@ -36,13 +37,23 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// Gives back buffers in which nothing waits.
     fn rest(&mut self) {}
 
+    /// Octets that the peer has of what was sent below; see [`Acknowledged`].
+    fn taken(&self) -> Option<u64> {
+        None
+    }
+
     /// The sealing side, where the stream has one.
     fn sealing(&mut self) -> Option<&mut dyn Sealing> {
         None
     }
 }
 
-impl Stream for tokio::net::TcpStream {}
+impl Stream for tokio::net::TcpStream {
+    fn taken(&self) -> Option<u64> {
+        self.acknowledged()
+    }
+}
+
 #[cfg(test)]
 impl Stream for tokio::io::DuplexStream {}
 

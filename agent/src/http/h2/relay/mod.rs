@@ -179,6 +179,27 @@ impl Relay {
         self.streams.get(id).map(|stream| (stream.up.passed, stream.down.passed))
     }
 
+    /// Whether a client has no room for the body of a response: in the window of its stream, in the one of the connection.
+    /// What is held of it for want of room in the latter counts for the former.
+    pub fn is_shut(&self, id: u32) -> (bool, bool) {
+        let (least, _) = self.initial_windows(Side::Client);
+        let stream = self.streams.get(id).is_some_and(|stream| {
+            let down = &stream.down;
+            down.credit + i64::from(least) <= 0 || down.flow == stream::Flow::Passing && !down.held.is_empty()
+        });
+        (stream, self.client.send <= 0)
+    }
+
+    /// Whether the body of a request is under way and nothing but the client keeps the rest of it back.
+    pub fn is_uploading(&self, id: u32) -> bool {
+        let (least, _) = self.initial_windows(Side::Origin);
+        self.streams.get(id).is_some_and(|stream| {
+            let up = &stream.up;
+            let room = up.credit + i64::from(least) > 0 && self.origin.send > 0;
+            stream.is_open() && !up.ended && up.flow == stream::Flow::Passing && up.held.is_empty() && room
+        })
+    }
+
     /// How many octets of a response's body are held for its verdict, and whether they are all of it. `None` for a stream
     /// that is over.
     pub fn held(&self, id: u32) -> Option<(usize, bool)> {
