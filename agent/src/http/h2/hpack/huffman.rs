@@ -65,20 +65,37 @@ static CODES: [u32; 256] = {
     codes
 };
 
-/// What a look at the next bits gives.
+/// What a look at the next bits gives, in one word: it is loaded, and the symbols stored, at once.
 #[derive(Clone, Copy)]
-struct Found {
-    /// The second octet means nothing when there is one symbol only.
-    symbols: [u8; 2],
-    /// One or two; 0 where the first code is longer than the look.
-    count: u8,
+struct Found(u32);
+
+impl Found {
+    /// The first code is longer than the look.
+    const NONE: Self = Self::new([0; 2], 0, 0);
+
+    /// `count` symbols in `bits` bits. The second octet means nothing where there is one symbol only.
+    const fn new(symbols: [u8; 2], count: u32, bits: u32) -> Self {
+        Self(u16::from_le_bytes(symbols) as u32 | count << 16 | bits << 24)
+    }
+
+    const fn symbols(self) -> [u8; 2] {
+        (self.0 as u16).to_le_bytes()
+    }
+
+    /// One or two; 0 for [`Self::NONE`].
+    const fn count(self) -> u32 {
+        self.0 >> 16 & 0xff
+    }
+
     /// Bits of them all.
-    bits: u8,
+    const fn bits(self) -> u32 {
+        self.0 >> 24
+    }
 }
 
 /// By the next bits: the code that begins them, and the one behind it where it ends within them too.
 static FAST: [Found; 1 << FAST_BITS] = {
-    let mut table = [Found { symbols: [0; 2], count: 0, bits: 0 }; 1 << FAST_BITS];
+    let mut table = [Found::NONE; 1 << FAST_BITS];
     let mut symbol = 0;
     while symbol < 256 {
         let length = LENGTHS[symbol] as u32;
@@ -87,7 +104,7 @@ static FAST: [Found; 1 << FAST_BITS] = {
             let mut tail = 0;
             while tail < 1 << spare {
                 let entry = &mut table[((CODES[symbol] << spare) + tail) as usize];
-                *entry = Found { symbols: [symbol as u8, 0], count: 1, bits: length as u8 };
+                *entry = Found::new([symbol as u8, 0], 1, length);
                 tail += 1;
             }
         }
@@ -98,10 +115,10 @@ static FAST: [Found; 1 << FAST_BITS] = {
     let mut index = 0;
     while index < 1 << FAST_BITS {
         let one = singles[index];
-        let next = singles[(index << one.bits) & ((1 << FAST_BITS) - 1)];
-        if one.count > 0 && next.count > 0 && (one.bits + next.bits) as u32 <= FAST_BITS {
-            let symbols = [one.symbols[0], next.symbols[0]];
-            table[index] = Found { symbols, count: 2, bits: one.bits + next.bits };
+        let next = singles[(index << one.bits()) & ((1 << FAST_BITS) - 1)];
+        if one.count() > 0 && next.count() > 0 && one.bits() + next.bits() <= FAST_BITS {
+            let symbols = [one.symbols()[0], next.symbols()[0]];
+            table[index] = Found::new(symbols, 2, one.bits() + next.bits());
         }
         index += 1;
     }
@@ -142,14 +159,14 @@ fn decode_into(mut input: &[u8], out: &mut [u8]) -> Result<usize, HpackError> {
         // More bits than the longest code has: no end can come in between.
         while bits >= LONGEST as u32 {
             let mut found = look(window);
-            if found.count == 0 {
+            if found.count() == 0 {
                 found = rare(window).ok_or(HpackError::Huffman)?;
             }
-            let room = out.get_mut(written..written + 2).ok_or(HpackError::Huffman)?;
-            room.copy_from_slice(&found.symbols);
-            written += usize::from(found.count);
-            window <<= found.bits;
-            bits -= u32::from(found.bits);
+            let room = out.get_mut(written..).and_then(<[u8]>::first_chunk_mut);
+            *room.ok_or(HpackError::Huffman)? = found.symbols();
+            written += found.count() as usize;
+            window <<= found.bits();
+            bits -= found.bits();
         }
     }
 }
@@ -163,13 +180,12 @@ fn last(mut window: u64, mut bits: u32, mut written: usize, out: &mut [u8]) -> R
             return Ok(written);
         }
         let mut found = look(window);
-        if found.count == 0 {
+        if found.count() == 0 {
             found = rare(window).ok_or(HpackError::Huffman)?;
         }
         // The first of two: what comes behind it may be padding.
-        let [symbol, _] = found.symbols;
-        let length =
-            if found.count == 2 { LENGTHS[usize::from(symbol)].into() } else { u32::from(found.bits) };
+        let [symbol, _] = found.symbols();
+        let length = if found.count() == 2 { LENGTHS[usize::from(symbol)].into() } else { found.bits() };
         if length > bits {
             return Err(HpackError::Huffman);
         }
@@ -183,8 +199,7 @@ fn last(mut window: u64, mut bits: u32, mut written: usize, out: &mut [u8]) -> R
 /// What the top of `window` begins with.
 #[inline]
 fn look(window: u64) -> Found {
-    const NONE: Found = Found { symbols: [0; 2], count: 0, bits: 0 };
-    FAST.get((window >> (u64::BITS - FAST_BITS)) as usize).copied().unwrap_or(NONE)
+    FAST.get((window >> (u64::BITS - FAST_BITS)) as usize).copied().unwrap_or(Found::NONE)
 }
 
 /// The symbol at the top of `window`, whose code is longer than [`FAST_BITS`]. `None` for EOS.
@@ -201,7 +216,7 @@ fn rare(window: u64) -> Option<Found> {
             let symbol = BY_LENGTH.symbols.get((first + place) as usize)?;
             Some((u8::try_from(*symbol).ok(), length))
         })
-        .and_then(|(symbol, length)| Some(Found { symbols: [symbol?, 0], count: 1, bits: length as u8 }))
+        .and_then(|(symbol, length)| Some(Found::new([symbol?, 0], 1, length)))
 }
 
 /// Bytes that `text` takes in this code.
