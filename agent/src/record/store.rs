@@ -1,12 +1,10 @@
 //! The statements that write the activity log. Each call is one transaction.
 
+mod rows;
 mod usage;
 
-use std::net::IpAddr;
-
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -15,6 +13,8 @@ use crate::record::contexts::{self, Contexts};
 use crate::record::transfer::End;
 use crate::record::usage::Sums;
 use crate::record::{policy_sets, schema};
+use rows::Addition;
+pub(super) use rows::address_bytes;
 
 /// Losses that follow each other within this time become one gap.
 const SAME_GAP: SignedDuration = SignedDuration::from_secs(10);
@@ -188,23 +188,16 @@ impl Store {
         let mut written = Written { stored: 0, known: 0, refused: 0 };
         let mut after = *totals;
         let transaction = self.connection.transaction()?;
-        let mut into = transaction.prepare_cached(INSERT)?;
+        let mut rows = Vec::with_capacity(batch.entries.len());
         for activity in batch.entries.iter().map(|entry| &entry.activity) {
-            let context = self.contexts.of(activity, &transaction);
-            match context.and_then(|context| insert(&mut into, activity, context, &mut self.json)) {
-                Ok(added) => {
-                    written.stored += 1;
-                    if added {
-                        sums.add_activity(activity);
-                    } else {
-                        written.known += 1;
-                    }
-                }
+            match self.contexts.of(activity, &transaction) {
+                Ok(context) => rows.push((activity, context)),
                 Err(error) if is_refusal(&error) => written.refused += 1,
                 Err(error) => return Err(error),
             }
         }
-        drop(into);
+        let (to, json) = (&transaction, &mut self.json);
+        Addition { to, json, written: &mut written, sums: &mut sums }.add(&rows)?;
         for end in &batch.ends {
             close_transfer(&transaction, end)?;
         }
@@ -333,45 +326,6 @@ impl Store {
     }
 }
 
-/// The id is the record: the same one handed in twice is one activity.
-const INSERT: &str = "INSERT INTO activities
-     (id, time, type, action, app, suite, user, uid, device, client_ip, policy, file, record, transfer, sent, context, micros)
- VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
- ON CONFLICT (id) DO NOTHING";
-
-/// Gives whether the record is new. `into` is [`INSERT`].
-fn insert(
-    into: &mut Statement<'_>,
-    activity: &Activity,
-    context: i64,
-    json: &mut Vec<u8>,
-) -> rusqlite::Result<bool> {
-    json.clear();
-    serde_json::to_writer(&mut *json, &activity.own())
-        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
-    into.execute(params![
-        activity.id.as_bytes(),
-        activity.time.as_microsecond(),
-        activity.kind.name(),
-        activity.decision.action.name(),
-        &*activity.app.id,
-        activity.app.suite.as_deref(),
-        activity.user.name.as_deref(),
-        activity.user.uid,
-        &*activity.device.id,
-        address_bytes(activity.client.address).as_slice(),
-        activity.decision.policy.as_deref(),
-        activity.file.as_ref().and_then(|f| f.name.as_deref()),
-        // JSON is UTF-8.
-        ToSqlOutput::Borrowed(ValueRef::Text(json)),
-        activity.transfer.map(|transfer| transfer.state.name()),
-        activity.transfer.and_then(|transfer| transfer.bytes),
-        context,
-        activity.decision.micros,
-    ])
-    .map(|rows| rows == 1)
-}
-
 fn add_records(to: &Transaction<'_>, change: i64) -> rusqlite::Result<()> {
     to.prepare_cached("UPDATE log SET records = records + ?1")?.execute([change]).map(drop)
 }
@@ -380,14 +334,6 @@ fn close_transfer(to: &Transaction<'_>, end: &End) -> rusqlite::Result<()> {
     to.prepare_cached("UPDATE activities SET transfer = ?2, sent = ?3 WHERE id = ?1 AND transfer = 'open'")?
         .execute(params![end.id.as_bytes(), end.state.name(), end.bytes])
         .map(drop)
-}
-
-/// 4 bytes for IPv4, 16 for IPv6: networks are then ranges among addresses of their own family.
-pub(super) fn address_bytes(address: IpAddr) -> Vec<u8> {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    }
 }
 
 /// Extends the gap before when this one follows it closely, else begins a new one.
