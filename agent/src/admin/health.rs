@@ -12,6 +12,8 @@ pub enum Part {
     /// Whether the kernel takes the agent for alive.
     Heartbeat,
     Listener,
+    /// Whether the agent keeps within the memory it may use.
+    Memory,
     Policies,
     CertificateAuthority,
     ActivityLog,
@@ -21,10 +23,11 @@ pub enum Part {
 }
 
 impl Part {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Steering,
         Self::Heartbeat,
         Self::Listener,
+        Self::Memory,
         Self::Policies,
         Self::CertificateAuthority,
         Self::ActivityLog,
@@ -37,6 +40,7 @@ impl Part {
             Self::Steering => "steering",
             Self::Heartbeat => "heartbeat",
             Self::Listener => "listener",
+            Self::Memory => "memory",
             Self::Policies => "policies",
             Self::CertificateAuthority => "certificate-authority",
             Self::ActivityLog => "activity-log",

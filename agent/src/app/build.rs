@@ -101,6 +101,7 @@ pub(super) fn build(
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let listeners = listeners(&config, mode, workers, earlier)?;
     health.set(Part::Listener, Condition::Ok);
+    health.set(Part::Memory, Condition::Ok);
 
     let steering = start_steering(&snapshot, mode, &listeners)?;
     let gap = steering.as_ref().and_then(Steering::earlier).and_then(gap::since);

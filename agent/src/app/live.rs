@@ -22,6 +22,7 @@ use crate::admin::health::{Condition, Health, Part};
 use crate::admin::status::{ConsoleStatus, ReloadStatus};
 use crate::config::{Config, Fail, Mode};
 use crate::forward::Exports;
+use crate::memory::bound::Gauge;
 use crate::proxy::worker::Shared;
 use crate::record::metrics::Metrics;
 use crate::reload::{Fingerprint, Sources, Watch};
@@ -30,6 +31,7 @@ use crate::steering::{self, KernelCounters, Steering};
 mod answers;
 mod authority;
 mod ending;
+mod memory;
 mod reload;
 
 pub(in crate::app) use authority::authority_condition;
@@ -49,6 +51,7 @@ pub(super) struct Live<'p> {
     /// Of the authority itself, whoever holds its key.
     authority_condition: RefCell<Condition>,
     minted: Cell<u64>,
+    memory: RefCell<Gauge>,
     since: Timestamp,
     pool: &'p Pool,
     last_good: LastGood,
@@ -139,6 +142,7 @@ impl<'p> Live<'p> {
             last_reload: RefCell::new(None),
             authority_condition: RefCell::new(Condition::Ok),
             minted: Cell::new(0),
+            memory: RefCell::default(),
             since: Timestamp::now(),
             pool,
             last_good,
@@ -208,6 +212,7 @@ impl<'p> Live<'p> {
         }
         let device = self.shared.device.load();
         metrics.set_device_compliant(device.compliant);
+        self.look_after_memory();
         self.look_after_authority();
         self.report_authority();
         self.last_good.look(&self.shared.snapshot.load().policies);

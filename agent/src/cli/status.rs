@@ -22,6 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const WAIT_MAX: u64 = 86_400;
 /// Names listed of those a CA does not cover.
 const NAMES_SHOWN: usize = 5;
+/// Parts that are well, of which a line tells.
+const WELL_A_LINE: usize = 3;
 
 /// Exit status of all commands that need the daemon when there is none.
 pub const NOT_RUNNING: u8 = 3;
@@ -247,20 +249,26 @@ fn screenful(status: &Status, screen: Screen, now: Timestamp) -> String {
         }
     }
 
-    for (at, part) in status.health.iter().enumerate() {
-        let name = part.part.name();
-        let value = match &part.condition {
-            Condition::Ok => screen.paint(Colour::Dim, &format!("{name} ok")).into_owned(),
-            Condition::Degraded(why) => {
-                screen.paint(Colour::Yellow, &clean(&format!("{name} degraded: {why}"))).into_owned()
-            }
-            Condition::Failed(why) => {
-                screen.paint(Colour::Red, &clean(&format!("{name} failed: {why}"))).into_owned()
-            }
-        };
-        line(if at == 0 { "Health" } else { "" }, &value);
+    for (at, (colour, words)) in health_lines(status).iter().enumerate() {
+        line(if at == 0 { "Health" } else { "" }, &screen.paint(*colour, &clean(words)));
     }
     text
+}
+
+/// A line for each part that is not well, then all others, a few a line.
+fn health_lines(status: &Status) -> Vec<(Colour, String)> {
+    let mut lines = Vec::new();
+    let mut well = Vec::new();
+    for part in &status.health {
+        let name = part.part.name();
+        match &part.condition {
+            Condition::Ok => well.push(format!("{name} ok")),
+            Condition::Degraded(why) => lines.push((Colour::Yellow, format!("{name} degraded: {why}"))),
+            Condition::Failed(why) => lines.push((Colour::Red, format!("{name} failed: {why}"))),
+        }
+    }
+    lines.extend(well.chunks(WELL_A_LINE).map(|well| (Colour::Dim, well.join(", "))));
+    lines
 }
 
 fn local(time: Timestamp) -> String {

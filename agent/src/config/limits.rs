@@ -1,4 +1,5 @@
-//! `[limits]`: what one peer may ask for and how long it may take, each bound with the range it can be set to.
+//! `[limits]`: what one peer may ask for and how long it may take, and the memory of all, each bound with the range it
+//! can be set to.
 
 use std::time::Duration;
 
@@ -8,13 +9,16 @@ use crate::http::{h1, h2};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
 const SECOND: u64 = 1000;
 const HOUR: u64 = 3600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 
-/// The bounds of an inspected connection. One that begins takes those in force, and keeps them to its end.
+/// The bounds of an inspected connection, and that of all. One that begins takes those in force, and keeps them to its end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
+    /// Octets of anonymous memory of the whole process; `None`: as much as the cgroup or the machine gives.
+    pub memory: Option<u64>,
     pub http1: h1::Limits,
     pub http2: h2::Limits,
     pub timeouts: Timeouts,
@@ -101,6 +105,16 @@ macro_rules! amounts {
 }
 amounts!(u16, u32, usize);
 
+impl Amount for Option<u64> {
+    fn of(number: u64) -> Self {
+        Some(number)
+    }
+
+    fn number(self) -> u64 {
+        self.unwrap_or(0)
+    }
+}
+
 impl Amount for Duration {
     fn of(number: u64) -> Self {
         Self::from_millis(number)
@@ -127,6 +141,10 @@ macro_rules! keys {
 
 /// Most field lines that can be allowed.
 const FIELDS: u64 = MAX_FIELDS as u64;
+
+static WHOLE: [Key<Limits>; 1] = keys! {
+    Size memory, 16 * MIB, 1024 * GIB;
+};
 
 /// Heads and trailer sections are read in one buffer (`proxy::buffer`), which has room for 64 KiB and a record.
 static HTTP1: [Key<h1::Limits>; 8] = keys! {
@@ -190,7 +208,7 @@ const fn names<L, const N: usize>(keys: &[Key<L>; N]) -> [&'static str; N] {
     names
 }
 
-const LIMITS_KEYS: &[&str] = &["http1", "http2", "timeouts"];
+const LIMITS_KEYS: &[&str] = &["memory", "http1", "http2", "timeouts"];
 static HTTP1_KEYS: [&str; HTTP1.len()] = names(&HTTP1);
 static HTTP2_KEYS: [&str; HTTP2.len()] = names(&HTTP2);
 static TIMEOUTS_KEYS: [&str; TIMEOUTS.len()] = names(&TIMEOUTS);
@@ -199,6 +217,7 @@ static TIMEOUTS_KEYS: [&str; TIMEOUTS.len()] = names(&TIMEOUTS);
 pub(super) fn limits(root: &Table<'_>) -> Limits {
     let table = root.table("limits", LIMITS_KEYS);
     let mut limits = Limits::default();
+    set_all(&table, &WHOLE, &mut limits);
     let http1 = table.table("http1", &HTTP1_KEYS);
     set_all(&http1, &HTTP1, &mut limits.http1);
     no_more(&http1, &HTTP1, &limits.http1, "request_line", "head_bytes");
@@ -243,7 +262,7 @@ fn read<L>(value: &Value<'_>, key: &Key<L>) -> Option<u64> {
 fn shown(unit: Unit, number: u64) -> String {
     let units: &[(u64, &str)] = match unit {
         Unit::Count => &[],
-        Unit::Size => &[(MIB, "MiB"), (KIB, "KiB"), (1, "B")],
+        Unit::Size => &[(GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"), (1, "B")],
         Unit::Time => &[(DAY, "d"), (HOUR, "h"), (60 * SECOND, "m"), (SECOND, "s"), (1, "ms")],
     };
     match units.iter().find(|(factor, _)| number >= *factor && number.is_multiple_of(*factor)) {

@@ -33,6 +33,8 @@ impl Stage {
 pub enum Failure {
     /// The kernel has no original destination for an accepted connection.
     OriginalDestinationMissing,
+    /// The agent uses nearly all the memory it may.
+    MemoryFull,
     /// A ClientHello without server name at an address that was steered.
     NoServerName,
     /// The server name of the hello is an address, or no host name at all (RFC 6066 section 3 allows neither).
@@ -102,8 +104,9 @@ impl Outcome {
 }
 
 impl Failure {
-    pub const ALL: [Failure; 28] = [
+    pub const ALL: [Failure; 29] = [
         Self::OriginalDestinationMissing,
+        Self::MemoryFull,
         Self::NoServerName,
         Self::ServerNameUnusable,
         Self::ServerNameHidden,
@@ -154,6 +157,12 @@ impl Failure {
             Self::OriginalDestinationMissing => {
                 (Stage::Accept, "no_original_dst", Refuse, "the original destination is unknown")
             }
+            Self::MemoryFull => (
+                Stage::Accept,
+                "memory_full",
+                Refuse,
+                "the agent has no memory left for another connection to a monitored app",
+            ),
             Self::NoServerName => {
                 (Stage::Peek, "no_sni", Refuse, "the ClientHello names no server at a steered address")
             }
@@ -318,6 +327,7 @@ mod tests {
         use Outcome::{Continue, Refuse, Relay};
         let expected = [
             (F::OriginalDestinationMissing, Refuse),
+            (F::MemoryFull, Refuse),
             (F::NoServerName, Refuse),
             (F::ServerNameUnusable, Refuse),
             (F::ServerNameHidden, Refuse),

@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use crate::memory::pressure;
+
 /// Size of every buffer: the largest head, or four TLS records and what stands around them.
 pub const BUFFER: usize = 68 * 1024;
 /// What a read is worth: a TLS record, which is opened straight into the buffer where it fits.
@@ -20,7 +22,9 @@ fn take() -> Vec<u8> {
 fn give_back(buffer: Vec<u8>) {
     if buffer.len() == BUFFER {
         POOL.with_borrow_mut(|pool| {
-            if pool.len() < POOLED {
+            if pressure::is_shedding() {
+                pool.clear();
+            } else if pool.len() < POOLED {
                 pool.push(buffer);
             }
         });
@@ -118,6 +122,23 @@ mod tests {
         let mut full = Input::default();
         assert_eq!(read(&mut full, &pattern), BUFFER);
         assert!(full.room().is_empty());
+    }
+
+    #[test]
+    fn nothing_is_pooled_while_memory_is_short() {
+        let give_two = || {
+            let mut two = [Input::default(), Input::default()];
+            two.iter_mut().for_each(|input| assert_eq!(read(input, b"a"), 1));
+        };
+        let pooled = || POOL.with_borrow(Vec::len);
+        give_two();
+        assert_eq!(pooled(), 2);
+        pressure::inject(pressure::Level::Shed);
+        give_two();
+        assert_eq!(pooled(), 0);
+        pressure::inject(pressure::Level::Enough);
+        give_two();
+        assert_eq!(pooled(), 2);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::detect::scan::Held;
 use crate::http::h1::connection::{self, Responses, Turn, Upgrade};
 use crate::http::h1::{self, Emit, Framing, Limits, Parsed, Peer, Refusal, RequestReader, Target};
 use crate::http::head::{RequestHead, ResponseHead, Version};
+use crate::memory::pressure;
 use crate::record::transfer::Transfer;
 use crate::tls::Stream;
 
@@ -51,6 +52,7 @@ where
         clock: Clock::default(),
         mid_response: false,
         to_head: false,
+        served: false,
     };
     loop {
         let head = match proxy.read_request().await {
@@ -61,7 +63,7 @@ where
         proxy.to_head = head.method() == "HEAD";
         // A box, so that a connection without a request under way has no room for one.
         match Box::pin(proxy.exchange(head)).await {
-            Ok(Next::Again) => proxy.to_head = false,
+            Ok(Next::Again) => (proxy.to_head, proxy.served) = (false, true),
             Ok(Next::Close) => break,
             Err(ended) => return proxy.refuse(ended).await,
         }
@@ -89,6 +91,8 @@ struct Proxy<'a, C, X: Exchanges> {
     mid_response: bool,
     /// The request that is served is a HEAD: no answer to it has a body.
     to_head: bool,
+    /// A request has been served: it is the next one that is waited for.
+    served: bool,
 }
 
 /// One request as it is served.
@@ -124,7 +128,9 @@ where
             Upgrade::WebSocket => Upgrade::WebSocket,
             Upgrade::None | Upgrade::H2c | Upgrade::Other => Upgrade::None,
         };
-        let persistent = !X::ONE_EXCHANGE && connection::keep_alive(head.fields(), head.version());
+        let persistent = !X::ONE_EXCHANGE
+            && !pressure::is_shedding()
+            && connection::keep_alive(head.fields(), head.version());
         let mut request = Request { head, framing, upgrade, persistent };
         if let Some(answer) = self.exchanges.request(&request.head) {
             // A body that nobody reads cannot be told from the next request.
@@ -202,7 +208,16 @@ where
                 }
             }
             let until = until.unwrap_or_else(|| Instant::now() + self.timeouts.idle);
-            match self.clock.before(until, self.client.fill()).await {
+            let dispensable = self.served && !begun;
+            let client = &mut *self.client;
+            let filled = async {
+                tokio::select! {
+                    biased;
+                    filled = client.fill() => filled,
+                    () = pressure::shed(), if dispensable => Ok(0),
+                }
+            };
+            match self.clock.before(until, filled).await {
                 Ok(Ok(0)) if !begun => return Ok(None),
                 Ok(Ok(0)) => return Err(Ended::Refused(Peer::Client, Refusal::Truncated)),
                 Ok(Ok(_)) => {}

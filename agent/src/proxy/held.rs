@@ -2,6 +2,9 @@
 
 use std::cell::Cell;
 
+use crate::classify::MAX_LOOK_AHEAD;
+use crate::memory::pressure;
+
 /// Octets of bodies that one worker thread holds at a time, whatever the number of its connections.
 const MOST_HELD: usize = 256 << 20;
 thread_local! {
@@ -13,8 +16,9 @@ thread_local! {
 pub(super) struct Reservation(usize);
 
 impl Reservation {
-    /// All that is asked for, or nothing.
+    /// All that is asked for, or nothing. While memory is short no more than classification would like to see.
     pub(super) fn take(octets: usize) -> Self {
+        let octets = if pressure::is_shedding() { octets.min(MAX_LOOK_AHEAD) } else { octets };
         let held = HELD.get();
         if octets > MOST_HELD - held.min(MOST_HELD) {
             tracing::warn!(octets, "too many bodies are held for content detection: one is not looked at");
@@ -38,6 +42,7 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::pressure::Level;
 
     #[test]
     fn nothing_is_held_beyond_the_bound_and_what_is_given_back_can_be_held_again() {
@@ -49,6 +54,15 @@ mod tests {
         assert_eq!(Reservation::take(11).octets(), 0);
         assert_eq!(Reservation::take(10).octets(), 10);
         drop(most);
+        assert_eq!(Reservation::take(MOST_HELD).octets(), MOST_HELD);
+    }
+
+    #[test]
+    fn while_memory_is_short_only_the_beginning_is_held() {
+        pressure::inject(Level::Shed);
+        assert_eq!(Reservation::take(MOST_HELD).octets(), MAX_LOOK_AHEAD);
+        assert_eq!(Reservation::take(10).octets(), 10);
+        pressure::inject(Level::Enough);
         assert_eq!(Reservation::take(MOST_HELD).octets(), MOST_HELD);
     }
 }

@@ -23,6 +23,7 @@ use crate::catalog::App;
 use crate::detect::scan::Held;
 use crate::http::h1::Peer;
 use crate::http::head::{RequestHead, ResponseHead};
+use crate::memory::pressure;
 use crate::pages::Start;
 use crate::policy::failure_mode::Failure;
 use crate::record::guard::ConnectionGuard;
@@ -64,7 +65,10 @@ pub(super) async fn tls(
         let (client, origin) = *streams;
         let client = Side::new(client);
         if chosen == [HTTP_2] {
-            let stopping = worker.stopping();
+            let stopped = worker.stopping();
+            let stopping = async move {
+                tokio::select! { biased; () = stopped => {} () = pressure::shed_later() => {} }
+            };
             Box::pin(h2::serve(client, origin, &exchanges, &limits.http2, timeouts, stopping))
         } else {
             let client = waiting.insert(Box::new(client));
@@ -101,6 +105,14 @@ async fn establish(
     let alpn = protocols(offered, worker.shared.snapshot.load().policies.reads_bodies_of(&app));
     // The process may be gone in milliseconds: ask before anything that waits.
     let early = Early::of(&accepted).await;
+    if pressure::is_refusing() {
+        let failure = Failure::MemoryFull;
+        log_failure(failure, accepted.client.0, Some(accepted.original_dst));
+        let addresses = (accepted.client, accepted.original_dst);
+        Box::pin(refused::record(&worker.shared, early.refused(failure, app, addresses, name))).await;
+        abort(accepted.stream);
+        return None;
+    }
     let owner = accepted.session_owner();
     let dialler =
         TlsDialler { worker, owner, name, alpn: &alpn, to: accepted.original_dst, ready: &accepted.ready };

@@ -13,10 +13,11 @@ use super::worker::Shared;
 use crate::activity::{Activity, Observed, Outcome, related_hosts};
 use crate::classify::{self, ActivityType, Classification, Exchange, FirstBytes};
 use crate::config::Quic;
-use crate::detect::scan::{Held, Scan, is_stream, scan, uploaded_name};
+use crate::detect::scan::{Held, Scan, Unscanned, is_stream, scan, uploaded_name};
 use crate::http::alt_svc;
 use crate::http::h1::{Framing, request_body, response_body};
-use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::head::{Fields, RequestHead, ResponseHead};
+use crate::memory::pressure;
 use crate::policy::decision::{Action, Decision};
 use crate::policy::failure_mode::Failure;
 use crate::policy::{Bodies, PolicySet, Standing, Subject};
@@ -144,7 +145,7 @@ impl<'a> Judge<'a> {
     pub(super) fn request_body(&self, request: &RequestHead, held: Held<'_>) -> Option<Answer> {
         let session = self.session_of(request);
         if self.bodies().asks_request(&self.request_class(&session, request, None)) {
-            self.sent.set(Some(scan(request.fields(), held)));
+            self.sent.set(Some(look_at(request.fields(), held)));
         }
         self.uploaded.replace(uploaded_name(request.fields(), held));
         self.before_sent_on(request, Some(held))
@@ -219,7 +220,7 @@ impl<'a> Judge<'a> {
             }
         };
         let received = held.filter(|_| self.bodies().asks_response(&class));
-        let received = received.map(|held| scan(response.fields(), held));
+        let received = received.map(|held| look_at(response.fields(), held));
         let sent = self.sent.get();
         let content = received.map(|received| received.and(sent.as_ref())).or(sent);
         let subject = Subject::new(&class, size).with_content(content.as_ref());
@@ -320,6 +321,15 @@ impl<'a> Judge<'a> {
         let nothing = classify::no_answer(request.version());
         classify::classify_request(&self.exchange(session, request, &nothing), file)
     }
+}
+
+/// What is found in what is held of a body. While memory is short that is less than the settings would have.
+fn look_at(fields: &Fields, held: Held<'_>) -> Scan {
+    let mut found = scan(fields, held);
+    if !held.complete && found.unscanned == Some(Unscanned::TooLarge) && pressure::is_shedding() {
+        found.unscanned = Some(Unscanned::NoMemory);
+    }
+    found
 }
 
 /// What the client may keep of a response, and whether that comes with a redirect.

@@ -28,6 +28,7 @@ use crate::config::Limits;
 use crate::http::h1::{Parsed, Peer, Refusal, RequestReader, Target};
 use crate::http::head::{RequestHead, ResponseHead, Version};
 use crate::http::named_hosts::{self, NamedHosts};
+use crate::memory::pressure;
 use crate::policy::failure_mode::Failure;
 use crate::record::guard::ConnectionGuard;
 use crate::record::metrics::Path;
@@ -75,6 +76,14 @@ pub(super) async fn plain(
     let snapshot = shared.snapshot.load_full();
     let host = first.as_deref().unwrap_or_default();
     let app = snapshot.catalog.lookup(host).filter(|app| snapshot.policies.selects(app)).cloned();
+    if let Some(app) = &app
+        && pressure::is_refusing()
+    {
+        let failure = Failure::MemoryFull;
+        log_failure(failure, client_addr.0, Some(original_dst));
+        refused::record(shared, early.refused(failure, app.clone(), addresses, host)).await;
+        return say(client, 503, failure.words()).await;
+    }
     let dialler = PlainDialler { worker, to: original_dst, ready: &ready };
     let Ok(origin) = dialler.dial_once().await else {
         let failure = Failure::UpstreamConnect;

@@ -65,6 +65,7 @@ pub struct Metrics {
     device_compliant: Gauge,
     gap_seconds: Gauge<f64, AtomicU64>,
     policies_rolled_back: Gauge,
+    memory: [Gauge; 3],
 }
 
 /// What a page shows of the metrics.
@@ -87,6 +88,7 @@ impl Metrics {
         let device_compliant = Gauge::default();
         let gap_seconds = Gauge::<f64, AtomicU64>::default();
         let policies_rolled_back = Gauge::default();
+        let memory: [Gauge; 3] = Default::default();
         let build_info = Family::<Labels<1>, Gauge>::default();
         build_info.get_or_create(&[("version", Arc::from(version))]).set(1);
 
@@ -126,6 +128,14 @@ impl Metrics {
             "1 while the last good policies stand in for those of the files, with which the agent kept dying",
             policies_rolled_back.clone(),
         );
+        let [used, bound, level] = memory.clone();
+        r.register("memory_bytes", "Memory that the agent uses, without pages of files", used);
+        r.register("memory_limit_bytes", "Memory that the agent may use", bound);
+        r.register(
+            "memory_level",
+            "1 while nothing is kept because memory is short, 2 while connections are refused",
+            level,
+        );
         r.register("build_info", "The version that runs", build_info);
 
         for result in ["ok", "failed"] {
@@ -156,6 +166,7 @@ impl Metrics {
             device_compliant,
             gap_seconds,
             policies_rolled_back,
+            memory,
         }
     }
 
@@ -299,6 +310,13 @@ impl Metrics {
 
     pub fn set_policies_rolled_back(&self, rolled_back: bool) {
         self.policies_rolled_back.set(rolled_back.into());
+    }
+
+    /// `level`: 0 while there is enough.
+    pub fn set_memory(&self, used: u64, bound: u64, level: u8) {
+        for (gauge, number) in self.memory.iter().zip([used, bound, level.into()]) {
+            gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+        }
     }
 
     /// Takes over a counter that the kernel keeps. `false` when there are too many names.

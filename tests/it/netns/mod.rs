@@ -30,6 +30,7 @@ mod kinds_of_connect;
 mod lifecycle;
 mod limits;
 mod looking;
+mod memory;
 mod monitoring;
 mod odd_downloads;
 mod odd_hellos;

@@ -114,7 +114,7 @@ fn what_is_wrong_is_said_with_its_reason_and_remedy() {
     status.activity_log.trouble = Some("database or disk is full".into());
     status.activity_log.lost = 7;
     status.health[0].condition = Condition::Failed("hook detached".into());
-    status.health[3].condition = Condition::Degraded("last good policies".into());
+    status.health[4].condition = Condition::Degraded("last good policies".into());
     assert!(!is_well(&status));
     let text = show(&status);
     for part in [

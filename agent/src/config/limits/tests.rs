@@ -96,6 +96,23 @@ fn bounds_that_contradict_each_other_are_named_at_the_key_that_was_set() {
 }
 
 #[test]
+fn the_memory_of_all_is_bounded_where_a_setting_says_so() {
+    assert_eq!(good("").limits.memory, None);
+    assert_eq!(good("[limits]\nmemory = \"2GiB\"").limits.memory, Some(2 << 30));
+    assert_eq!(good("[limits]\nmemory = \"16MiB\"").limits.memory, Some(16 << 20));
+    for beyond in ["16777215B", "1025GiB"] {
+        assert_eq!(
+            complaints(&format!("[limits]\nmemory = \"{beyond}\"")),
+            ["2:10: `limits.memory`: must lie between 16MiB and 1024GiB"]
+        );
+    }
+    let schema: Json = serde_json::from_str(SCHEMA).unwrap();
+    let said = schema["properties"]["limits"]["properties"]["memory"]["description"].as_str().unwrap();
+    assert!(said.ends_with(": 16MiB to 1024GiB."), "{said}");
+    assert!(SHIPPED.contains("memory = \"2GiB\"\n"));
+}
+
+#[test]
 fn slips_are_told_with_what_was_meant() {
     for (text, said) in [
         ("[limits.http3]", "1:9: `limits.http3`: unknown key (did you mean `http1`?)"),

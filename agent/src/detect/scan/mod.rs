@@ -46,10 +46,13 @@ pub enum Unscanned {
     Broken,
     /// A format whose text is not read: PDF, documents from before 2007, encrypted archives and others than ZIP.
     Format,
+    /// The agent was short of memory: no more than the beginning of the body was held.
+    NoMemory,
 }
 
 impl Unscanned {
-    pub const ALL: [Unscanned; 4] = [Self::TooLarge, Self::UnknownCoding, Self::Broken, Self::Format];
+    pub const ALL: [Unscanned; 5] =
+        [Self::TooLarge, Self::UnknownCoding, Self::Broken, Self::Format, Self::NoMemory];
 
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|why| why.name() == name)
@@ -62,6 +65,7 @@ impl Unscanned {
             Self::UnknownCoding => "unknown-coding",
             Self::Broken => "broken",
             Self::Format => "format",
+            Self::NoMemory => "no-memory",
         }
     }
 }
@@ -73,6 +77,7 @@ impl fmt::Display for Unscanned {
             Self::UnknownCoding => "the content coding is unknown",
             Self::Broken => "the content cannot be decoded",
             Self::Format => "the text of this format is not read",
+            Self::NoMemory => "memory was too short to hold the content",
         })
     }
 }

@@ -9,15 +9,18 @@ use crate::detect::scan::Held;
 use crate::http::h1::Peer;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::proxy_request::FOR_THE_PROXY;
+use crate::memory::pressure;
 use crate::pages::Start;
+use crate::policy::failure_mode::Failure;
 use crate::proxy::enforce::Answer;
 use crate::proxy::exchanges::Exchanges;
 use crate::proxy::h1;
 use crate::proxy::inspect::{Inspected, count, log_end, record_end};
 use crate::proxy::judge::Judge;
 use crate::proxy::origin::{Dialler, PlainDialler};
+use crate::proxy::refused;
 use crate::proxy::side::Side;
-use crate::proxy::untouched::abort;
+use crate::proxy::untouched::{abort, log_failure};
 use crate::proxy::who::Early;
 use crate::proxy::worker::Worker;
 use crate::record::guard::ConnectionGuard;
@@ -42,6 +45,15 @@ pub(super) async fn serve(
     let dialler = PlainDialler { worker, to: original_dst, ready: &ready };
     let Ok(origin) = dialler.dial_once().await else { return abort(client.stream) };
     let early = Early::of_socket(&asked).await;
+    if let Some(app) = &asked.app
+        && pressure::is_refusing()
+    {
+        let failure = Failure::MemoryFull;
+        log_failure(failure, address.0, Some(original_dst));
+        let refused = early.refused(failure, app.clone(), (address, original_dst), &asked.name);
+        refused::record(shared, refused).await;
+        return abort(client.stream);
+    }
     let ended = match asked.app {
         Some(app) => {
             guard.set_app(&app.id);

@@ -26,6 +26,7 @@ fn exercise(metrics: &Metrics) {
     metrics.refused("no_sni");
     metrics.policies_reloaded(true);
     metrics.set_device_compliant(true);
+    metrics.set_memory(5 << 30, u64::MAX, 1);
     assert!(metrics.set_kernel_event("steered", 17));
     metrics.watch_lost(Arc::new(AtomicU64::new(3)));
 }
@@ -63,6 +64,9 @@ fn every_metric_of_the_contract_is_exposed_under_its_name() {
         "portcullis_policy_reloads_total{result=\"ok\"} 1",
         "portcullis_policy_reloads_total{result=\"failed\"} 0",
         "portcullis_device_compliant 1",
+        "portcullis_memory_bytes 5368709120",
+        "portcullis_memory_limit_bytes 9223372036854775807",
+        "portcullis_memory_level 1",
         "portcullis_build_info{version=\"1.2.3\"} 1",
         "# TYPE portcullis_connections_total counter",
         "# TYPE portcullis_decision_seconds histogram",
@@ -132,7 +136,7 @@ fn each_sample_belongs_to_a_declared_family_in_either_form() {
         let text = metrics.encode(format);
         let declared: BTreeSet<&str> =
             text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-        assert_eq!(declared.len(), 19, "{declared:?}");
+        assert_eq!(declared.len(), 22, "{declared:?}");
         for line in text.lines().filter(|l| !l.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap();
             let family =
