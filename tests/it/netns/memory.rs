@@ -120,12 +120,14 @@ fn check_refusing(lab: &Lab, agent: &Agent) {
     assert_eq!(agent.metric("portcullis_memory_level", &[]).unwrap(), 2.0);
     let refused = Curl::get(url(MONITORED, PAGE)).send(lab).unwrap_err().to_string();
     assert!(refused.contains("ended with Some(35)"), "{refused}");
+    let in_clear = Curl::get(format!("http://{MONITORED}{}", PAGE.path)).send(lab).unwrap();
+    assert_eq!(in_clear.status, 503, "{}", in_clear.text());
     let words = "the agent has no memory left for another connection to a monitored app";
     let by_it = |activity: &serde_json::Value| activity["decision"]["reason"] == words;
     let record = agent.wait_for_activity("the refusal", by_it).unwrap();
     assert_eq!(record["type"], "access", "{record:#}");
     assert_eq!(record["app"]["id"], "corp-files", "{record:#}");
-    assert!(agent.metric("portcullis_refusals_total", &[("failure", "memory_full")]).unwrap() >= 1.0);
+    assert!(agent.metric("portcullis_refusals_total", &[("failure", "memory_full")]).unwrap() >= 2.0);
     check_passed(&Curl::get(url(UNMONITORED, PAGE)).send(lab).unwrap(), UNMONITORED, PAGE);
     let status = agent.command(&["status"]).unwrap();
     let shown = status.text();
