@@ -2,12 +2,13 @@
 //! they are, and not parsed.
 
 use super::h1::syntax::is_token_char;
-use super::head::split_port;
 
 /// Octets of a line that are kept: servers take no longer ones by default.
 const KEPT: usize = 8 * 1024;
-/// Longest method: the registry's longest has 17.
+/// Longest method that is waited for: the registry's longest has 17.
 const METHOD: usize = 32;
+/// Longest method that some server might take.
+const ANY_METHOD: usize = 256;
 
 /// Follows what a client says, line by line. Lines may end in CR, LF or both, be folded, and stand anywhere: what is a head
 /// to a server and what is a body is its own affair.
@@ -32,7 +33,7 @@ impl NamedHosts {
             self.push(piece);
             octets = rest.get(1..).unwrap_or_default();
             if !self.is_http {
-                self.is_foreign = !begins_request(&self.line);
+                self.is_foreign = !may_begin_request(&self.line);
             }
             if end.is_none() || self.ended || self.line.is_empty() {
                 continue;
@@ -49,6 +50,11 @@ impl NamedHosts {
         false
     }
 
+    /// For a connection whose first words are a request.
+    pub fn of_http() -> Self {
+        Self { is_http: true, ..Self::default() }
+    }
+
     /// Whether the first line is none of HTTP: nothing more is looked at.
     pub fn is_foreign(&self) -> bool {
         self.is_foreign
@@ -56,7 +62,7 @@ impl NamedHosts {
 
     fn push(&mut self, piece: &[u8]) {
         let Some(first) = piece.first() else { return };
-        if std::mem::take(&mut self.ended) && !is_blank(*first) {
+        if std::mem::take(&mut self.ended) && !matches!(first, b' ' | b'\t') {
             self.line.clear();
         }
         for octet in piece {
@@ -72,27 +78,37 @@ impl NamedHosts {
 
     /// Asks about what the line names.
     fn names(&self, is_wanted: &mut impl FnMut(&str) -> bool) -> bool {
-        let mut asks = |authority: &[u8]| {
-            let host = authority.rsplit(|octet| *octet == b'@').next().unwrap_or_default();
-            let Ok(host) = std::str::from_utf8(host) else { return false };
-            let host = split_port(host).0.trim_end_matches('.').to_ascii_lowercase();
-            !host.is_empty() && is_wanted(&host)
+        let Some(named) = host_field(&self.line).or_else(|| request_authority(&self.line)) else {
+            return false;
         };
-        if let Some(value) = host_field(&self.line) {
-            return value.split(|octet| matches!(octet, b' ' | b',' | b';')).any(asks);
-        }
-        request_authority(&self.line).is_some_and(&mut asks)
+        // Servers differ in what they take of `a:b@c`, `a,b` and the like: each of them may be meant.
+        named.split(|octet| !is_of_name(*octet)).any(|host| {
+            let Ok(host) = std::str::from_utf8(host) else { return false };
+            let host = host.trim_end_matches('.').to_ascii_lowercase();
+            !host.is_empty() && is_wanted(&host)
+        })
     }
 }
 
-/// Whether what a client has said so far may be the beginning of a request: a method of letters, and what follows it.
+/// Whether what a client has said so far looks like the beginning of a request, so that its end is worth waiting for. A
+/// digit begins none: other protocols have lengths there.
 pub fn begins_request(octets: &[u8]) -> bool {
+    let first = octets.iter().find(|octet| !is_skipped(**octet));
+    let looks = first.is_none_or(|first| first.is_ascii_alphabetic() || matches!(first, b'-' | b'_'));
+    looks && is_method(octets, METHOD)
+}
+
+/// Whether some server might take it for that. Nothing is waited for, it is listened to.
+pub fn may_begin_request(octets: &[u8]) -> bool {
+    is_method(octets, ANY_METHOD)
+}
+
+/// A token of at most so many octets, whole or not, and what may follow it.
+fn is_method(octets: &[u8], most: usize) -> bool {
     let octets = octets.iter().position(|octet| !is_skipped(*octet)).and_then(|start| octets.get(start..));
     let Some(octets) = octets else { return true };
     let method = octets.iter().take_while(|octet| is_token_char(**octet)).count();
-    octets.first().is_some_and(u8::is_ascii_alphabetic)
-        && method <= METHOD
-        && octets.get(method).is_none_or(|next| is_skipped(*next))
+    (1..=most).contains(&method) && octets.get(method).is_none_or(|next| is_skipped(*next))
 }
 
 /// Whether a whole line may be the first of a request. Without a version only GET is one (HTTP/0.9).
@@ -114,7 +130,9 @@ fn request_authority(line: &[u8]) -> Option<&[u8]> {
     let (method, rest) = words(line);
     let target = words(rest).0;
     let authority = match memchr::memmem::find(target, b"://") {
-        Some(at) if target.get(..at)?.iter().all(u8::is_ascii_alphabetic) => target.get(at + 3..)?,
+        Some(at) if !target.get(..at)?.iter().any(|octet| matches!(octet, b'/' | b'?' | b'#')) => {
+            target.get(at + 3..)?
+        }
         _ if method.eq_ignore_ascii_case(b"connect") => target,
         _ => return None,
     };
@@ -136,8 +154,13 @@ fn words(line: &[u8]) -> (&[u8], &[u8]) {
     (first, rest.trim_ascii_start())
 }
 
+/// What servers split lines into words at, those that take them for Latin-1 text among them.
 const fn is_blank(octet: u8) -> bool {
-    matches!(octet, b' ' | b'\t')
+    matches!(octet, b' ' | b'\t' | 0x0b | 0x0c | 0x1c..=0x1f | 0x85 | 0xa0)
+}
+
+const fn is_of_name(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_')
 }
 
 const fn is_skipped(octet: u8) -> bool {
@@ -179,6 +202,14 @@ mod tests {
             "get  HTTPS://u:p@FILES.test:443?x HTTP/1.1\n".to_owned(),
             "GET http://files.test/x\r\n".to_owned(),
             "CONNECT files.test:443 HTTP/1.1\r\n".to_owned(),
+            plain.replace("files.test", "files.test:x@other.test"),
+            plain.replace("files.test", "other.test;files.test"),
+            "GET a+1://files.test/f HTTP/1.1\r\nHost: other.test\r\n\r\n".to_owned(),
+            format!("_ /f HTTP/1.1\r\nHost: other.test\r\n\r\n{plain}"),
+            format!("-1 /f HTTP/1.1\r\nHost: other.test\r\n\r\n{plain}"),
+            format!("1{} /f HTTP/1.1\r\nHost: other.test\r\n\r\n{plain}", "a".repeat(60)),
+            plain.replace("GET ", "GET\u{b}"),
+            format!("\u{c}{plain}"),
             format!("GET /{} HTTP/1.1\r\nHost: files.test\r\n", "x".repeat(20_000)),
         ] {
             check(&said, true);
@@ -206,8 +237,8 @@ mod tests {
             b"NICK me\r\nHost: files.test\r\n",
             b"*1\r\n$4\r\nPING\r\n",
             b"AMQP\0\0\x09\x01",
-            b"0\x0c\x02\x01\x01",
-            b"averyveryverylongwordthatisnomethod",
+            b"\x30\x84\0\0\0\x0c\x02\x01\x01",
+            &[b'a'; ANY_METHOD + 1],
             b"\x10\x2a",
         ] {
             let mut named = NamedHosts::default();
@@ -220,5 +251,7 @@ mod tests {
             assert!(!named.read(said, |_| false) && !named.is_foreign(), "{said:?}");
         }
         assert!(begins_request(b"VERSION-CONTROL /") && !begins_request(b"a\0") && !begins_request(b"\x80"));
+        // A message of LDAP, whose second octet is its length.
+        assert!(!begins_request(b"0 \x02\x01\x01") && !begins_request(&[b'a'; METHOD + 1]));
     }
 }

@@ -184,7 +184,7 @@ fn wish_of(peeked: Peeked, unexplained: bool) -> (Wish, Vec<u8>) {
         // protocol need not be told from it as some server might.
         Peeked::Plain { bytes }
             if bytes.first().is_some_and(u8::is_ascii_uppercase)
-                || unexplained && named_hosts::begins_request(&bytes) =>
+                || unexplained && named_hosts::may_begin_request(&bytes) =>
         {
             (Wish::PlainHttp, bytes)
         }

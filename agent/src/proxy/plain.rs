@@ -175,7 +175,9 @@ async fn unnamed(
     (failure, guard): (Failure, &ConnectionGuard),
 ) -> Option<(Arc<App>, String)> {
     let mut origin = Side::new(origin);
-    let mut named = NamedHosts::default();
+    // Misdirected: a request was read, and its host.
+    let mut named =
+        if failure == Failure::Misdirected { NamedHosts::of_http() } else { NamedHosts::default() };
     let mut found = None;
     let mut first = true;
     let goes_on = |said: &[u8]| {
