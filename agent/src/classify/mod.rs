@@ -295,7 +295,11 @@ pub fn classify(exchange: &Exchange<'_>) -> Classification {
     let fields = exchange.response.fields();
     let disposition = ContentDisposition::parse(fields.get_all("content-disposition"));
     let declared = Declared::of(fields);
-    let requester = requester::requester(exchange.request, exchange.client);
+    let requester = match requester::requester(exchange.request, exchange.client) {
+        // The link saves what it leads to in the end; the page that comes with a redirect on the way there is none.
+        requester::Requester::DownloadLink if exchange.as_it_is => requester::Requester::Navigation,
+        requester => requester,
+    };
     let beginning = exchange.beginning();
     let look = exchange.look(&beginning);
     let status = exchange.response.status();

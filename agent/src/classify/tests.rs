@@ -267,6 +267,18 @@ fn what_a_redirect_carries_is_judged_as_if_nobody_followed_it() {
         assert_eq!(carried(mode, &html, Some(b"<html>Go</html>")).1, None, "{mode:?}");
     }
     assert_eq!(carried(Some("navigate"), &html, None).0, 0);
+    // A link with the download attribute saves what the redirect leads to, not the page that says so.
+    let link = get(&[("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "empty")]);
+    let first_bytes = Some(FirstBytes::whole(b"<html>Go</html>"));
+    let answered =
+        |status| html.iter().fold(ResponseHead::new(status, Version::Http11), |h, (n, v)| h.with(n, v));
+    let (page, on) = (answered(200), answered(302).with("Location", "/x"));
+    assert_eq!(
+        classify(&Exchange { first_bytes, ..Exchange::new(&link, &page, "h") }).kind,
+        Kind::RequestSignal
+    );
+    let carries = Exchange { first_bytes, ..Exchange::new(&link, &on, "h") };
+    assert_eq!((classify_carried(&carries), carries.look_ahead(false)), (None, 0));
     // Without a type, what comes tells.
     for (body, kind) in [(zip, Some(Kind::Sniff)), (b"<html>Go</html>", None), (b"", None)] {
         let (wanted, found) = carried(None, &[], Some(body));

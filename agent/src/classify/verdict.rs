@@ -91,8 +91,11 @@ pub(super) fn verdict(exchange: &Exchange<'_>, requester: Requester, evidence: &
         return verdict;
     }
     let sniffed = verdict.sniffed;
-    let stricter = by_content(exchange, requester, declared, look)
-        .or_else(|| (rule == Some(ActivityType::Download)).then(|| by_rule(requester, declared)).flatten());
+    let stricter = by_content(exchange, requester, declared, look).or_else(|| {
+        // That an address hands out files is said of where it leads.
+        let by_address = rule == Some(ActivityType::Download) && !exchange.as_it_is;
+        by_address.then(|| by_rule(requester, declared)).flatten()
+    });
     let Some(stricter) = stricter else { return verdict };
     let kind = if status == 206 { Kind::Range } else { stricter.kind };
     Verdict { sniffed, kind, ..stricter }
