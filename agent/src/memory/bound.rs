@@ -63,8 +63,7 @@ pub struct Gauge {
 impl Gauge {
     /// Reads what is in use and publishes the level that follows. `set`: the bound of the settings, in octets.
     pub fn look(&mut self, set: Option<u64>) -> io::Result<Reading> {
-        let status = fs::read_to_string("/proc/self/status")?;
-        let used = in_use(&status).ok_or(io::ErrorKind::InvalidData)?;
+        let mut used = in_use_now()?;
         if self.looks.is_multiple_of(FIND_EVERY) {
             self.found = None;
         }
@@ -74,14 +73,21 @@ impl Gauge {
             (None, None) => *self.found.insert(find()?),
         };
         let before = self.level;
+        let rises = before.next(used, bound) > before;
+        if rises || before > Level::Enough && self.looks.is_multiple_of(TRIM_EVERY) {
+            // What the allocator keeps of a burst is no reason to do without anything.
+            trim();
+            used = in_use_now()?;
+        }
         self.level = before.next(used, bound);
         pressure::publish(self.level);
-        if self.level > Level::Enough && (before == Level::Enough || self.looks.is_multiple_of(TRIM_EVERY)) {
-            trim();
-        }
         self.looks = self.looks.wrapping_add(1);
         Ok(Reading { used, bound, whence, level: self.level, before })
     }
+}
+
+fn in_use_now() -> io::Result<u64> {
+    in_use(&fs::read_to_string("/proc/self/status")?).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// Octets of anonymous memory, whether it is in memory or swapped out (proc_pid_status(5)). Pages of files are left out:
@@ -115,8 +121,11 @@ fn least(root: &Path, own: &str) -> Option<u64> {
     let own = Path::new(own.lines().find_map(|line| line.strip_prefix("0::/"))?);
     let places = own.ancestors().map(|place| root.join(place));
     let files = places.flat_map(|place: PathBuf| [place.join("memory.max"), place.join("memory.high")]);
-    // "max" is none; the root has neither file.
-    files.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).min()
+    // "max" is none; the root has neither file. Nobody runs with a bound of nothing.
+    files
+        .filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
+        .filter(|bound| *bound > 0)
+        .min()
 }
 
 #[cfg(test)]

@@ -310,7 +310,7 @@ where
                     Late::Stalled => HeadError::Ended(Ended::Stalled),
                     Late::Slow => HeadError::Ended(Ended::SlowBody),
                 })??;
-            asked = true;
+            asked |= head.status() == 100;
             let turn = responses
                 .next(&head, self.limits)
                 .map_err(|refusal| HeadError::Ended(Ended::Refused(Peer::Origin, refusal)))?;

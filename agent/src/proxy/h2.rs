@@ -269,7 +269,9 @@ where
                 self.clocks.line_drawn();
             }
             Expired::Look => {
-                for (id, what) in self.streams.overdue(&self.relay, &self.clocks, now) {
+                // While the origin takes nothing, nothing is read from the client either, whatever its windows say.
+                let reads = !self.client.waits && self.is_written(Which::Origin);
+                for (id, what) in self.streams.overdue(&self.relay, &self.clocks, reads, now) {
                     match what {
                         Overdue::RestOfResponse => self.relay.reset(id, ErrorCode::CANCEL),
                         Overdue::Response => {

@@ -97,8 +97,10 @@ impl Unread {
 
     /// When the next look is due.
     pub fn due(&self, timeouts: &Timeouts) -> Option<Instant> {
-        let wait = if self.sample.is_some() { timeouts.unread } else { timeouts.unread / FIRST_LOOK };
-        self.since?.checked_add(wait)
+        let (since, first) = (self.since?, timeouts.unread / FIRST_LOOK);
+        let Some((at, _)) = self.sample else { return since.checked_add(first) };
+        // However late the look before was, the client has its time from there on.
+        Some(since.checked_add(timeouts.unread)?.max(at.checked_add(timeouts.unread.saturating_sub(first))?))
     }
 
     /// Looks, when it is time to: `taken` says how many octets the client has taken in all.
@@ -198,6 +200,17 @@ mod tests {
             assert!(ended.is_none_or(|at| at == begun + seconds(60)), "{rate} a second");
             assert!(looks < 70, "{looks}");
         }
+    }
+
+    #[test]
+    fn a_look_that_comes_late_is_followed_by_none_at_once() {
+        let (begun, timeouts) = (Instant::now(), TIMEOUTS());
+        let (mut unread, late) = (Unread::default(), begun + seconds(59));
+        unread.waits(begun, true);
+        assert_eq!(unread.look(late, || 0, &timeouts), Ok(()));
+        assert_eq!(unread.due(&timeouts), Some(late + seconds(45)));
+        assert!(unread.look(begun + seconds(61), || panic!("too early"), &timeouts).is_ok());
+        assert_eq!(unread.look(late + seconds(45), || 0, &timeouts), Err(Slow));
     }
 
     #[test]

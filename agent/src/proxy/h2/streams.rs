@@ -101,8 +101,14 @@ impl Streams {
         }
     }
 
-    /// Those of which nothing moved for too long, or the request too slowly.
-    pub(super) fn overdue(&mut self, relay: &Relay, clocks: &Clocks, now: Instant) -> Vec<(u32, Overdue)> {
+    /// Those of which nothing moved for too long, or the request too slowly while the client is read from.
+    pub(super) fn overdue(
+        &mut self,
+        relay: &Relay,
+        clocks: &Clocks,
+        reads: bool,
+        now: Instant,
+    ) -> Vec<(u32, Overdue)> {
         let mut overdue = Vec::new();
         for stream in &mut self.0 {
             let (up, down) = relay.passed(stream.id).unwrap_or_default();
@@ -111,7 +117,7 @@ impl Streams {
             }
             let elapsed = now - std::mem::replace(&mut stream.looked, now);
             let asked = !stream.asks || up > 0;
-            if !stream.answered && !stream.patient && asked && relay.is_uploading(stream.id) {
+            if reads && !stream.answered && !stream.patient && asked && relay.is_uploading(stream.id) {
                 stream.waited += elapsed;
                 if clocks.is_slow(up, stream.waited) {
                     overdue.push((stream.id, Overdue::RequestBody));
