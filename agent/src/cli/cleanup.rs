@@ -47,14 +47,14 @@ pub(super) fn run(arguments: &CleanupArgs, config: &Config) -> Result<ExitCode> 
              them)"
         ));
     }
-    let run = &config.paths.run;
-    let _lock = run.exists().then(|| Lock::file(&run.join(LOCK))).transpose()?;
     let removed = take_out(config)?;
     say(if removed { "removed what was left in the kernel" } else { "nothing was left" })
 }
 
-/// Takes everything that is ours out of the kernel; whether there was anything.
+/// Takes everything that is ours out of the kernel; whether there was anything. Fails where an agent runs.
 pub(super) fn take_out(config: &Config) -> Result<bool> {
+    let run = &config.paths.run;
+    let _lock = run.exists().then(|| Lock::file(&run.join(LOCK))).transpose()?;
     let (pins, settings) = (&config.paths.pins, &config.steering);
     let mut removed = false;
     // Explicit mode has nothing in the kernel, and may lack the rights to look.

@@ -162,7 +162,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }),
         Command::Classify(classify) => classify::run(&classify, config),
         Command::Detect(detect) => detect::run(&detect),
-        Command::Cleanup(cleanup) => match lenient(config) {
+        Command::Cleanup(cleanup) => match lenient_about_the_rest(config) {
             Some(settings) => cleanup::run(&cleanup, &settings),
             None => Ok(ExitCode::from(USAGE)),
         },
@@ -170,7 +170,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let Some(snapshot) = load(config) else { return Ok(ExitCode::from(USAGE)) };
             ca::establish(&snapshot.config.paths.state, &vouched_for(&snapshot)).context("ca")
         }),
-        Command::Uninstall(arguments) => match lenient(config) {
+        Command::Uninstall(arguments) => match lenient_about_the_rest(config) {
             Some(settings) => install::uninstall(&arguments, Arguments::command(), &settings),
             None => Ok(ExitCode::from(USAGE)),
         },
@@ -206,11 +206,7 @@ fn vouched_for(snapshot: &Snapshot) -> Vec<HostPattern> {
 /// The settings as far as they are right, for commands that take from them where the daemon, its files and its pins are. The
 /// daemon goes on after a slip, and whoever made it has to be able to ask what became of it, or to take everything away.
 fn lenient(config: Option<PathBuf>) -> Option<Config> {
-    let read = Sources::new(config).read_settings();
-    let lenient = |source: Option<_>| {
-        source.map_or_else(|| Ok((Config::default(), Vec::new())), |source| config::parse_leniently(&source))
-    };
-    match read.and_then(lenient) {
+    match read_leniently(config) {
         Ok((settings, faults)) => {
             warn(&faults, &settings);
             Some(settings)
@@ -219,6 +215,24 @@ fn lenient(config: Option<PathBuf>) -> Option<Config> {
             complain(&faults);
             None
         }
+    }
+}
+
+/// The same for commands that take things out of the kernel: of another cgroup they would say that nothing is left.
+fn lenient_about_the_rest(config: Option<PathBuf>) -> Option<Config> {
+    match read_leniently(config.clone()) {
+        Ok((_, faults)) if faults.iter().any(|fault| fault.field.starts_with("steering.cgroup")) => {
+            complain(&faults);
+            None
+        }
+        _ => lenient(config),
+    }
+}
+
+fn read_leniently(config: Option<PathBuf>) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    match Sources::new(config).read_settings()? {
+        Some(source) => config::parse_leniently(&source),
+        None => Ok((Config::default(), Vec::new())),
     }
 }
 

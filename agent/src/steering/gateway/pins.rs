@@ -13,7 +13,7 @@ use agent_common::abi::Heartbeat;
 use anyhow::{Context, Result, bail};
 use aya::maps::MapData;
 
-use crate::steering::heart::Heart;
+use crate::steering::heart::{Heart, now_ns};
 use crate::steering::namespace;
 
 /// What the directories' names begin with. No cgroup's name is written so (bpffs takes no dots).
@@ -34,7 +34,8 @@ impl Pins {
     /// Makes this agent's directory below `base`, which must be on a BPF file system.
     pub(super) fn claim(base: &Path) -> Result<Self> {
         let earlier = leftovers(base).with_context(|| format!("looking into {}", base.display()))?;
-        let own = base.join(format!("{}{}", prefix()?, std::process::id()));
+        // Process ids come again, in a container at once; an earlier agent's directory is not this one's.
+        let own = base.join(format!("{}{}_{:x}", prefix()?, std::process::id(), now_ns()));
         for directory in [base, &own] {
             private(directory).with_context(|| {
                 format!("making the directory {} (is a BPF file system mounted there?)", directory.display())
@@ -58,11 +59,7 @@ impl Pins {
             let map = MapData::from_pin(directory.join(HEARTBEAT)).ok()?;
             Heart::new(map).ok()?.last()
         };
-        self.earlier
-            .iter()
-            .filter(|directory| **directory != self.own)
-            .filter_map(of)
-            .max_by_key(|last| last.unix_ms)
+        self.earlier.iter().filter_map(of).max_by_key(|last| last.unix_ms)
     }
 
     /// Keeps the heartbeat as long as the links: the next agent learns from it since when there was none.
@@ -83,7 +80,7 @@ impl Pins {
 
     /// The earlier agent's links, programs and maps go.
     pub(super) fn remove_earlier(&mut self) -> Result<()> {
-        for directory in self.earlier.drain(..).filter(|directory| *directory != self.own) {
+        for directory in self.earlier.drain(..) {
             tracing::warn!("the earlier agent did not stop in order: removing {}", directory.display());
             fs::remove_dir_all(&directory).with_context(|| format!("removing {}", directory.display()))?;
         }
