@@ -92,8 +92,10 @@ pub(super) fn activity(activity: &Activity, host: &str) -> Value {
     if let Some(response) = &activity.response {
         fields.insert("http_response".to_owned(), json!({"code": response.status}));
     }
-    // The class asks for a file; of an unknown one the path is what there is.
-    if let Some(file) = activity.file.as_ref().map(file).or((class.1 == 6006).then(|| unnamed(activity))) {
+    // The class asks for a file; of an unknown one the path is what there is. Network Activity has no place for one.
+    if class.1 != 4001
+        && let Some(file) = activity.file.as_ref().map(file).or((class.1 == 6006).then(|| unnamed(activity)))
+    {
         fields.insert("file".to_owned(), file);
     }
     if let Some(policy) = &activity.decision.policy {
