@@ -19,6 +19,7 @@ use crate::activity::{Activity, TransferFacts};
 use crate::config::Durability;
 use crate::record::admission::Admissions;
 use crate::record::policy_sets;
+use crate::record::segments;
 use crate::record::store::Gap;
 use crate::record::transfer::{End, Stored, Transfer};
 use crate::record::usage::Report;
@@ -51,6 +52,8 @@ pub struct Options {
     pub max_size: Option<u64>,
     pub durability: Durability,
     pub wal_max: u64,
+    /// Records of a segment.
+    pub segment: usize,
     /// Largest size of the database in SQLite pages; full is then treated like a full disk.
     pub max_pages: Option<u32>,
     /// How long dropping the log may go on trying to store what is queued.
@@ -64,6 +67,7 @@ impl Default for Options {
             max_size: None,
             durability: Durability::Normal,
             wal_max: WAL_MAX,
+            segment: segments::RECORDS,
             queue: QUEUE_MAX,
             batch: BATCH_MAX,
             flush_after: FLUSH_AFTER,

@@ -9,6 +9,7 @@ mod policy_sets;
 pub mod query;
 mod reserve;
 mod schema;
+mod segments;
 mod store;
 pub mod transfer;
 pub mod usage;

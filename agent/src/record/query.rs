@@ -3,8 +3,9 @@
 //! Rows are fetched in short statements of one page each. A reader that held one statement open for as long as a
 //! pager shows it would keep the writer from ever cutting back its write-ahead log.
 
-mod access;
+mod candidates;
 mod condition;
+mod file_name;
 pub mod moment;
 pub mod overview;
 mod usage;
@@ -25,13 +26,14 @@ use crate::activity::{self, Activity, TransferFacts, TransferState};
 use crate::classify::ActivityType;
 use crate::policy::decision::Action;
 use crate::record::{policy_sets, schema};
-use access::{Access, Bounds, Plan};
+use candidates::Candidates;
 pub use condition::network;
 use condition::{Where, micros_up};
 pub use usage::{Discovered, Usage};
 
 /// Rows of one statement.
 const PAGE: usize = 500;
+const NEWEST_FIRST: &str = "ORDER BY time DESC, seq DESC";
 /// Gaps shown in one listing.
 const GAPS_MAX: usize = 1000;
 
@@ -106,7 +108,6 @@ pub struct Position {
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
-    bounds: Bounds,
 }
 
 /// Ends, from another thread, the statement that a reader is at. The next one runs.
@@ -129,7 +130,7 @@ impl Reader {
         }
         let connection = schema::open_for_reading(path)
             .map_err(|source| QueryError::Unreadable { path: path.to_owned(), source })?;
-        Ok(Self { connection, path: path.to_owned(), bounds: Bounds::default() })
+        Ok(Self { connection, path: path.to_owned() })
     }
 
     /// Calls `show` for each match, newest first, until it breaks or the limit is reached.
@@ -194,8 +195,7 @@ impl Reader {
     pub fn get(&self, id: Uuid) -> Result<Option<Activity>, QueryError> {
         let mut found = None;
         let only = Where::only("id = ?", vec![Value::Blob(id.as_bytes().to_vec())]);
-        let rows =
-            self.rows(&[only.reached(Access::Free)], "LIMIT 1").map_err(|source| self.unreadable(source))?;
+        let rows = self.rows("", &only, "LIMIT 1").map_err(|source| self.unreadable(source))?;
         for row in rows {
             if let Entry::Activity(activity) = row.entry {
                 found = Some(*activity);
@@ -220,16 +220,27 @@ impl Reader {
         mut before: Option<Position>,
         show: &mut impl FnMut(Entry) -> ControlFlow<()>,
     ) -> rusqlite::Result<Option<Position>> {
-        let plan = Plan::of(filter, &self.connection, self.bounds)?;
         let mut gaps = self.gaps_within(filter)?;
         if let Some(Position { time, .. }) = before {
             // Newer ones have been shown.
             gaps.retain(|gap| gap.until.as_microsecond() < time);
         }
         let mut left = filter.limit.unwrap_or(usize::MAX);
+        if left == 0 {
+            return Ok(before);
+        }
+        let wanted = Where::of(filter);
+        // Without a test of columns every record of the time matches.
+        let mut candidates = match &*wanted.tests {
+            [] => None,
+            _ => Some(Candidates::of(&wanted, before, &self.connection)?),
+        };
         while left > 0 {
             let page = PAGE.min(left);
-            let rows = self.page(&plan, before, page)?;
+            let rows = match &mut candidates {
+                Some(candidates) => self.matching(candidates, &wanted, page)?,
+                None => self.by_time(&wanted, before, page)?,
+            };
             let last_page = rows.len() < page;
             for row in rows {
                 left -= 1;
@@ -265,8 +276,7 @@ impl Reader {
         let mut wanted = Where::of(filter);
         wanted.and("seq > ?", [cursor.activity.into()]);
         // In the order of writing, whatever index a filter might like: what is new is little.
-        let (sql, values) = wanted.reached(Access::Written);
-        let rows = self.rows(&[(sql, values)], &format!("ORDER BY seq LIMIT {PAGE}"))?;
+        let rows = self.rows("NOT INDEXED", &wanted, &format!("ORDER BY seq LIMIT {PAGE}"))?;
         cursor.activity = match rows.last() {
             Some(last) if rows.len() == PAGE => last.seq,
             last => end.unwrap_or(0).max(last.map_or(0, |row| row.seq)).max(cursor.activity),
@@ -289,48 +299,43 @@ impl Reader {
         Ok(entries)
     }
 
-    /// One page of a listing, behind `before`.
-    fn page(&self, plan: &Plan, before: Option<Position>, page: usize) -> rusqlite::Result<Vec<Found>> {
-        let order = format!("ORDER BY time DESC, seq DESC LIMIT {page}");
-        match plan {
-            Plan::Alternatives(alternatives) => {
-                let behind = |(one, access): &(Where, Access)| {
-                    let mut one = one.clone();
-                    if let Some(Position { time, seq }) = before {
-                        one.and("(time, seq) < (?, ?)", [time.into(), seq.into()]);
-                    }
-                    one.reached(*access)
-                };
-                self.rows(&alternatives.iter().map(behind).collect::<Vec<_>>(), &order)
-            }
-            Plan::Rows(wanted, rows) => {
-                let from = before.map_or(0, |at| rows.partition_point(|row| *row >= (at.time, at.seq)));
-                let mut found = Vec::new();
-                for some in rows.get(from..).unwrap_or_default().chunks(page) {
-                    let numbers: Vec<i64> = some.iter().map(|(_, seq)| *seq).collect();
-                    let mut wanted = wanted.clone();
-                    wanted.and(
-                        "seq IN (SELECT value FROM json_each(?))",
-                        [serde_json::Value::from(numbers).to_string().into()],
-                    );
-                    found.extend(self.rows(&[wanted.reached(Access::Written)], &order)?);
-                    if found.len() >= page {
-                        found.truncate(page);
-                        break;
-                    }
-                }
-                Ok(found)
-            }
+    /// One page of a listing of all records of a time, behind `before`.
+    fn by_time(&self, wanted: &Where, before: Option<Position>, page: usize) -> rusqlite::Result<Vec<Found>> {
+        let mut wanted = wanted.clone();
+        if let Some(Position { time, seq }) = before {
+            wanted.and("(time, seq) < (?, ?)", [time.into(), seq.into()]);
         }
+        self.rows("INDEXED BY activities_time", &wanted, &format!("{NEWEST_FIRST} LIMIT {page}"))
     }
 
-    /// Rows of any of these conditions, which exclude each other.
-    fn rows(&self, wanted: &[(String, Vec<Value>)], order: &str) -> rusqlite::Result<Vec<Found>> {
-        let arm = |(sql, _): &(String, _)| format!("SELECT {} FROM {sql}", Found::COLUMNS);
-        let sql = wanted.iter().map(arm).collect::<Vec<_>>().join(" UNION ALL ");
-        let values = wanted.iter().flat_map(|(_, values)| values);
-        let mut statement = self.connection.prepare_cached(&format!("{sql} {order}"))?;
-        let rows = statement.query_map(params_from_iter(values), Found::read)?;
+    /// The next of the candidates that match, as many as a page has or all.
+    fn matching(
+        &self,
+        candidates: &mut Candidates,
+        wanted: &Where,
+        page: usize,
+    ) -> rusqlite::Result<Vec<Found>> {
+        let mut found = Vec::new();
+        while found.len() < page {
+            let some = candidates.some(page - found.len(), &self.connection)?;
+            if some.is_empty() {
+                break;
+            }
+            let mut wanted = wanted.clone();
+            wanted.and(
+                "seq IN (SELECT value FROM json_each(?))",
+                [serde_json::Value::from(some).to_string().into()],
+            );
+            found.extend(self.rows("NOT INDEXED", &wanted, NEWEST_FIRST)?);
+        }
+        Ok(found)
+    }
+
+    /// Rows of this condition. `by` says by which index.
+    fn rows(&self, by: &str, wanted: &Where, order: &str) -> rusqlite::Result<Vec<Found>> {
+        let sql = format!("SELECT {} FROM activities AS a {by} WHERE {} {order}", Found::COLUMNS, wanted.sql);
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(params_from_iter(&wanted.values), Found::read)?;
         rows.collect()
     }
 

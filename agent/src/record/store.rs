@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::activity::{Activity, TransferFacts, TransferState};
 use crate::record::contexts::{self, Contexts};
+use crate::record::segments::{self, Waiting};
 use crate::record::transfer::End;
 use crate::record::usage::Sums;
 use crate::record::{policy_sets, schema};
@@ -113,13 +114,21 @@ pub(super) struct Store {
     /// The gap written last, which further losses may still extend.
     last_gap: Option<(i64, Gap)>,
     contexts: Contexts,
+    waiting: Waiting,
     /// Where one record after the other becomes JSON.
     json: Vec<u8>,
 }
 
 impl Store {
     pub(super) fn new(connection: Connection, run: Uuid) -> Self {
-        Self { connection, run, last_gap: None, contexts: Contexts::default(), json: Vec::new() }
+        Self {
+            connection,
+            run,
+            last_gap: None,
+            contexts: Contexts::default(),
+            waiting: Waiting::default(),
+            json: Vec::new(),
+        }
     }
 
     pub(super) fn connection(&mut self) -> &mut Connection {
@@ -222,7 +231,18 @@ impl Store {
             ])?;
         transaction.commit()?;
         (self.last_gap, *totals) = (last_gap, after);
+        self.waiting.add((written.stored - written.known) as usize);
         Ok(written)
+    }
+
+    /// Makes a segment of records that are in none, if there are `size` of them. `false` when there was none to make.
+    pub(super) fn make_segment(&mut self, size: usize) -> rusqlite::Result<bool> {
+        self.waiting.make(size, &mut self.connection)
+    }
+
+    /// Drops one of the indexes that segments took the place of, if there is one left.
+    pub(super) fn drop_old_index(&self) -> rusqlite::Result<()> {
+        segments::drop_old_index(&self.connection)
     }
 
     /// Whether a commit is on disk before it is reported (`FULL`), or only survives the end of the process.
@@ -276,14 +296,21 @@ impl Store {
             )?,
         };
         transaction.commit()?;
-        contexts::delete_unused(&self.connection)?;
-        self.give_pages_back()?;
+        self.forget_deleted()?;
         Ok(count)
     }
 
     /// Tells the planner how selective each index is, from a sample.
     pub(super) fn analyse(&self) -> rusqlite::Result<()> {
         self.connection.execute_batch(&format!("PRAGMA analysis_limit = {SAMPLE}; ANALYZE"))
+    }
+
+    /// Deletes what only deleted records needed.
+    fn forget_deleted(&mut self) -> rusqlite::Result<()> {
+        self.waiting.forget();
+        contexts::delete_unused(&self.connection)?;
+        segments::delete_unused(&self.connection)?;
+        self.give_pages_back()
     }
 
     fn give_pages_back(&self) -> rusqlite::Result<()> {
@@ -309,8 +336,7 @@ impl Store {
         self.connection.execute("DELETE FROM runs WHERE closed = 1 AND started < ?1", [before])?;
         policy_sets::delete_before(&self.connection, time)?;
         if records > 0 {
-            contexts::delete_unused(&self.connection)?;
-            self.give_pages_back()?;
+            self.forget_deleted()?;
         }
         Ok(Deleted { records, more: records == DELETE_STEP })
     }

@@ -30,6 +30,10 @@ const ANALYSE_FIRST: Duration = Duration::from_secs(60);
 /// Waiting time between attempts on a failing disk, doubled from the first to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(2);
+/// Segments made in one turn: they take some milliseconds each, in which records wait.
+const SEGMENTS_MAX: usize = 4;
+/// How long it sleeps at most while there are more of them to make.
+const BREATH: Duration = Duration::from_millis(5);
 /// Gaps that wait for being written at most; there are fewer reasons, so only a failing disk gets there.
 const GAPS_MAX: usize = 16;
 
@@ -80,6 +84,10 @@ pub(super) struct Writer {
     totals: Totals,
     /// An earlier run was accounted for, and admissions are counted in the file.
     settled: bool,
+    /// The last turn made as many segments as it may.
+    is_behind: bool,
+    /// All records but the last ones are in segments.
+    has_caught_up: bool,
     /// The file proved damaged while in use; why.
     damaged: Option<String>,
     batch: Batch,
@@ -118,6 +126,8 @@ impl Writer {
             file: None,
             totals: Totals::default(),
             settled: false,
+            is_behind: false,
+            has_caught_up: false,
             damaged: None,
             batch: Batch::default(),
             reserve: Reserve::beside(path, RESERVE),
@@ -173,7 +183,7 @@ impl Writer {
             let _ = self.admissions.persist(&marker, self.run);
         }
         self.shared.records.store(store.count()?, Ordering::Relaxed);
-        self.synchronous = false;
+        (self.synchronous, self.has_caught_up) = (false, false);
         self.store = Some(store);
         self.policy_sets.forget_file();
         self.file = identity(&self.path);
@@ -199,6 +209,7 @@ impl Writer {
                 continue;
             }
             self.retry = RETRY_FIRST;
+            self.make_segments();
             self.look_after_file();
         }
         if let Some(store) = self.store.take() {
@@ -259,7 +270,8 @@ impl Writer {
 
     /// Waits for the first message.
     fn first(&mut self) {
-        match self.incoming.recv_timeout(IDLE) {
+        let idle = if self.is_behind { BREATH } else { IDLE };
+        match self.incoming.recv_timeout(idle) {
             Ok(message) => self.take(message),
             Err(RecvTimeoutError::Disconnected) => self.disconnected = true,
             Err(RecvTimeoutError::Timeout) => {}
@@ -362,6 +374,24 @@ impl Writer {
         Ok(())
     }
 
+    /// Brings records into segments: at most one of a turn is of new records, the others of a log of before there were any.
+    fn make_segments(&mut self) {
+        let Some(store) = self.store.as_mut() else { return };
+        let size = self.options.segment;
+        let made = (0..SEGMENTS_MAX).try_for_each(|_| match store.make_segment(size) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(None),
+            Err(error) => Err(Some(error)),
+        });
+        self.is_behind = made.is_ok();
+        match made {
+            Ok(()) => {}
+            Err(None) => self.has_caught_up = true,
+            // What is in no segment is looked at record by record; the next turn tries again.
+            Err(Some(error)) => tracing::debug!("no segment of the activity log could be made: {error}"),
+        }
+    }
+
     /// Once a second: is the file still there? Now and then: is there something to delete?
     fn look_after_file(&mut self) {
         let now = Instant::now();
@@ -388,6 +418,11 @@ impl Writer {
             if let Some(Err(error)) = self.store.as_ref().map(Store::analyse) {
                 tracing::debug!("the activity log could not be analysed: {error}");
             }
+        }
+        if self.has_caught_up
+            && let Some(Err(error)) = self.store.as_ref().map(Store::drop_old_index)
+        {
+            tracing::debug!("an index of the activity log that nobody needs is still there: {error}");
         }
         self.delete_oldest(now);
         if now >= self.delete_old {

@@ -1,6 +1,7 @@
 //! The log under load, under a failing disk, after damage and after SIGKILL.
 
 mod durability;
+mod segments;
 
 use std::io::{BufRead, BufReader, Write};
 use std::ops::ControlFlow;

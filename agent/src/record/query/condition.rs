@@ -1,131 +1,125 @@
-//! Filters as SQL conditions with bound values.
+//! Filters, as SQL conditions with bound values that a record must meet, and as what its columns are asked for.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use memchr::memmem::Finder;
 use rusqlite::types::Value;
 
 use super::Filter;
+use super::file_name::{Pattern, like};
+use crate::record::segments::Kind;
 use crate::record::store::address_bytes;
 
 /// A condition in SQL with the values bound to it. No text of the user ever becomes SQL.
 #[derive(Debug, Clone)]
 pub(super) struct Where {
-    /// Each served by an index of its own, whose entries lie in the order of time.
-    pub(super) keys: Vec<Key>,
-    /// What an index holds side by side, but not in the order of time.
-    pub(super) ranges: Vec<Range>,
-    /// What else must hold, `ranges` included.
     pub(super) sql: String,
     pub(super) values: Vec<Value>,
+    /// What the columns say of it, the cheapest first: records that fail one of them do not meet the condition.
+    pub(super) tests: Vec<Test>,
+    /// Microseconds since 1970 that are part of it, both included.
+    pub(super) since: i64,
+    pub(super) until: i64,
 }
 
-/// `column = value`.
+/// Some column has what is wanted of it.
 #[derive(Debug, Clone)]
-pub(super) struct Key {
-    pub(super) index: &'static str,
-    column: &'static str,
-    collation: &'static str,
-    pub(super) value: Value,
+pub(super) struct Test {
+    pub(super) any: Vec<(Kind, Wanted)>,
 }
 
-impl Key {
-    /// With a place for the value.
-    pub(super) fn condition(&self, table: &str) -> String {
-        format!("{table}.{} = ?{}", self.column, self.collation)
+/// What is wanted of a column's value.
+#[derive(Debug, Clone)]
+pub(super) enum Wanted {
+    Is(Box<Finder<'static>>),
+    /// An address of the family of both, between them.
+    Network {
+        first: Vec<u8>,
+        last: Vec<u8>,
+    },
+    Name(Pattern),
+}
+
+impl Wanted {
+    pub(super) fn is(value: &[u8]) -> Self {
+        Self::Is(Box::new(Finder::new(value).into_owned()))
     }
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Range {
-    pub(super) index: &'static str,
-    pub(super) sql: &'static str,
-    pub(super) values: Vec<Value>,
 }
 
 impl Where {
     /// No more than this.
     pub(super) fn only(sql: &str, values: Vec<Value>) -> Self {
-        Self { keys: Vec::new(), ranges: Vec::new(), sql: sql.to_owned(), values }
+        Self { sql: sql.to_owned(), values, tests: Vec::new(), since: i64::MIN, until: i64::MAX }
     }
 
-    /// The filter as one condition.
-    pub(super) fn of(filter: &Filter) -> Self {
-        let mut wanted = Self::but_app(filter);
-        if let Some(app) = &filter.app {
-            wanted.and("(app = ? OR suite = ?)", [app.clone().into(), app.clone().into()]);
-        }
+    /// A column of this name has this value.
+    pub(super) fn has(kind: Kind, column: &'static str, value: &str) -> Self {
+        let mut wanted = Self::only("TRUE", Vec::new());
+        wanted.is(kind, &format!("{column} = ?"), value);
         wanted
     }
 
-    /// The filter as conditions of which each row meets one at most, and each of which one index serves: joined by OR they
-    /// would all have to be sorted.
-    pub(super) fn alternatives(filter: &Filter) -> Vec<Self> {
-        let Some(app) = &filter.app else { return vec![Self::but_app(filter)] };
-        let [mut by_app, mut by_suite] = [Self::but_app(filter), Self::but_app(filter)];
-        by_app.key("activities_app", "app", app.clone().into());
-        by_suite.key("activities_suite", "suite", app.clone().into());
-        by_suite.and("app <> ?", [app.clone().into()]);
-        vec![by_app, by_suite]
-    }
-
-    fn but_app(filter: &Filter) -> Self {
+    pub(super) fn of(filter: &Filter) -> Self {
         let mut wanted = Self::only("TRUE", Vec::new());
-        if let Some(user) = &filter.user {
-            match user.parse::<u32>() {
-                Ok(uid) => wanted.and("(user = ? OR uid = ?)", [user.clone().into(), i64::from(uid).into()]),
-                Err(_) => wanted.key("activities_user", "user", user.clone().into()),
-            }
-        }
         if let Some(kind) = filter.kind {
-            wanted.key("activities_type", "type", kind.name().to_owned().into());
+            wanted.is(Kind::Type, "type = ?", kind.name());
         }
         if let Some(action) = filter.action {
-            wanted.key("activities_action", "action", action.name().to_owned().into());
+            wanted.is(Kind::Action, "action = ?", action.name());
+        }
+        if let Some(app) = &filter.app {
+            wanted.and("(app = ? OR suite = ?)", [app.clone().into(), app.clone().into()]);
+            wanted.test([Kind::App, Kind::Suite].map(|kind| (kind, Wanted::is(app.as_bytes()))));
+        }
+        if let Some(policy) = &filter.policy {
+            wanted.is(Kind::Policy, "policy = ?", policy);
+        }
+        if let Some(device) = &filter.device {
+            wanted.is(Kind::Device, "device = ?", device);
+        }
+        match filter.user.as_ref().map(|user| (user, user.parse::<u32>())) {
+            Some((user, Ok(uid))) => {
+                let uid = i64::from(uid);
+                wanted.and("(user = ? OR uid = ?)", [user.clone().into(), uid.into()]);
+                wanted.test([
+                    (Kind::User, Wanted::is(user.as_bytes())),
+                    (Kind::Uid, Wanted::is(&uid.to_be_bytes())),
+                ]);
+            }
+            Some((user, Err(_))) => wanted.is(Kind::User, "user = ?", user),
+            None => {}
         }
         if let Some(network) = filter.network {
             let (first, last) = (address_bytes(network.network()), address_bytes(network.broadcast()));
             let length = i64::try_from(first.len()).unwrap_or(0);
-            if first == last {
-                wanted.key("activities_ip", "client_ip", first.into());
-            } else {
-                wanted.range(
-                    "activities_ip",
-                    "length(client_ip) = ? AND client_ip BETWEEN ? AND ?",
-                    vec![length.into(), first.into(), last.into()],
-                );
-            }
-        }
-        if let Some(device) = &filter.device {
-            wanted.key("activities_device", "device", device.clone().into());
-        }
-        if let Some(since) = filter.since {
-            wanted.and("time >= ?", [micros_up(since).into()]);
-        }
-        if let Some(until) = filter.until {
-            wanted.and("time <= ?", [until.as_microsecond().into()]);
-        }
-        if let Some(policy) = &filter.policy {
-            wanted.key("activities_policy", "policy", policy.clone().into());
-        }
-        if let Some(file) = filter.file.as_ref().filter(|file| !file.contains(['*', '?'])) {
-            // The same letters as LIKE folds, and the index has them in this order.
-            let value = file.clone().into();
-            wanted.keys.push(Key {
-                index: "activities_file",
-                column: "file",
-                collation: " COLLATE NOCASE",
-                value,
-            });
-        } else if let Some(file) = &filter.file {
-            wanted.range(
-                "activities_file",
-                "file IS NOT NULL AND file LIKE ? ESCAPE '\\'",
-                vec![like(file).into()],
+            wanted.and(
+                "length(client_ip) = ? AND client_ip BETWEEN ? AND ?",
+                [length.into(), first.clone().into(), last.clone().into()],
             );
+            wanted.test([(Kind::Address, Wanted::Network { first, last })]);
+        }
+        wanted.within(
+            filter.since.map_or(i64::MIN, micros_up),
+            filter.until.map_or(i64::MAX, |until| until.as_microsecond()),
+        );
+        if let Some(file) = &filter.file {
+            wanted.and("file LIKE ? ESCAPE '\\'", [like(file).into()]);
+            wanted.test([(Kind::File, Wanted::Name(Pattern::new(file)))]);
         }
         wanted
+    }
+
+    /// Microseconds since 1970, both included.
+    pub(super) fn within(&mut self, since: i64, until: i64) {
+        (self.since, self.until) = (since, until);
+        if since > i64::MIN {
+            self.and("time >= ?", [since.into()]);
+        }
+        if until < i64::MAX {
+            self.and("time <= ?", [until.into()]);
+        }
     }
 
     pub(super) fn and<const N: usize>(&mut self, condition: &str, values: [Value; N]) {
@@ -134,15 +128,13 @@ impl Where {
         self.values.extend(values);
     }
 
-    fn key(&mut self, index: &'static str, column: &'static str, value: Value) {
-        self.keys.push(Key { index, column, collation: "", value });
+    fn is(&mut self, kind: Kind, condition: &str, value: &str) {
+        self.and(condition, [value.to_owned().into()]);
+        self.test([(kind, Wanted::is(value.as_bytes()))]);
     }
 
-    fn range(&mut self, index: &'static str, sql: &'static str, values: Vec<Value>) {
-        self.sql.push_str(" AND ");
-        self.sql.push_str(sql);
-        self.values.extend(values.iter().cloned());
-        self.ranges.push(Range { index, sql, values });
+    fn test<const N: usize>(&mut self, any: [(Kind, Wanted); N]) {
+        self.tests.push(Test { any: any.into() });
     }
 }
 
@@ -163,18 +155,4 @@ pub fn network(text: &str) -> Result<IpNet, String> {
         Err(_) => text.parse::<IpNet>().map_err(|_| "expected an address or a network such as 10.0.0.0/8")?,
     };
     Ok(network.trunc())
-}
-
-/// `*.doc?` in the words of LIKE.
-fn like(pattern: &str) -> String {
-    let mut like = String::with_capacity(pattern.len());
-    for c in pattern.chars() {
-        match c {
-            '*' => like.push('%'),
-            '?' => like.push('_'),
-            '%' | '_' | '\\' => like.extend(['\\', c]),
-            _ => like.push(c),
-        }
-    }
-    like
 }

@@ -1,15 +1,22 @@
-//! How much of what was recorded: counts by time and action, by app, user and policy, all from indexes alone.
+//! How much of what was recorded: counts by time and action, by app, user and policy, from the columns of the segments and
+//! the records behind the last one.
+
+use std::collections::HashMap;
 
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
+use super::candidates::Candidates;
+use super::condition::Where;
 use super::usage::time;
 use super::{QueryError, Reader, micros_up};
+use crate::policy::decision::Action;
+use crate::record::segments::{self, Column, Kind, Segment, Value};
 
 /// Names that one count goes through at most: as many as the log keeps users of.
-const NAMES_MAX: u64 = 65_536;
+const NAMES_MAX: usize = 65_536;
 /// Blocks that are looked at for their files, newest first.
-const BLOCKS_MAX: u64 = 20_000;
+const BLOCKS_MAX: usize = 20_000;
 /// Columns of a plot at most.
 pub const SLOTS_MAX: usize = 400;
 
@@ -70,74 +77,53 @@ impl Window {
 impl Reader {
     /// Activities of each slot of the window.
     pub fn activities_over_time(&self, window: Window) -> Result<Vec<Actions>, QueryError> {
-        let slots = window.slots.clamp(1, SLOTS_MAX);
-        let (since, until) = window.micros();
-        // Rounded up, so that the last moment of the window is in the last slot.
-        let width = ((until - since).max(1) as u64).div_ceil(slots as u64) as i64;
-        let count = |action: &str| -> rusqlite::Result<Vec<u64>> {
-            let mut counts = vec![0; slots];
-            let mut statement = self.connection.prepare_cached(
-                "SELECT (time - ?2) / ?4, count(*) FROM activities INDEXED BY activities_action
-                 WHERE action = ?1 AND time >= ?2 AND time < ?3 GROUP BY 1",
-            )?;
-            let mut rows = statement.query(params![action, since, until, width])?;
-            while let Some(row) = rows.next()? {
-                if let Some(slot) = counts.get_mut(row.get::<_, usize>(0)?) {
-                    *slot = row.get(1)?;
-                }
+        let mut slots = Slots::of(window);
+        let (segments, last) = self.overlapping(window).map_err(|source| self.unreadable(source))?;
+        let count = |slots: &mut Slots| -> rusqlite::Result<()> {
+            for segment in &segments {
+                slots.add_segment(segment, &self.connection)?;
             }
-            Ok(counts)
+            let sql = "SELECT time, action FROM activities NOT INDEXED WHERE seq > ?1";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut rows = statement.query([last])?;
+            while let Some(row) = rows.next()? {
+                slots.add(row.get(0)?, action(row.get_ref(1)?.as_bytes()?), 1);
+            }
+            Ok(())
         };
-        let all = || -> rusqlite::Result<Vec<Actions>> {
-            let slots = count("allow")?.into_iter().zip(count("monitor")?).zip(count("block")?);
-            Ok(slots.map(|((allow, monitor), block)| Actions { allow, monitor, block }).collect())
-        };
-        all().map_err(|source| self.unreadable(source))
+        count(&mut slots).map_err(|source| self.unreadable(source))?;
+        Ok(slots.counts)
     }
 
     /// The names that are in the window most often, at most `limit` of them.
     pub fn most_seen(&self, by: By, window: Window, limit: usize) -> Result<Vec<Counted>, QueryError> {
-        let column = match by {
-            By::App => "app",
-            By::User => "user",
-            By::Policy => "policy",
+        let count = || -> rusqlite::Result<Vec<Counted>> {
+            let mut most: Vec<(String, u64)> = self.names(by, window)?.into_iter().collect();
+            most.sort_unstable_by(|(a, of_a), (b, of_b)| of_b.cmp(of_a).then_with(|| a.cmp(b)));
+            most.truncate(limit);
+            most.into_iter()
+                .map(|(name, count)| {
+                    let last = self.last_seen(by, &name)?;
+                    Ok(Counted { name, count, last })
+                })
+                .collect()
         };
-        let (since, until) = window.micros();
-        // From name to name in the index, and of each the part that is in the window: rows are counted, none is read.
-        let sql = format!(
-            "WITH RECURSIVE names (name) AS (
-                 SELECT min({column}) FROM activities INDEXED BY activities_{column} WHERE {column} IS NOT NULL
-                 UNION ALL
-                 SELECT (SELECT min({column}) FROM activities INDEXED BY activities_{column} WHERE {column} > name)
-                 FROM names WHERE name IS NOT NULL LIMIT {NAMES_MAX}),
-             counted (name, count) AS (
-                 SELECT name, (SELECT count(*) FROM activities INDEXED BY activities_{column}
-                     WHERE {column} = name AND time >= ?1 AND time < ?2)
-                 FROM names WHERE name IS NOT NULL)
-             SELECT name, count, (SELECT max(time) FROM activities INDEXED BY activities_{column} WHERE {column} = name)
-             FROM (SELECT name, count FROM counted WHERE count > 0 ORDER BY count DESC, name LIMIT ?3)"
-        );
-        let rows = || -> rusqlite::Result<Vec<Counted>> {
-            let mut statement = self.connection.prepare_cached(&sql)?;
-            let read = |row: &rusqlite::Row<'_>| {
-                Ok(Counted { name: row.get(0)?, count: row.get(1)?, last: time(row, 2)? })
-            };
-            statement.query_map(params![since, until, limit], read)?.collect()
-        };
-        rows().map_err(|source| self.unreadable(source))
+        count().map_err(|source| self.unreadable(source))
     }
 
     /// The files that were blocked most often in the window, at most `limit` of them.
     pub fn blocked_files(&self, window: Window, limit: usize) -> Result<Vec<BlockedFile>, QueryError> {
         let (since, until) = window.micros();
-        let sql = format!(
-            "SELECT file, app, count(*), max(time) FROM (
-                 SELECT file, app, time FROM activities INDEXED BY activities_action
-                 WHERE action = 'block' AND time >= ?1 AND time < ?2 ORDER BY time DESC LIMIT {BLOCKS_MAX})
-             WHERE file IS NOT NULL GROUP BY file, app ORDER BY 3 DESC, 4 DESC LIMIT ?3"
-        );
+        let mut blocked = Where::has(Kind::Action, "action", Action::Block.name());
+        blocked.within(since, until.saturating_sub(1));
         let rows = || -> rusqlite::Result<Vec<BlockedFile>> {
-            let mut statement = self.connection.prepare_cached(&sql)?;
+            let mut candidates = Candidates::of(&blocked, None, &self.connection)?;
+            let seqs = candidates.some(BLOCKS_MAX, &self.connection)?;
+            let mut statement = self.connection.prepare_cached(
+                "SELECT file, app, count(*), max(time) FROM activities NOT INDEXED
+                 WHERE seq IN (SELECT value FROM json_each(?1)) AND action = 'block' AND file IS NOT NULL
+                 GROUP BY file, app ORDER BY 3 DESC, 4 DESC LIMIT ?2",
+            )?;
             let read = |row: &rusqlite::Row<'_>| {
                 Ok(BlockedFile {
                     file: row.get(0)?,
@@ -146,10 +132,156 @@ impl Reader {
                     last: time(row, 3)?,
                 })
             };
-            statement.query_map(params![since, until, limit], read)?.collect()
+            let seqs = serde_json::Value::from(seqs).to_string();
+            statement.query_map(params![seqs, limit], read)?.collect()
         };
         rows().map_err(|source| self.unreadable(source))
     }
+
+    /// The segments that records of the window may be in, and the number behind which records are in none.
+    fn overlapping(&self, window: Window) -> rusqlite::Result<(Vec<Segment>, i64)> {
+        let (since, until) = window.micros();
+        let (mut segments, last) = segments::all(&self.connection)?;
+        segments.retain(|segment| segment.until >= since && segment.since < until);
+        Ok((segments, last))
+    }
+
+    /// How often each name is in the window. Names beyond the bound are not counted.
+    fn names(&self, by: By, window: Window) -> rusqlite::Result<HashMap<String, u64>> {
+        let (since, until) = window.micros();
+        let mut names = HashMap::new();
+        let mut add = |name: &[u8], count: u64| {
+            let Ok(name) = std::str::from_utf8(name) else { return };
+            if let Some(known) = names.get_mut(name) {
+                *known += count;
+            } else if count > 0 && names.len() < NAMES_MAX {
+                names.insert(name.to_owned(), count);
+            }
+        };
+        let (segments, last) = self.overlapping(window)?;
+        for segment in &segments {
+            let is_within = segment.since >= since && segment.until < until;
+            let times = if is_within { None } else { segment.times(&self.connection)? };
+            segment.column(by.kind(), &self.connection, |data| {
+                let Some(column) = Column::read(data, segment.records) else { return };
+                let mut counts = vec![0; column.values().len()];
+                for (at, code) in column.codes().enumerate() {
+                    let time = times.as_ref().and_then(|times| times.get(at));
+                    if let Some(count) = counts.get_mut(code)
+                        && time.is_none_or(|time| (since..until).contains(time))
+                    {
+                        *count += 1;
+                    }
+                }
+                for (value, count) in column.values().iter().zip(counts) {
+                    if let Value::Is(name) = value {
+                        add(name, count);
+                    }
+                }
+            })?;
+        }
+        let sql = format!(
+            "SELECT {0}, count(*) FROM activities NOT INDEXED
+             WHERE seq > ?1 AND time >= ?2 AND time < ?3 AND {0} IS NOT NULL GROUP BY 1",
+            by.column()
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query((last, since, until))?;
+        while let Some(row) = rows.next()? {
+            add(row.get_ref(0)?.as_bytes()?, row.get(1)?);
+        }
+        Ok(names)
+    }
+
+    /// When the name was seen last, in the whole log.
+    fn last_seen(&self, by: By, name: &str) -> rusqlite::Result<Timestamp> {
+        let wanted = Where::has(by.kind(), by.column(), name);
+        let newest = Candidates::of(&wanted, None, &self.connection)?.next(&self.connection)?;
+        let micros = newest.map_or(0, |(time, _)| time);
+        Ok(Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH))
+    }
+}
+
+impl By {
+    const fn column(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::User => "user",
+            Self::Policy => "policy",
+        }
+    }
+
+    const fn kind(self) -> Kind {
+        match self {
+            Self::App => Kind::App,
+            Self::User => Kind::User,
+            Self::Policy => Kind::Policy,
+        }
+    }
+}
+
+/// Counts of the slots of a window.
+struct Slots {
+    since: i64,
+    until: i64,
+    width: i64,
+    counts: Vec<Actions>,
+}
+
+impl Slots {
+    fn of(window: Window) -> Self {
+        let slots = window.slots.clamp(1, SLOTS_MAX);
+        let (since, until) = window.micros();
+        // Rounded up, so that the last moment of the window is in the last slot.
+        let width = ((until - since).max(1) as u64).div_ceil(slots as u64) as i64;
+        Self { since, until, width, counts: vec![Actions::default(); slots] }
+    }
+
+    fn slot(&self, time: i64) -> Option<usize> {
+        let is_within = time >= self.since && time < self.until;
+        is_within.then(|| usize::try_from((time - self.since) / self.width).ok()).flatten()
+    }
+
+    fn add(&mut self, time: i64, action: Option<Action>, count: u64) {
+        let Some(actions) = self.slot(time).and_then(|slot| self.counts.get_mut(slot)) else { return };
+        match action {
+            Some(Action::Allow) => actions.allow += count,
+            Some(Action::Monitor) => actions.monitor += count,
+            Some(Action::Block) => actions.block += count,
+            None => {}
+        }
+    }
+
+    fn add_segment(&mut self, segment: &Segment, connection: &Connection) -> rusqlite::Result<()> {
+        let first = self.slot(segment.since);
+        let times = if first.is_some() && first == self.slot(segment.until) {
+            // All of them: when each was does not matter.
+            None
+        } else {
+            segment.times(connection)?
+        };
+        segment.column(Kind::Action, connection, |data| {
+            let Some(column) = Column::read(data, segment.records) else { return };
+            let actions: Vec<_> = column
+                .values()
+                .iter()
+                .map(|value| if let Value::Is(name) = value { action(name) } else { None })
+                .collect();
+            for (at, code) in column.codes().enumerate() {
+                let time = times.as_ref().map_or(Some(segment.since), |times| times.get(at).copied());
+                if let Some(time) = time {
+                    self.add(time, actions.get(code).copied().flatten(), 1);
+                }
+            }
+        })?;
+        Ok(())
+    }
+}
+
+fn action(name: &[u8]) -> Option<Action> {
+    [Action::Allow, Action::Monitor, Action::Block]
+        .into_iter()
+        .find(|action| action.name().as_bytes() == name)
 }
 
 #[cfg(test)]
@@ -160,6 +292,7 @@ mod tests {
     use crate::activity::tests::sample;
     use crate::policy::decision::Action;
     use crate::record::activity_log::ActivityLog;
+    use crate::record::query::tests::make_segments;
 
     const BASE: i64 = 1_700_000_000_000_000;
 
@@ -185,34 +318,40 @@ mod tests {
         }
         log.flush(std::time::Duration::from_secs(20)).unwrap();
         let reader = Reader::open(&path).unwrap();
-        let window = Window { since: at(100), until: at(501), slots: 4 };
-        let slots = reader.activities_over_time(window).unwrap();
-        assert_eq!(slots.len(), 4);
-        // 401 microseconds in slots of 101: 100..=200, 201..=301, 302..=402, 403..=500.
-        assert_eq!(slots.iter().map(|slot| slot.sum()).collect::<Vec<_>>(), [101, 101, 101, 98]);
-        assert_eq!(slots[0], Actions { allow: 26, monitor: 25, block: 50 });
+        for size in [1_000_000, 250, 30, 1] {
+            make_segments(&path, size);
+            let window = Window { since: at(100), until: at(501), slots: 4 };
+            let slots = reader.activities_over_time(window).unwrap();
+            assert_eq!(slots.len(), 4);
+            // 401 microseconds in slots of 101: 100..=200, 201..=301, 302..=402, 403..=500.
+            assert_eq!(slots.iter().map(|slot| slot.sum()).collect::<Vec<_>>(), [101, 101, 101, 98]);
+            assert_eq!(slots[0], Actions { allow: 26, monitor: 25, block: 50 });
 
-        let apps = reader.most_seen(By::App, window, 2).unwrap();
-        // 102, 105, …, 498 are of app0; of the other two one more.
-        assert_eq!(
-            apps.iter().map(|app| (&*app.name, app.count)).collect::<Vec<_>>(),
-            [("app1", 134), ("app2", 134)]
-        );
-        assert_eq!(apps[1].last, at(599), "the last of all, and not of the window");
-        let users = reader.most_seen(By::User, window, 10).unwrap();
-        assert_eq!(users.iter().map(|user| user.count).sum::<u64>(), 320);
-        let policies = reader.most_seen(By::Policy, window, 10).unwrap();
-        assert_eq!(policies.iter().map(|one| (&*one.name, one.count)).collect::<Vec<_>>(), [("even", 201)]);
-        let nobody = Window { since: at(-10), until: at(-5), slots: 3 };
-        assert_eq!(reader.most_seen(By::Policy, nobody, 10).unwrap(), []);
-        assert_eq!(reader.activities_over_time(nobody).unwrap(), [Actions::default(); 3]);
+            let apps = reader.most_seen(By::App, window, 2).unwrap();
+            // 102, 105, …, 498 are of app0; of the other two one more.
+            assert_eq!(
+                apps.iter().map(|app| (&*app.name, app.count)).collect::<Vec<_>>(),
+                [("app1", 134), ("app2", 134)]
+            );
+            assert_eq!(apps[1].last, at(599), "the last of all, and not of the window");
+            let users = reader.most_seen(By::User, window, 10).unwrap();
+            assert_eq!(users.iter().map(|user| user.count).sum::<u64>(), 320);
+            let policies = reader.most_seen(By::Policy, window, 10).unwrap();
+            assert_eq!(
+                policies.iter().map(|one| (&*one.name, one.count)).collect::<Vec<_>>(),
+                [("even", 201)]
+            );
+            let nobody = Window { since: at(-10), until: at(-5), slots: 3 };
+            assert_eq!(reader.most_seen(By::Policy, nobody, 10).unwrap(), []);
+            assert_eq!(reader.activities_over_time(nobody).unwrap(), [Actions::default(); 3]);
 
-        let files = reader.blocked_files(window, 100).unwrap();
-        assert_eq!(
-            files.iter().map(|file| file.count).sum::<u64>(),
-            slots.iter().map(|slot| slot.block).sum::<u64>()
-        );
-        assert!(files.windows(2).all(|pair| pair[0].count >= pair[1].count));
-        assert_eq!(reader.blocked_files(window, 3).unwrap(), files[..3]);
+            let files = reader.blocked_files(window, 100).unwrap();
+            assert_eq!(
+                files.iter().map(|file| file.count).sum::<u64>(),
+                slots.iter().map(|slot| slot.block).sum::<u64>()
+            );
+            assert!(files.windows(2).all(|pair| pair[0].count >= pair[1].count));
+            assert_eq!(reader.blocked_files(window, 3).unwrap(), files[..3]);
+        }
     }
 }

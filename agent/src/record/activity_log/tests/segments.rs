@@ -1,0 +1,115 @@
+//! Segments as the writer makes them, brings an older log to them, and lets them go with their records.
+
+use super::*;
+use crate::record::schema::MIGRATIONS;
+use crate::record::segments::TABLES;
+
+fn of_segments(segment: usize) -> Options {
+    Options { segment, ..Options::default() }
+}
+
+fn number(path: &Path, sql: &str) -> i64 {
+    Connection::open(path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+fn in_segments(path: &Path) -> i64 {
+    number(path, "SELECT ifnull(sum(records), 0) FROM segments")
+}
+
+fn indexes(path: &Path) -> i64 {
+    number(
+        path,
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND name LIKE 'activities\\_%' ESCAPE '\\'",
+    )
+}
+
+fn found(path: &Path, file: &str) -> usize {
+    let filter = Filter { file: Some(file.to_owned()), ..Filter::default() };
+    let mut found = 0;
+    let count = |_| {
+        found += 1;
+        ControlFlow::Continue(())
+    };
+    Reader::open(path).unwrap().newest_first(&filter, count).unwrap();
+    found
+}
+
+fn named(file: &str) -> Activity {
+    let mut activity = record();
+    activity.file.as_mut().unwrap().name = Some(file.into());
+    activity
+}
+
+#[test]
+fn records_come_into_segments_while_and_after_they_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    let (log, _) = ActivityLog::open_with(&path, of_segments(100)).unwrap();
+    for n in 0..250 {
+        log.record(named(if n % 50 == 0 { "Wanted.pdf" } else { "other.pdf" })).unwrap();
+    }
+    log.flush(SOON).unwrap();
+    wait_until("two segments", || in_segments(&path) == 200);
+    assert_eq!(found(&path, "wanted*"), 5);
+    drop(log);
+    // The next run counts what the one before left.
+    let (log, _) = ActivityLog::open_with(&path, of_segments(100)).unwrap();
+    (0..49).for_each(|_| log.record(named("wanted.pdf")).unwrap());
+    log.flush(SOON).unwrap();
+    assert_eq!(found(&path, "wanted*"), 54);
+    assert_eq!(in_segments(&path), 200);
+    log.record(named("wanted.pdf")).unwrap();
+    wait_until("the third", || in_segments(&path) == 300);
+    assert_eq!(found(&path, "wanted*"), 55);
+    assert_eq!(found(&path, "*.pdf"), 300);
+}
+
+#[test]
+fn a_log_with_indexes_is_brought_to_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    // Never reaches a segment, and so keeps the indexes of its first steps until it has looked after the file.
+    let (log, _) = ActivityLog::open_with(&path, of_segments(1000)).unwrap();
+    (0..350).for_each(|_| log.record(named("old.pdf")).unwrap());
+    drop(log);
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch("DROP TABLE segments; DROP TABLE columns").unwrap();
+    for name in ["app", "action", "user", "device"] {
+        old.execute_batch(&format!(
+            "CREATE INDEX IF NOT EXISTS activities_{name} ON activities ({name}, time)"
+        ))
+        .unwrap();
+    }
+    assert_eq!(MIGRATIONS.last(), Some(&TABLES), "the step that is to be taken again");
+    old.pragma_update(None, "user_version", MIGRATIONS.len() - 1).unwrap();
+    drop(old);
+    let (log, opened) = ActivityLog::open_with(&path, of_segments(100)).unwrap();
+    assert_eq!(opened, Opened::Ready { lost: 0 });
+    assert_eq!(found(&path, "old.pdf"), 350, "whatever is in segments by now");
+    wait_until("all in segments", || in_segments(&path) == 300);
+    wait_until("the indexes of time and of open transfers are left", || indexes(&path) == 2);
+    assert_eq!(found(&path, "old.pdf"), 350);
+    drop(log);
+}
+
+#[test]
+fn segments_go_with_their_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    let (log, _) = ActivityLog::open_with(&path, of_segments(10)).unwrap();
+    let long_ago = Timestamp::now().checked_sub(Duration::from_secs(100 * 86_400)).unwrap();
+    (0..40).for_each(|_| log.record(record_at(long_ago)).unwrap());
+    (0..20).for_each(|_| log.record(record()).unwrap());
+    wait_until("all in segments", || in_segments(&path) == 60);
+    drop(log);
+    let (log, _) = ActivityLog::open_with(
+        &path,
+        Options { retention: Some(Duration::from_secs(90 * 86_400)), ..of_segments(10) },
+    )
+    .unwrap();
+    wait_until("the old ones are gone", || in_segments(&path) == 20);
+    let columns = "SELECT count(DISTINCT segment) FROM columns";
+    wait_until("and their columns", || number(&path, columns) == 2);
+    assert_eq!(found(&path, "*"), 20);
+    drop(log);
+}

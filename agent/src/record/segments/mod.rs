@@ -1,0 +1,268 @@
+//! What filters ask of records, by columns: some thousand records that were written one after the other are a segment, and of
+//! each segment every column is one value, a few octets a record. A filter reads the columns that it asks about and knows by
+//! them which records may match; the records themselves say whether they do.
+//!
+//! An index of the table for each column would be found faster for a rare value, but every record would have to be sorted into
+//! every index, which took six times what storing it takes. Records behind the last segment are looked at one by one.
+
+mod column;
+mod mask;
+mod numbers;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use column::Builder;
+pub(super) use column::{Column, Value};
+pub(super) use mask::Mask;
+pub(super) use numbers::read as numbers;
+
+/// Records of a segment. The more, the fewer segments there are to look at, and the more records behind the last one.
+pub const RECORDS: usize = 4096;
+
+/// The step that makes the tables.
+pub(super) const TABLES: &str = "
+CREATE TABLE segments (
+    first   INTEGER PRIMARY KEY,                 -- seq of its first record and of its last
+    last    INTEGER NOT NULL,
+    records INTEGER NOT NULL,
+    since   INTEGER NOT NULL,                    -- microseconds since 1970: earliest and latest record
+    until   INTEGER NOT NULL
+) STRICT;
+CREATE TABLE columns (
+    kind    INTEGER NOT NULL,
+    segment INTEGER NOT NULL,                    -- its first
+    data    BLOB    NOT NULL,
+    PRIMARY KEY (kind, segment)
+) STRICT, WITHOUT ROWID;
+";
+
+/// What segments took the place of. A log of before has them until all of its records are in segments.
+const OLD_INDEXES: [&str; 9] = [
+    "activities_app",
+    "activities_user",
+    "activities_action",
+    "activities_policy",
+    "activities_type",
+    "activities_suite",
+    "activities_file",
+    "activities_ip",
+    "activities_device",
+];
+
+/// A column. The numbers are those of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Distances from the earliest, in microseconds.
+    Time = 0,
+    /// Distances from the first number, where some number between is no record's.
+    Seq = 1,
+    Type = 2,
+    Action = 3,
+    App = 4,
+    Suite = 5,
+    User = 6,
+    /// Eight octets, big-endian.
+    Uid = 7,
+    Device = 8,
+    /// Four or sixteen octets.
+    Address = 9,
+    Policy = 10,
+    /// In lower case, as far as it is ASCII.
+    File = 11,
+}
+
+impl Kind {
+    /// Those that have values, with their columns in the table.
+    const VALUES: [(Self, &str); 10] = [
+        (Self::Type, "type"),
+        (Self::Action, "action"),
+        (Self::App, "app"),
+        (Self::Suite, "suite"),
+        (Self::User, "user"),
+        (Self::Uid, "uid"),
+        (Self::Device, "device"),
+        (Self::Address, "client_ip"),
+        (Self::Policy, "policy"),
+        (Self::File, "file"),
+    ];
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) first: i64,
+    pub(super) last: i64,
+    pub(super) records: usize,
+    pub(super) since: i64,
+    pub(super) until: i64,
+}
+
+impl Segment {
+    const COLUMNS: &str = "first, last, records, since, until";
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let [first, last, since, until] = [row.get(0)?, row.get(1)?, row.get(3)?, row.get(4)?];
+        Ok(Self { first, last, records: row.get(2)?, since, until })
+    }
+
+    /// Calls `with` with a column. `None` when it is not there: the segment was deleted meanwhile.
+    pub(super) fn column<T>(
+        &self,
+        kind: Kind,
+        connection: &Connection,
+        with: impl FnOnce(&[u8]) -> T,
+    ) -> rusqlite::Result<Option<T>> {
+        connection
+            .prepare_cached("SELECT data FROM columns WHERE kind = ?1 AND segment = ?2")?
+            .query_row((kind as i64, self.first), |row| Ok(with(row.get_ref(0)?.as_blob()?)))
+            .optional()
+    }
+
+    /// Times of the records, in the order of writing. `None` when they are not there.
+    pub(super) fn times(&self, connection: &Connection) -> rusqlite::Result<Option<Vec<i64>>> {
+        let times = self.column(Kind::Time, connection, |data| numbers(data, self.since, self.records))?;
+        Ok(times.flatten())
+    }
+
+    /// Numbers of the records, in the order of writing. `None` when they are not there.
+    pub(super) fn seqs(&self, connection: &Connection) -> rusqlite::Result<Option<Vec<i64>>> {
+        if is_whole(self.first, self.last, self.records) {
+            return Ok(Some((self.first..=self.last).collect()));
+        }
+        let seqs = self.column(Kind::Seq, connection, |data| numbers(data, self.first, self.records))?;
+        Ok(seqs.flatten())
+    }
+}
+
+/// Whether every number from `first` to `last` is a record's.
+fn is_whole(first: i64, last: i64, records: usize) -> bool {
+    last.checked_sub(first)
+        .is_some_and(|distance| usize::try_from(distance).is_ok_and(|distance| distance + 1 == records))
+}
+
+/// All segments in the order of writing, and the number of the last record that is in one.
+pub(super) fn all(connection: &Connection) -> rusqlite::Result<(Vec<Segment>, i64)> {
+    let sql = format!("SELECT {} FROM segments ORDER BY first", Segment::COLUMNS);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let segments: Vec<Segment> = statement.query_map([], Segment::read)?.collect::<rusqlite::Result<_>>()?;
+    let last = segments.last().map_or(0, |segment| segment.last);
+    Ok((segments, last))
+}
+
+/// What the writer knows of the records behind the last segment.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// Their number, if they were counted to the end.
+    records: Option<usize>,
+}
+
+impl Waiting {
+    /// They are to be counted afresh.
+    pub(super) fn forget(&mut self) {
+        self.records = None;
+    }
+
+    pub(super) fn add(&mut self, records: usize) {
+        self.records = self.records.map(|known| known + records);
+    }
+
+    /// Makes a segment of the next `size` records. `false` when so many are not there.
+    pub(super) fn make(&mut self, size: usize, connection: &mut Connection) -> rusqlite::Result<bool> {
+        if self.records.is_some_and(|records| records < size) {
+            return Ok(false);
+        }
+        let last: i64 =
+            connection.query_row("SELECT ifnull(max(last), 0) FROM segments", [], |row| row.get(0))?;
+        if self.records.is_none() {
+            let sql = "SELECT count(*) FROM (SELECT 1 FROM activities WHERE seq > ?1 LIMIT ?2)";
+            let counted: usize = connection.query_row(sql, (last, size), |row| row.get(0))?;
+            if counted < size {
+                self.records = Some(counted);
+                return Ok(false);
+            }
+        }
+        make(last, size, connection)?;
+        self.records = self.records.map(|records| records - size);
+        Ok(true)
+    }
+}
+
+/// Makes a segment of the `size` records behind the number `last`; so many are there.
+fn make(last: i64, size: usize, connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    let mut columns: Vec<Builder> = Kind::VALUES.iter().map(|_| Builder::default()).collect();
+    let (mut seqs, mut times) = (Vec::with_capacity(size), Vec::with_capacity(size));
+    {
+        let named = Kind::VALUES.map(|(_, column)| column).join(", ");
+        let sql = format!("SELECT seq, time, {named} FROM activities WHERE seq > ?1 ORDER BY seq LIMIT ?2");
+        let mut statement = transaction.prepare_cached(&sql)?;
+        let mut rows = statement.query((last, size))?;
+        let mut folded = Vec::new();
+        while let Some(row) = rows.next()? {
+            seqs.push(row.get(0)?);
+            times.push(row.get(1)?);
+            for (at, (column, (kind, _))) in columns.iter_mut().zip(Kind::VALUES).enumerate() {
+                match row.get_ref(at + 2)? {
+                    ValueRef::Text(text) if kind == Kind::File => {
+                        folded.clear();
+                        folded.extend(text.iter().map(u8::to_ascii_lowercase));
+                        column.push(Some(&folded));
+                    }
+                    ValueRef::Text(octets) | ValueRef::Blob(octets) => column.push(Some(octets)),
+                    ValueRef::Integer(number) => column.push(Some(&number.to_be_bytes())),
+                    ValueRef::Null | ValueRef::Real(_) => column.push(None),
+                }
+            }
+        }
+    }
+    let extremes = |numbers: &[i64]| numbers.iter().copied().min().zip(numbers.iter().copied().max());
+    let (Some((first, last)), Some((since, until))) = (extremes(&seqs), extremes(&times)) else {
+        return Ok(());
+    };
+    transaction
+        .prepare_cached(
+            "INSERT INTO segments (first, last, records, since, until) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![first, last, seqs.len(), since, until])?;
+    {
+        let mut insert =
+            transaction.prepare_cached("INSERT INTO columns (kind, segment, data) VALUES (?1, ?2, ?3)")?;
+        let mut insert = |kind: Kind, data: Vec<u8>| insert.execute(params![kind as i64, first, data]);
+        insert(Kind::Time, numbers::write(&times, since))?;
+        if !is_whole(first, last, seqs.len()) {
+            insert(Kind::Seq, numbers::write(&seqs, first))?;
+        }
+        for (column, (kind, _)) in columns.into_iter().zip(Kind::VALUES) {
+            insert(kind, column.finish())?;
+        }
+    }
+    transaction.commit()
+}
+
+/// Deletes the segments of which no record is left.
+pub(super) fn delete_unused(connection: &Connection) -> rusqlite::Result<()> {
+    let gone = "last < (SELECT ifnull(min(seq), 9223372036854775807) FROM activities)";
+    let Some(end) =
+        connection.query_row(&format!("SELECT max(first) FROM segments WHERE {gone}"), [], |row| {
+            row.get::<_, Option<i64>>(0)
+        })?
+    else {
+        return Ok(());
+    };
+    for (kind, _) in Kind::VALUES.iter().chain(&[(Kind::Time, ""), (Kind::Seq, "")]) {
+        connection
+            .prepare_cached("DELETE FROM columns WHERE kind = ?1 AND segment <= ?2")?
+            .execute((*kind as i64, end))?;
+    }
+    connection.execute("DELETE FROM segments WHERE first <= ?1", [end]).map(drop)
+}
+
+/// Drops one of the indexes of before there were segments, if there is one left.
+pub(super) fn drop_old_index(connection: &Connection) -> rusqlite::Result<()> {
+    let names = OLD_INDEXES.map(|name| format!("'{name}'")).join(", ");
+    let sql = format!("SELECT name FROM sqlite_schema WHERE type = 'index' AND name IN ({names}) LIMIT 1");
+    match connection.query_row(&sql, [], |row| row.get::<_, String>(0)).optional()? {
+        Some(name) => connection.execute_batch(&format!("DROP INDEX {name}")),
+        None => Ok(()),
+    }
+}
