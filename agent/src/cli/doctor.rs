@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::terminal::{Colour, Screen, clean, clean_json};
 use crate::config::Config;
+use crate::diagnostic::Diagnostic;
 use crate::doctor::{Check, Outcome, Program, Report, examine};
 
 /// Check kernel and host for everything the agent needs. Exit status: 0 nothing failed, 1 a check failed.
@@ -20,8 +21,9 @@ pub struct DoctorArgs {
     json: bool,
 }
 
-pub fn run(arguments: &DoctorArgs, config: &Config) -> ExitCode {
-    let report = examine(&host::facts(config));
+/// `faults` are those of the whole configuration; `config` is what is right in the settings.
+pub fn run(arguments: &DoctorArgs, config: &Config, faults: &[Diagnostic]) -> ExitCode {
+    let report = examine(&host::facts(config, faults));
     let text = if arguments.json { as_json(&report) } else { lines(&report, Screen::of_stdout()) };
     match io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => {}
@@ -32,8 +34,8 @@ pub fn run(arguments: &DoctorArgs, config: &Config) -> ExitCode {
 }
 
 /// The report as `--json` prints it.
-pub(super) fn report(config: &Config) -> String {
-    as_json(&examine(&host::facts(config)))
+pub(super) fn report(config: &Config, faults: &[Diagnostic]) -> String {
+    as_json(&examine(&host::facts(config, faults)))
 }
 
 /// The object of `--json`.

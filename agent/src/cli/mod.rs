@@ -124,9 +124,12 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Some(settings) => status::run(&status, &settings.paths.run.join(CONTROL_SOCKET)),
             None => ExitCode::from(USAGE),
         }),
-        Command::Doctor(doctor) => Ok(match settings(config) {
-            Some(settings) => doctor::run(&doctor, &settings),
-            None => ExitCode::from(USAGE),
+        Command::Doctor(doctor) => Ok(match read_leniently(config.clone()) {
+            Ok((settings, _)) => doctor::run(&doctor, &settings, &faults(&Sources::new(config))),
+            Err(faults) => {
+                complain(&faults);
+                ExitCode::from(USAGE)
+            }
         }),
         Command::Activity(activity) => Ok(match lenient(config) {
             Some(settings) => activity::run(&activity, &settings.paths.state.join(ACTIVITY_LOG)),
@@ -248,20 +251,6 @@ fn warn(faults: &[Diagnostic], settings: &Config) {
     }
 }
 
-/// The settings alone: a broken policy must not keep anyone from what needs none.
-fn settings(config: Option<PathBuf>) -> Option<Config> {
-    let read = Sources::new(config).read_settings();
-    match read
-        .and_then(|source| source.map_or_else(|| Ok(Config::default()), |source| config::parse(&source)))
-    {
-        Ok(settings) => Some(settings),
-        Err(faults) => {
-            complain(&faults);
-            None
-        }
-    }
-}
-
 /// The configuration, or everything that is wrong with it on standard error.
 fn load(config: Option<PathBuf>) -> Option<Snapshot> {
     let sources = Sources::new(config);
@@ -272,6 +261,11 @@ fn load(config: Option<PathBuf>) -> Option<Snapshot> {
             None
         }
     }
+}
+
+/// What is wrong in all of the configuration.
+fn faults(sources: &Sources) -> Vec<Diagnostic> {
+    sources.read().and_then(|texts| compile(&texts, 0)).err().unwrap_or_default()
 }
 
 /// Prints every diagnostic, coloured on a terminal.

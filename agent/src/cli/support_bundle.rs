@@ -81,7 +81,8 @@ fn collect(settings: &Config, sources: &Sources) -> Vec<Part> {
     // First of all: what the settings name is not said in sentences either.
     let files = configuration(sources, &mut redactor);
     let socket = settings.paths.run.join(CONTROL_SOCKET);
-    let checks = serde_json::from_str(&doctor::report(settings)).map(|report| redactor.answer(report));
+    let checks = serde_json::from_str(&doctor::report(settings, &super::faults(sources)))
+        .map(|report| redactor.answer(report));
     let status = match ask::<Value>(&socket, &Command::Status, TIMEOUT) {
         Ok(status) => pretty(&redactor.answer(status)),
         Err(error) => unavailable(&error),

@@ -170,6 +170,8 @@ pub struct Facts {
     /// Soft limit of locked memory in bytes; `None` is without limit.
     pub locked_memory: Option<u64>,
     pub ports: Vec<Port>,
+    /// What is wrong in settings, apps and policies, a line each.
+    pub configuration: Vec<String>,
     pub state: Directory,
     pub run: Directory,
     /// Absent when none was made yet.

@@ -1,4 +1,4 @@
-//! Checks of the agent's own things: directories, certificate authority, daemon.
+//! Checks of the agent's own things: configuration, directories, certificate authority, daemon.
 
 use jiff::SignedDuration;
 
@@ -11,6 +11,7 @@ const RENEW: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     let mut checks = vec![
+        configuration(&facts.configuration),
         directory("state-directory", &facts.state, 0o077, facts),
         directory("run-directory", &facts.run, 0o022, facts),
         space(&facts.state),
@@ -20,6 +21,18 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     checks.extend(own_stores(facts));
     checks.push(daemon(facts));
     checks
+}
+
+/// With faults the agent does not start, and one that runs keeps what it has; the other checks are of what is right in it.
+fn configuration(faults: &[String]) -> Check {
+    let remedy = "`portcullis check` shows the places";
+    match faults {
+        [] => Check::ok("configuration", "settings, apps and policies have no fault"),
+        [fault] => Check::failed("configuration", fault, remedy),
+        [fault, rest @ ..] => {
+            Check::failed("configuration", format!("{fault}, and {} more", rest.len()), remedy)
+        }
+    }
 }
 
 /// One line for each program that would refuse, whatever the system trusts; none before there is an authority to refuse.

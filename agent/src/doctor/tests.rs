@@ -48,6 +48,7 @@ fn healthy() -> Facts {
         socket_destroy: Answer::Found(true),
         ipv6: true,
         locked_memory: None,
+        configuration: Vec::new(),
         ports: vec![Port {
             setting: "metrics.listen",
             address: "127.0.0.1:9464".parse().unwrap(),
@@ -301,4 +302,18 @@ fn releases_are_read_as_distributions_write_them() {
     assert!(
         !Release { major: 5, minor: 15 }.is_supported() && !Release { major: 6, minor: 0 }.is_supported()
     );
+}
+
+#[test]
+fn faults_of_the_configuration_are_one_line_with_the_first() {
+    let check = |faults: &[&str]| {
+        let configuration = faults.iter().map(ToString::to_string).collect();
+        let report = examine(&Facts { configuration, ..healthy() });
+        let found = report.checks.iter().find(|check| check.name == "configuration").cloned().unwrap();
+        assert_eq!(report.count(Outcome::Failed), usize::from(!faults.is_empty()));
+        found.found
+    };
+    assert_eq!(check(&[]), "settings, apps and policies have no fault");
+    assert_eq!(check(&["a.toml:1:2: no"]), "a.toml:1:2: no");
+    assert_eq!(check(&["a.toml:1:2: no", "b", "c"]), "a.toml:1:2: no, and 2 more");
 }

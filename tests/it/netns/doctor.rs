@@ -109,7 +109,18 @@ fn an_ordinary_user_is_told_what_was_not_checked_and_a_broken_file_is_no_host() 
     assert!(!lab.directory().join("state").exists());
 
     fs::write(&config, format!("{paths}[steering]\nguard = \"pek\"\n")).unwrap();
+    // A slip in the settings is one of the things that are wrong; the rest is looked at all the same.
+    let seen = run(None, true);
+    let report = answer(&seen);
+    assert_eq!((seen.code, &report["failed"]), (Some(1), &1.into()), "{report}");
+    let (outcome, found, remedy) = check(&report, "configuration");
+    assert_eq!(outcome, "failed");
+    assert!(found.contains("portcullis.toml:5:") && found.contains("pek"), "{found}");
+    assert!(remedy.contains("portcullis check"), "{remedy}");
+    assert_eq!(check(&report, "btf").0, "ok");
+    // Where it cannot be told what is meant, there is no host to look at.
+    fs::write(&config, "[paths]\nstate = 7\n").unwrap();
     let seen = run(None, true);
     assert_eq!(seen.code, Some(2));
-    assert!(seen.stderr.contains("steering.guard") && seen.stdout.is_empty(), "{seen:?}");
+    assert!(seen.stderr.contains("paths.state") && seen.stdout.is_empty(), "{seen:?}");
 }

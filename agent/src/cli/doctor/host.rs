@@ -16,6 +16,7 @@ use crate::admin::health::Condition;
 use crate::admin::status::Status;
 use crate::app::CONTROL_SOCKET;
 use crate::config::{Config, Mode};
+use crate::diagnostic::Diagnostic;
 use crate::doctor::{
     Answer, Authority, Capabilities, Daemon, Directory, Entry, Facts, Port, PortState, Program,
 };
@@ -29,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// As sysusers.d/portcullis.conf makes it.
 const SERVICE_USER: &str = "portcullis";
 
-pub(super) fn facts(config: &Config) -> Facts {
+pub(super) fn facts(config: &Config, faults: &[Diagnostic]) -> Facts {
     let capabilities = capabilities();
     Facts {
         gateway: config.steering.mode == Mode::Gateway,
@@ -56,6 +57,7 @@ pub(super) fn facts(config: &Config) -> Facts {
         .into_iter()
         .flatten()
         .collect(),
+        configuration: faults.iter().map(ToString::to_string).collect(),
         state: directory(&config.paths.state),
         run: directory(&config.paths.run),
         authority: authority(&config.paths.state.join("ca")),
