@@ -184,6 +184,9 @@ fn open(path: &Path, max_pages: Option<u32>) -> rusqlite::Result<Connection> {
         connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
     }
     migrate(&mut connection)?;
+    if size == 0 {
+        while segments::drop_old_index(&connection)? {}
+    }
     // What a statement of many rows has to keep for its own undoing, some dozens of pages: no file is made for that. Not
     // before the tables are as they should be, as sorting a whole log takes more.
     connection.pragma_update(None, "temp_store", "MEMORY")?;

@@ -242,7 +242,7 @@ impl Store {
 
     /// Drops one of the indexes that segments took the place of, if there is one left.
     pub(super) fn drop_old_index(&self) -> rusqlite::Result<()> {
-        segments::drop_old_index(&self.connection)
+        segments::drop_old_index(&self.connection).map(drop)
     }
 
     /// Whether a commit is on disk before it is reported (`FULL`), or only survives the end of the process.

@@ -97,12 +97,12 @@ fn mask(tests: &[Test], segment: &Segment, connection: &Connection) -> rusqlite:
     for test in tests {
         let mut any = Mask::none(segment.records);
         for (kind, wanted) in &test.any {
-            let found = segment.column(*kind, connection, |data| wanted.mask(data, segment.records))?;
+            let found = segment.column(*kind, connection, |data| wanted.mask(data, &all, segment.records))?;
             // Without its columns the segment is gone, and its records with it.
             let Some(found) = found else { return Ok(None) };
             any.or(&found);
         }
-        all.and(&any);
+        all = any;
         if all.is_empty() {
             return Ok(None);
         }
@@ -111,21 +111,21 @@ fn mask(tests: &[Test], segment: &Segment, connection: &Connection) -> rusqlite:
 }
 
 impl Wanted {
-    fn mask(&self, data: &[u8], records: usize) -> Mask {
+    /// Those of the records `within` that a column leaves.
+    fn mask(&self, data: &[u8], within: &Mask, records: usize) -> Mask {
         if let Some(finder) = self.finder()
             && !Column::may_contain(data, finder)
         {
             return Mask::none(records);
         }
-        match Column::read(data, records) {
-            Some(column) => column.mask(|value| match value {
-                Value::Absent => false,
-                Value::Is(value) => self.is_met_by(value),
-                Value::TooLong => true,
-            }),
-            // A column that cannot be read excludes nothing: the records are looked at.
-            None => Mask::all(records),
-        }
+        let is_wanted = |value: Value<'_>| match value {
+            Value::Absent => false,
+            Value::Is(value) => self.is_met_by(value),
+            Value::TooLong => true,
+        };
+        // A column that cannot be read excludes nothing: the records are looked at.
+        let mask = Column::read(data, records).and_then(|column| column.mask(within, is_wanted));
+        mask.unwrap_or_else(|| within.clone())
     }
 
     /// What must stand in the column of any value that is wanted.

@@ -98,7 +98,11 @@ impl Where {
                 "length(client_ip) = ? AND client_ip BETWEEN ? AND ?",
                 [length.into(), first.clone().into(), last.clone().into()],
             );
-            wanted.test([(Kind::Address, Wanted::Network { first, last })]);
+            let one = first == last;
+            wanted.test([(
+                Kind::Address,
+                if one { Wanted::is(&first) } else { Wanted::Network { first, last } },
+            )]);
         }
         wanted.within(
             filter.since.map_or(i64::MIN, micros_up),

@@ -164,7 +164,8 @@ impl Reader {
             let times = if is_within { None } else { segment.times(&self.connection)? };
             segment.column(by.kind(), &self.connection, |data| {
                 let Some(column) = Column::read(data, segment.records) else { return };
-                let mut counts = vec![0; column.values().len()];
+                let Some(values) = column.values() else { return };
+                let mut counts = vec![0; values.len()];
                 for (at, code) in column.codes().enumerate() {
                     let time = times.as_ref().and_then(|times| times.get(at));
                     if let Some(count) = counts.get_mut(code)
@@ -173,7 +174,7 @@ impl Reader {
                         *count += 1;
                     }
                 }
-                for (value, count) in column.values().iter().zip(counts) {
+                for (value, count) in values.into_iter().zip(counts) {
                     if let Value::Is(name) = value {
                         add(name, count);
                     }
@@ -262,11 +263,9 @@ impl Slots {
         };
         segment.column(Kind::Action, connection, |data| {
             let Some(column) = Column::read(data, segment.records) else { return };
-            let actions: Vec<_> = column
-                .values()
-                .iter()
-                .map(|value| if let Value::Is(name) = value { action(name) } else { None })
-                .collect();
+            let Some(values) = column.values() else { return };
+            let as_action = |value| if let Value::Is(name) = value { action(name) } else { None };
+            let actions: Vec<_> = values.into_iter().map(as_action).collect();
             for (at, code) in column.codes().enumerate() {
                 let time = times.as_ref().map_or(Some(segment.since), |times| times.get(at).copied());
                 if let Some(time) = time {

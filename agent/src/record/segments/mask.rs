@@ -29,6 +29,17 @@ impl Mask {
         Self { words: codes.chunks(BITS).map(word).collect() }
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    pub(crate) fn add(&mut self, place: usize) {
+        if let Some(word) = self.words.get_mut(place / BITS) {
+            *word |= 1 << (place % BITS);
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.words.iter().all(|word| *word == 0)
     }

@@ -30,11 +30,9 @@ CREATE TABLE segments (
     until   INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE columns (
-    kind    INTEGER NOT NULL,
-    segment INTEGER NOT NULL,                    -- its first
-    data    BLOB    NOT NULL,
-    PRIMARY KEY (kind, segment)
-) STRICT, WITHOUT ROWID;
+    place INTEGER PRIMARY KEY,                   -- kind << 56 | first of the segment
+    data  BLOB    NOT NULL
+) STRICT;
 ";
 
 /// What segments took the place of. A log of before has them until all of its records are in segments.
@@ -72,7 +70,15 @@ pub(super) enum Kind {
     File = 11,
 }
 
+/// Bits of a record's number in the place of a column. One number is all that finds it: SQLite reads a key of two parts together
+/// with what lies behind them.
+const SEQ_BITS: u32 = 56;
+
 impl Kind {
+    const fn place(self, segment: i64) -> i64 {
+        (self as i64) << SEQ_BITS | segment
+    }
+
     /// Those that have values, with their columns in the table.
     const VALUES: [(Self, &str); 10] = [
         (Self::Type, "type"),
@@ -113,8 +119,8 @@ impl Segment {
         with: impl FnOnce(&[u8]) -> T,
     ) -> rusqlite::Result<Option<T>> {
         connection
-            .prepare_cached("SELECT data FROM columns WHERE kind = ?1 AND segment = ?2")?
-            .query_row((kind as i64, self.first), |row| Ok(with(row.get_ref(0)?.as_blob()?)))
+            .prepare_cached("SELECT data FROM columns WHERE place = ?1")?
+            .query_row([kind.place(self.first)], |row| Ok(with(row.get_ref(0)?.as_blob()?)))
             .optional()
     }
 
@@ -225,9 +231,8 @@ fn make(last: i64, size: usize, connection: &mut Connection) -> rusqlite::Result
         )?
         .execute(params![first, last, seqs.len(), since, until])?;
     {
-        let mut insert =
-            transaction.prepare_cached("INSERT INTO columns (kind, segment, data) VALUES (?1, ?2, ?3)")?;
-        let mut insert = |kind: Kind, data: Vec<u8>| insert.execute(params![kind as i64, first, data]);
+        let mut insert = transaction.prepare_cached("INSERT INTO columns (place, data) VALUES (?1, ?2)")?;
+        let mut insert = |kind: Kind, data: Vec<u8>| insert.execute(params![kind.place(first), data]);
         insert(Kind::Time, numbers::write(&times, since))?;
         if !is_whole(first, last, seqs.len()) {
             insert(Kind::Seq, numbers::write(&seqs, first))?;
@@ -251,18 +256,18 @@ pub(super) fn delete_unused(connection: &Connection) -> rusqlite::Result<()> {
     };
     for (kind, _) in Kind::VALUES.iter().chain(&[(Kind::Time, ""), (Kind::Seq, "")]) {
         connection
-            .prepare_cached("DELETE FROM columns WHERE kind = ?1 AND segment <= ?2")?
-            .execute((*kind as i64, end))?;
+            .prepare_cached("DELETE FROM columns WHERE place BETWEEN ?1 AND ?2")?
+            .execute((kind.place(0), kind.place(end)))?;
     }
     connection.execute("DELETE FROM segments WHERE first <= ?1", [end]).map(drop)
 }
 
-/// Drops one of the indexes of before there were segments, if there is one left.
-pub(super) fn drop_old_index(connection: &Connection) -> rusqlite::Result<()> {
+/// Drops one of the indexes of before there were segments. `false` when none is left.
+pub(super) fn drop_old_index(connection: &Connection) -> rusqlite::Result<bool> {
     let names = OLD_INDEXES.map(|name| format!("'{name}'")).join(", ");
     let sql = format!("SELECT name FROM sqlite_schema WHERE type = 'index' AND name IN ({names}) LIMIT 1");
     match connection.query_row(&sql, [], |row| row.get::<_, String>(0)).optional()? {
-        Some(name) => connection.execute_batch(&format!("DROP INDEX {name}")),
-        None => Ok(()),
+        Some(name) => connection.execute_batch(&format!("DROP INDEX {name}")).map(|()| true),
+        None => Ok(false),
     }
 }
