@@ -134,9 +134,6 @@ def fill(log, records):
     for _, sql in indexes:
         database.execute(sql)
     database.execute("UPDATE log SET records = ?", (records,))
-    # As the writer does now and then.
-    database.execute("PRAGMA analysis_limit = 1000")
-    database.execute("ANALYZE")
     database.execute("PRAGMA journal_mode = WAL").fetchall()
     database.close()
     size = os.path.getsize(log) / (1 << 30)

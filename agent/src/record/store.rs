@@ -21,8 +21,6 @@ pub(super) use rows::address_bytes;
 const SAME_GAP: SignedDuration = SignedDuration::from_secs(10);
 /// Rows deleted in one transaction.
 const DELETE_STEP: u64 = 2000;
-/// Rows of each index that an analysis looks at.
-const SAMPLE: u32 = 1000;
 /// Free pages given back to the file system after each deletion.
 const VACUUM_PAGES: u32 = 2048;
 const TOO_LARGE: &str = "deleted to keep the activity log within [activity] max_size";
@@ -298,11 +296,6 @@ impl Store {
         transaction.commit()?;
         self.forget_deleted()?;
         Ok(count)
-    }
-
-    /// Tells the planner how selective each index is, from a sample.
-    pub(super) fn analyse(&self) -> rusqlite::Result<()> {
-        self.connection.execute_batch(&format!("PRAGMA analysis_limit = {SAMPLE}; ANALYZE"))
     }
 
     /// Deletes what only deleted records needed.

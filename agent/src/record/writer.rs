@@ -24,9 +24,6 @@ use crate::record::{policy_sets, schema};
 const IDLE: Duration = Duration::from_secs(1);
 /// How often old records are looked for.
 const RETENTION_EVERY: Duration = Duration::from_secs(600);
-/// How often the planner's statistics are renewed, and how soon for the first time.
-const ANALYSE_EVERY: Duration = Duration::from_secs(3600);
-const ANALYSE_FIRST: Duration = Duration::from_secs(60);
 /// Waiting time between attempts on a failing disk, doubled from the first to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(2);
@@ -102,7 +99,6 @@ pub(super) struct Writer {
     retry: Duration,
     look_after: Instant,
     delete_old: Instant,
-    analyse: Instant,
 }
 
 impl Writer {
@@ -139,7 +135,6 @@ impl Writer {
             retry: RETRY_FIRST,
             look_after: now,
             delete_old: now,
-            analyse: now + ANALYSE_FIRST,
         }
     }
 
@@ -412,12 +407,6 @@ impl Writer {
         if self.clock.stepped(Clock { steady: now, wall: Timestamp::now() }) {
             tracing::warn!("the clock was set: no activities are deleted for their age within the next hour");
             self.delete_old = now + CLOCK_GRACE;
-        }
-        if now >= self.analyse {
-            self.analyse = now + ANALYSE_EVERY;
-            if let Some(Err(error)) = self.store.as_ref().map(Store::analyse) {
-                tracing::debug!("the activity log could not be analysed: {error}");
-            }
         }
         if self.has_caught_up
             && let Some(Err(error)) = self.store.as_ref().map(Store::drop_old_index)
