@@ -2,8 +2,9 @@
 //! each segment every column is one value, a few octets a record. A filter reads the columns that it asks about and knows by
 //! them which records may match; the records themselves say whether they do.
 //!
-//! An index of the table for each column would be found faster for a rare value, but every record would have to be sorted into
-//! every index, which took six times what storing it takes. Records behind the last segment are looked at one by one.
+//! An index of the table for each column would find a rare value sooner, but every record would have to be sorted into every one
+//! of them, which takes several times what storing it takes; and filters that many records meet each, and few together, would still
+//! have to look at many. Records behind the last segment are looked at one by one.
 
 mod column;
 mod mask;
