@@ -159,7 +159,9 @@ fn where_the_app_hands_out_files_scripts_and_programs_take_them() {
 fn a_request_is_named_before_its_answer() {
     let named = |method: &str, path: &str, mime: &str| {
         let request = RequestHead::new(method, path, Version::Http11).with("Content-Type", mime);
-        requested_activity(&app(), &request, "files.corp.test").name()
+        let (nothing, app) = (no_answer(Version::Http11), app());
+        let exchange = Exchange::new(&request, &nothing, "files.corp.test");
+        classify_request(&Exchange { app: Some(&app), ..exchange }).activity.name()
     };
     assert_eq!(named("POST", "/message/1", "application/json"), "message");
     assert_eq!(named("PUT", "/x", "application/pdf"), "upload");

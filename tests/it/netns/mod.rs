@@ -20,6 +20,7 @@ mod existing;
 mod explicit;
 mod exports;
 mod failure_modes;
+mod forms;
 mod gateway;
 mod gateway_net;
 mod guard;

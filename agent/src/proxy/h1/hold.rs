@@ -11,7 +11,7 @@ use crate::http::h1::{self, Emit, Framing, Peer, connection};
 use crate::http::head::{ResponseHead, Version};
 use crate::pages::Start;
 use crate::proxy::deadline::Late;
-use crate::proxy::exchanges::Exchanges;
+use crate::proxy::exchanges::{Exchanges, Hold};
 use crate::proxy::pump::{Pump, PumpError};
 use crate::proxy::slow::Arriving;
 use crate::tls::Stream;
@@ -25,12 +25,13 @@ where
     C: Stream,
     X: Exchanges,
 {
-    /// Reads up to `most` octets of the request's body. A client that waits to be asked for it is asked.
+    /// Reads as much of the request's body as is to be held, or comes in time. A client that waits to be asked for it is
+    /// asked.
     pub(super) async fn hold_request(
         &mut self,
         request: &mut Request,
         body: &mut Pump,
-        most: usize,
+        hold: Hold,
     ) -> Result<(), Ended> {
         let client_fault = |refusal| Ended::Refused(Peer::Client, refusal);
         if connection::expects_continue(&request.head).map_err(client_fault)? {
@@ -47,7 +48,7 @@ where
             }
         }
         let client = &mut *self.client;
-        let most = body.reserve(most);
+        let most = body.reserve(hold.most);
         let timeouts = self.timeouts;
         let mut arriving = Arriving::default();
         let holding = self.clock.while_keeping_pace(timeouts.stall, |cx| {
@@ -55,7 +56,7 @@ where
             let octets = body.payload();
             (state, octets, arriving.look(Instant::now(), octets, true, timeouts))
         });
-        match holding.await {
+        match timeout(hold.patience.unwrap_or(Duration::MAX), holding).await.unwrap_or(Ok(Ok(()))) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(PumpError::Refused(refusal))) => Err(client_fault(refusal)),
             Ok(Err(PumpError::From | PumpError::To)) => Err(Ended::ClientBroken),

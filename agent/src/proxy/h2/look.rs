@@ -3,15 +3,17 @@
 use tokio::time::Instant;
 
 use crate::classify::{MAX_LOOK_AHEAD, redirect};
-use crate::http::h2::Relay;
+use crate::http::h2::{Relay, Side};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::proxy::deadline::{FIRST_OCTETS, SIGNATURE};
+use crate::proxy::exchanges::Sent;
 
 /// A response that waits for its first octets.
 #[derive(Debug)]
 pub(super) struct Looked {
     pub(super) id: u32,
     pub(super) request: RequestHead,
+    pub(super) sent: Option<Box<Sent>>,
     pub(super) head: ResponseHead,
     most: usize,
     /// Until when more is waited for. Before there is a [`SIGNATURE`] only the clock of streams that stand still runs.
@@ -33,14 +35,14 @@ impl Start {
 impl Looked {
     pub(super) fn new(
         id: u32,
-        request: RequestHead,
+        (request, sent): (RequestHead, Option<Box<Sent>>),
         head: ResponseHead,
         (most, now): (usize, Instant),
     ) -> Self {
         // Clients go on by the head of a redirect alone, and some of those never end.
         let until = redirect::leads_on(&head).then(|| now + FIRST_OCTETS);
         // Bodies that decide are looked at in HTTP/1.1; over HTTP/2 there is no room to hold them.
-        Self { id, request, head, most: most.min(MAX_LOOK_AHEAD), until }
+        Self { id, request, sent, head, most: most.min(MAX_LOOK_AHEAD), until }
     }
 
     pub(super) fn until(&self) -> Option<Instant> {
@@ -50,13 +52,13 @@ impl Looked {
     /// What the verdict goes by: once there is enough of it, or it was waited for long enough. `full`: the relay holds as
     /// much as it may, so that waiting would bring nothing.
     pub(super) fn start(&mut self, relay: &Relay, full: bool, now: Instant) -> Option<Start> {
-        let (held, ended) = relay.held(self.id)?;
+        let (held, ended) = relay.held(Side::Origin, self.id)?;
         if held >= SIGNATURE {
             self.until.get_or_insert(now + FIRST_OCTETS);
         }
         let waited = self.until.is_some_and(|until| now >= until);
         (ended || held >= self.most || full || waited).then(|| {
-            let octets = relay.held_start(self.id, self.most);
+            let octets = relay.held_start(Side::Origin, self.id, self.most);
             Start { complete: ended && octets.len() == held, octets }
         })
     }
