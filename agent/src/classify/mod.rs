@@ -27,7 +27,7 @@ use content_type::Declared;
 pub use file_name::is_named;
 pub use file_type::{FileGroup, FileType};
 use first_bytes::Beginning;
-pub use first_bytes::{FirstBytes, MAX_LOOK_AHEAD, fuzz_first_bytes};
+pub use first_bytes::{FirstBytes, Further, MAX_LONG_LOOK, MAX_LOOK_AHEAD, fuzz_first_bytes};
 pub use form::{Form, MAX_FORM, fuzz_form, is_form};
 pub use request::{classify_request, no_answer};
 pub use requester::{claimed_kind, opens_page};
@@ -262,6 +262,12 @@ impl<'a> Exchange<'a> {
     /// `true_type` says that policies ask what files really are, which no head answers.
     pub fn look_ahead(&self, true_type: bool) -> usize {
         look_ahead::octets_wanted(self, true_type)
+    }
+
+    /// How the look at the body goes on behind [`first_bytes`](Self::first_bytes), where it does.
+    pub fn look_further(&self) -> Option<Further> {
+        let looked = self.first_bytes.filter(|_| look_ahead::is_from_start(self.response))?;
+        if redirect::leads_on(self.response) { None } else { looked.further(self.response.fields()) }
     }
 
     /// The beginning of the content, codings undone, as far as it was looked at.

@@ -365,7 +365,7 @@ fn codings_that_hide_what_is_in_them_make_a_download() {
         let first_bytes = first.map(FirstBytes::prefix);
         classify(&Exchange { first_bytes, ..Exchange::new(&request, &response, "h") }).download
     };
-    let empty = [&b"\x1f\x8b\x08\x00\0\0\0\0\0\xff"[..], &b"\0\0\0\xff\xff".repeat(2000)].concat();
+    let empty = [&b"\x1f\x8b\x08\x00\0\0\0\0\0\xff"[..], &b"\0\0\0\xff\xff".repeat(40_000)].concat();
     let many = "gzip, gzip, gzip, gzip, gzip";
     let zip = b"PK\x03\x04\x14\x00\x00\x00";
     for mime in [None, Some("text/plain"), Some("application/json"), Some("text/html")] {

@@ -13,7 +13,7 @@ use crate::policy::failure_mode::Failure;
 use crate::record::transfer::Transfer;
 use crate::tls::Stream;
 
-/// How much of a request's body is to be held before any of it is sent on.
+/// How much of a body is to be held before any of it is sent on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hold {
     /// Octets; zero asks for none.
@@ -63,9 +63,13 @@ pub trait Exchanges {
     fn request_body(&self, _: &RequestHead, _: Held<'_>) -> Result<Sent, Box<Answer>> {
         Ok(Sent::default())
     }
-    /// How many octets of the response's body are to be held before any of it reaches the client; zero asks for none.
-    fn holds_response(&self, _: &RequestHead, _: &ResponseHead) -> usize {
-        0
+    /// How much of the response's body is to be held before any of it reaches the client.
+    fn holds_response(&self, _: &RequestHead, _: &ResponseHead) -> Hold {
+        Hold::NOTHING
+    }
+    /// How much is to be held in all, now that there is so much; asked until that is no more.
+    fn holds_more(&self, _: &RequestHead, _: &ResponseHead, _: Held<'_>) -> Hold {
+        Hold::NOTHING
     }
     /// Before the first byte of the response reaches the client, with what was asked for by
     /// [`holds_response`](Self::holds_response) of its body. `Some` is sent instead of it.

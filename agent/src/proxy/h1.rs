@@ -5,13 +5,12 @@ mod heads;
 mod hold;
 
 use std::task::Poll;
-use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
 use heads::{HeadError, Origin, poll_head};
 
-use super::deadline::{Clock, FIRST_OCTETS, Late, SIGNATURE, Stalled};
+use super::deadline::{Clock, Late, Stalled};
 use super::ended::Ended;
 use super::enforce::Answer;
 use super::exchanges::{Exchanges, Sent};
@@ -19,7 +18,6 @@ use super::pump::{Pump, PumpError};
 use super::relay::{RelayError, Relayed, relay};
 use super::side::Side;
 use super::slow::{Arriving, Unread};
-use crate::classify::redirect;
 use crate::config::Timeouts;
 use crate::detect::scan::Held;
 use crate::http::h1::connection::{self, Responses, Turn, Upgrade};
@@ -153,15 +151,10 @@ where
             return self.upgraded(&request, &response.head).await;
         }
         let wanted = self.exchanges.holds_response(&request.head, &response.head);
-        let mut held = None;
-        if wanted > 0 {
-            // Clients go on by the head of a redirect alone, and some of those never end.
-            let leads_on = redirect::leads_on(&response.head);
-            let patience = if leads_on { FIRST_OCTETS } else { Duration::MAX };
-            self.hold_response(&request, &mut response, wanted.min(SIGNATURE), patience).await?;
-            self.hold_response(&request, &mut response, wanted, FIRST_OCTETS).await?;
-            held = Some(response.down.as_ref().map_or(Held::NOTHING, Pump::held));
+        if wanted.most > 0 {
+            self.look_at_response(&request, &mut response, wanted).await?;
         }
+        let held = (wanted.most > 0).then(|| response.down.as_ref().map_or(Held::NOTHING, Pump::held));
         let mut answer = self.exchanges.response(&request.head, &response.head, &request.sent, held);
         if answer.is_none() && self.exchanges.alters_page(&request.head, &response.head) {
             answer = self.alter_page(&request, &mut response).await?;

@@ -223,8 +223,12 @@ impl<D: Dialler> Exchanges for Inspected<'_, D> {
         self.judge.request_body(request, held)
     }
 
-    fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> usize {
+    fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> Hold {
         self.judge.holds_response(request, response)
+    }
+
+    fn holds_more(&self, request: &RequestHead, response: &ResponseHead, held: Held<'_>) -> Hold {
+        self.judge.holds_more(request, response, held)
     }
 
     fn response(

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use super::exchanges::{Hold, Sent};
 use super::refused;
 use super::worker::Shared;
 use crate::activity::{Activity, Observed, Outcome, related_hosts};
-use crate::classify::{self, ActivityType, Classification, Exchange, FirstBytes, Form, MAX_FORM};
+use crate::classify::{self, ActivityType, Classification, Exchange, FirstBytes, Form, Further, MAX_FORM};
 use crate::config::Quic;
 use crate::detect::scan::{Held, Scan, Unscanned, is_stream, scan};
 use crate::http::alt_svc;
@@ -173,7 +173,7 @@ impl<'a> Judge<'a> {
     }
 
     /// How much of a response's body policies or classification ask for before the client gets any of it.
-    pub(super) fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> usize {
+    pub(super) fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> Hold {
         let session = self.session_of(request);
         let exchange = self.exchange(&session, request, response);
         let bodies = self.bodies();
@@ -183,9 +183,21 @@ impl<'a> Judge<'a> {
                 Ok(Framing::Length(size)) => Some(size),
                 _ => None,
             };
-            return self.most_held(declared);
+            return Hold { most: self.most_held(declared), patience: None };
         }
-        exchange.look_ahead(self.shared.snapshot.load().policies.asks_true_types(&self.session.app))
+        let true_types = self.shared.snapshot.load().policies.asks_true_types(&self.session.app);
+        Hold { most: exchange.look_ahead(true_types), patience: Some(FIRST_OCTETS) }
+    }
+
+    /// How much more, where that has shown next to nothing. A body of which the client could have nothing keeps nobody
+    /// waiting.
+    pub(super) fn holds_more(&self, request: &RequestHead, response: &ResponseHead, held: Held<'_>) -> Hold {
+        let mut exchange = Exchange::new(request, response, &self.session.server_name);
+        exchange.first_bytes = Some(FirstBytes { octets: held.octets, complete: held.complete });
+        exchange.look_further().map_or(Hold::NOTHING, |Further { most, patient }| {
+            let patience = if patient { Duration::MAX } else { FIRST_OCTETS };
+            Hold { most, patience: Some(patience) }
+        })
     }
 
     /// The verdict on a response. `Some` is what the client gets instead. `held` is the beginning of its body, where

@@ -24,6 +24,7 @@ mod forms;
 mod gateway;
 mod gateway_net;
 mod guard;
+mod hidden_codings;
 mod hostile;
 mod http2;
 mod idle;

@@ -101,8 +101,12 @@ impl<X: Exchanges> Exchanges for Forward<X> {
         self.0.request_body(request, held)
     }
 
-    fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> usize {
+    fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> Hold {
         self.0.holds_response(request, response)
+    }
+
+    fn holds_more(&self, request: &RequestHead, response: &ResponseHead, held: Held<'_>) -> Hold {
+        self.0.holds_more(request, response, held)
     }
 
     fn response(

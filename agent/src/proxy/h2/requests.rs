@@ -77,7 +77,7 @@ where
                 continue;
             };
             let waited = until.is_some_and(|until| now >= until);
-            if !(complete || held >= most || full || waited || self.relay.is_spent(id)) {
+            if !(complete || held >= most || full || waited || self.relay.is_spent(Side::Client, id)) {
                 at += 1;
                 continue;
             }

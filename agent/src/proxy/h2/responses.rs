@@ -6,11 +6,12 @@ use tokio::time::Instant;
 
 use super::Connection;
 use super::look::{Looked, Start};
+use crate::classify::MAX_LONG_LOOK;
 use crate::detect::scan::Held;
 use crate::http::h1::Peer;
 use crate::http::h2::ErrorCode;
 use crate::http::head::{RequestHead, ResponseHead};
-use crate::proxy::exchanges::{Exchanges, Sent};
+use crate::proxy::exchanges::{Exchanges, Hold, Sent};
 use crate::record::transfer::Transfer;
 use crate::tls;
 
@@ -40,8 +41,8 @@ where
             return self.judge(id, (request, sent), head, Some(&Start::NOTHING));
         }
         match self.exchanges.holds_response(&request, &head) {
-            0 => self.judge(id, (request, sent), head, None),
-            most => self.looked.push(Looked::new(id, (request, sent), head, (most, now))),
+            Hold { most: 0, .. } => self.judge(id, (request, sent), head, None),
+            Hold { most, .. } => self.looked.push(Looked::new(id, (request, sent), head, (most, now))),
         }
     }
 
@@ -53,7 +54,7 @@ where
         head: ResponseHead,
         start: Option<&Start>,
     ) {
-        let held = start.map(|Start { octets, complete }| Held { octets, complete: *complete });
+        let held = start.map(|Start { octets, complete, .. }| Held { octets, complete: *complete });
         let sent = sent.as_deref().unwrap_or(&Sent::NOTHING);
         if let Some(answer) = self.exchanges.response(&request, &head, sent, held) {
             return self.answer(id, &answer);
@@ -105,6 +106,12 @@ where
                 at += 1;
                 continue;
             };
+            let held = Held { octets: &start.octets, complete: start.complete };
+            let more = self.exchanges.holds_more(&looked.request, &looked.head, held);
+            if !start.last && (start.octets.len() + 1..=MAX_LONG_LOOK).contains(&more.most) {
+                looked.go_on(more, now);
+                continue;
+            }
             let looked = self.looked.swap_remove(at);
             self.judge(looked.id, (looked.request, looked.sent), looked.head, Some(&start));
         }

@@ -61,8 +61,16 @@ impl Exchanges for Script {
         Ok(Sent { scan: Some(Scan { counts, unscanned: None }), form: None })
     }
 
-    fn holds_response(&self, _: &RequestHead, response: &ResponseHead) -> usize {
-        number(response.fields().get("x-look"))
+    /// Waits for an octet that is no blank.
+    fn holds_more(&self, _: &RequestHead, response: &ResponseHead, held: Held<'_>) -> Hold {
+        let blank =
+            response.fields().get("x-further").is_some() && held.octets.iter().all(|octet| *octet == b' ');
+        let most = if blank && !held.complete { held.octets.len() + 1 } else { 0 };
+        Hold { most, patience: Some(Duration::MAX) }
+    }
+
+    fn holds_response(&self, _: &RequestHead, response: &ResponseHead) -> Hold {
+        Hold { most: number(response.fields().get("x-look")), patience: Some(FIRST_OCTETS) }
     }
 
     /// Blocks archives, and what answers a request in which there was something.

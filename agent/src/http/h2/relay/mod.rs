@@ -207,13 +207,13 @@ impl Relay {
         Some((usize::try_from(half.content).unwrap_or(usize::MAX), half.ended))
     }
 
-    /// Whether no more of a request's body can come before the request is passed on: its window is used up, or the one of
-    /// the connection, by what is held.
-    pub fn is_spent(&self, id: u32) -> bool {
-        let (_, most) = self.initial_windows(Side::Origin);
-        let client = &self.client;
-        client.granted <= 0 && client.held > 0
-            || self.streams.get(id).is_none_or(|stream| stream.up.room(most) <= 0)
+    /// Whether no more of the body that `side` sends can come before its head is passed on: its window is used up, or the
+    /// one of the connection, by what is held.
+    pub fn is_spent(&self, side: Side, id: u32) -> bool {
+        let (_, most) = self.initial_windows(side.other());
+        let peer = self.peer_ref(side);
+        let is_full = |stream: &stream::Stream| stream.half_ref(side).room(most) <= 0;
+        peer.granted <= 0 && peer.held > 0 || self.streams.get(id).is_none_or(is_full)
     }
 
     /// A copy of the beginning of what is held, at most `most` octets.

@@ -142,8 +142,12 @@ impl Exchanges for Judged {
         self.script.request_body(request, held)
     }
 
-    fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> usize {
+    fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> Hold {
         self.script.holds_response(request, response)
+    }
+
+    fn holds_more(&self, request: &RequestHead, response: &ResponseHead, held: Held<'_>) -> Hold {
+        self.script.holds_more(request, response, held)
     }
 
     fn response(

@@ -64,6 +64,34 @@ async fn a_look_waits_for_two_seconds_and_for_nothing_where_nothing_comes() {
     assert_eq!(script.looked.into_inner(), [(0, true), (10, false)]);
 }
 
+/// What has shown nothing is waited for as if nothing had come; where no more can come it is judged at once.
+#[tokio::test]
+async fn a_look_that_shows_nothing_goes_on() {
+    let (_, script) = run(async |setup| {
+        setup.client.send(&[get(1, "/zip"), get(3, "/blanks")].concat()).await;
+        setup.origin.next(kind::HEADERS, 3).await;
+        for stream in [1, 3] {
+            setup.origin.send(&ok(stream, false, &[("x-look", "4"), ("x-further", "1")])).await;
+        }
+        setup.origin.send(&body(1, false, b"        ")).await;
+        let early = tokio::time::timeout(FIRST_OCTETS + SHORT, setup.client.next(kind::HEADERS, 1)).await;
+        assert!(early.is_err());
+        setup.origin.send(&[body(1, false, b"  "), body(1, false, b"text")].concat()).await;
+        for part in [&b"        "[..], b"  ", b"text"] {
+            assert_eq!(setup.client.next(kind::DATA, 1).await.3, part);
+        }
+        // The rest of the connection's window.
+        for len in [16_384, 16_384, 16_384, 16_383 - 14] {
+            setup.origin.send(&body(3, false, &vec![b' '; len])).await;
+        }
+        setup.client.next(kind::DATA, 3).await;
+    })
+    .await;
+    let looked: Vec<_> = script.looked.into_inner();
+    assert_eq!(looked.len(), 2, "{looked:?}");
+    assert!(looked[0].0 > 10 && looked[1].0 == 65_535 - 14, "{looked:?}");
+}
+
 /// What does not come at all ends as any stream that stands still.
 #[tokio::test]
 async fn a_look_at_nothing_ends_with_its_stream() {
