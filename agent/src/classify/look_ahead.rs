@@ -4,6 +4,7 @@ use super::content_type::Declared;
 use super::media_type::{self, Content};
 use super::requester::{Requester, requester};
 use super::{Exchange, MAX_LOOK_AHEAD, first_bytes, sniff, verdict};
+use crate::http::content_disposition::ContentDisposition;
 use crate::http::head::ResponseHead;
 
 /// Types that come when something happens, not when they are asked for: nothing is held back to look at them.
@@ -40,7 +41,7 @@ pub(super) fn octets_wanted(exchange: &Exchange<'_>, true_type: bool) -> usize {
     if !is_from_start(response) {
         return if may_be_no_text(exchange, &declared) { sniff::SNIFF_LENGTH } else { 0 };
     }
-    if true_type || may_be_disguised(exchange, &declared) {
+    if true_type || may_be_disguised(exchange, &declared) || may_be_part(exchange, &declared) {
         return MAX_LOOK_AHEAD;
     }
     match (verdict::is_sniffed(exchange, &declared), first_bytes::is_encoded(response.fields())) {
@@ -74,6 +75,14 @@ fn keeps(exchange: &Exchange<'_>) -> bool {
         requester(exchange.request, exchange.client),
         Requester::Fetch | Requester::Intercepted | Requester::Native
     )
+}
+
+/// Whether content decides that the response is a part of a page, which its head alone does not say.
+fn may_be_part(exchange: &Exchange<'_>, declared: &Declared) -> bool {
+    let disposition = || ContentDisposition::parse(exchange.response.fields().get_all("content-disposition"));
+    requester(exchange.request, exchange.client) == Requester::Subresource
+        && verdict::may_show_part(declared)
+        && !verdict::may_be_part(&disposition(), declared)
 }
 
 /// Whether a script or a program may get a file under a type that is none. Answers that grow while they are sent have
