@@ -85,13 +85,17 @@ fn may_be_part(exchange: &Exchange<'_>, declared: &Declared) -> bool {
         && !verdict::may_be_part(&disposition(), declared)
 }
 
-/// Whether a script or a program may get a file under a type that is none. Answers that grow while they are sent have
+/// Whether a script or a program may get a file under a type that is none, or one of its own. Answers that grow while they are sent have
 /// no length; waiting for those would stop the page.
 fn may_be_disguised(exchange: &Exchange<'_>, declared: &Declared) -> bool {
     let fields = exchange.response.fields();
-    let plain = declared
-        .all()
-        .all(|essence| !matches!(media_type::traits(essence).content, Content::File | Content::Unknown));
+    // By a type that nobody knows scripts may exchange anything; to a program it is a file, whatever it holds.
+    let native = requester(exchange.request, exchange.client) == Requester::Native;
+    let plain = declared.all().all(|essence| match media_type::traits(essence).content {
+        Content::File => false,
+        Content::Unknown => !native,
+        _ => true,
+    });
     keeps(exchange)
         && plain
         && exchange.response.status() < 400

@@ -63,6 +63,9 @@ pub(super) fn verdict(exchange: &Exchange<'_>, requester: Requester, evidence: &
         // Whatever the header says: browsers save no such response, and what it holds is the origin's complaint.
         return pass(Kind::Error, "an error response: browsers save none");
     }
+    if requester == Requester::Fetch && (is_preflight(exchange) || is_empty(exchange)) {
+        return pass(Kind::Api, "nothing that a script gets");
+    }
     if requester == Requester::Fetch && rule == Some(ActivityType::View) && is_image(declared) {
         return pass(Kind::Preview, "an address at which the app shows images");
     }
@@ -194,6 +197,12 @@ fn is_image(declared: &Declared) -> bool {
 /// Statuses and methods whose responses never have content (RFC 9110 sections 9.3.2, 15).
 pub(super) fn has_no_body(method: &str, status: u16) -> bool {
     method == "HEAD" || (100..200).contains(&status) || matches!(status, 204 | 205 | 304)
+}
+
+/// A browser's own question whether a script may ask (WHATWG Fetch, "CORS-preflight fetch"), whose answer no script gets.
+fn is_preflight(exchange: &Exchange<'_>) -> bool {
+    exchange.request.method() == "OPTIONS"
+        && exchange.request.fields().get("access-control-request-method").is_some()
 }
 
 /// A redirect to a client that follows it.
