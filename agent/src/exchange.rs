@@ -13,7 +13,7 @@ mod trial;
 use std::fmt;
 
 use crate::catalog::Catalog;
-use crate::classify::{Exchange, FirstBytes};
+use crate::classify::{Exchange, FirstBytes, Form};
 use crate::http::content_disposition::{Padding, base64_decode};
 use crate::http::head::{RequestHead, ResponseHead, Version};
 
@@ -32,8 +32,15 @@ pub struct Record {
     pub host: String,
     /// The body of the request as recorded, if it was.
     pub sent: Option<Vec<u8>>,
-    /// That of the response.
+    /// What it shows, where it is a form.
+    pub form: Option<Form>,
+    /// The body of the response.
     pub body: Option<Vec<u8>>,
+}
+
+/// What was recorded of the request's body, where it is a form.
+fn form(request: &RequestHead, sent: Option<&[u8]>) -> Option<Form> {
+    sent.and_then(|octets| Form::of(request, FirstBytes::whole(octets)))
 }
 
 impl Record {
@@ -44,6 +51,7 @@ impl Record {
 
     pub fn exchange(&self) -> Exchange<'_> {
         Exchange {
+            form: self.form.as_ref(),
             first_bytes: self.body.as_deref().map(FirstBytes::whole),
             ..Exchange::new(&self.request, &self.response, &self.host)
         }

@@ -8,7 +8,7 @@ mod dns;
 mod exchange;
 mod names;
 
-use portcullis::classify::fuzz_first_bytes;
+use portcullis::classify::{fuzz_first_bytes, fuzz_form};
 use portcullis::config::fuzz_config;
 use portcullis::detect::fuzz_detect;
 use portcullis::detect::scan::fuzz_scan;
@@ -34,6 +34,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("host_pattern", names::fuzz_host_pattern),
     ("glob", names::fuzz_glob),
     ("first_bytes", fuzz_first_bytes),
+    ("form", fuzz_form),
     ("exchange", exchange::fuzz_exchange),
     ("recorded", exchange::fuzz_recorded),
 ];

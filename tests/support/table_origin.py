@@ -1,6 +1,6 @@
 """An origin that answers from a table, octet for octet: a row for each path, over HTTP/2, HTTP/1.1 or HTTP/1.0.
 
-A row is `{"status", "headers": [[name, value]], "body" or "base64", "codings", "framing", "version", "ranges"}`; each
+A row is `{"status", "headers": [[name, value]], "body", "base64" or "hex", "codings", "framing", "version", "ranges"}`; each
 character of a header is one octet. `codings` (gzip, deflate) are applied without compressing, so that what is inside can be
 found. `framing` (length, chunked, close) and `version` count for HTTP/1 only. With `ranges` the row answers Range requests. With
 `cut` (a file, HTTP/1 only) half of the body is sent when the whole is asked for, and the connection ends once the file exists.
@@ -33,7 +33,8 @@ CODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 def answer(method, path, wanted):
     """Status, headers and body to a request; `wanted` is its Range."""
     row = ROWS.get(path) or ROWS.get(path.partition("?")[0]) or ABSENT
-    body = base64.b64decode(row["base64"]) if "base64" in row else row.get("body", "").encode()
+    body = bytes.fromhex(row["hex"]) if "hex" in row else row.get("body", "").encode()
+    body = base64.b64decode(row["base64"]) if "base64" in row else body
     for coding in row.get("codings", []):
         coder = zlib.compressobj(0, zlib.DEFLATED, CODINGS[coding])
         body = coder.compress(body) + coder.flush()

@@ -1,6 +1,7 @@
 //! Which activity an exchange is: by the app's own rules over requests, else by what the heads say.
 
 use super::content_type::essence;
+use super::form::{Form, is_form};
 use super::media_type::{self, Content, Handling};
 use super::requester::Requester;
 use super::{ActivityType, Exchange};
@@ -44,19 +45,9 @@ pub(super) fn activity(
         Some(ActivityType::None) => ActivityType::None,
         Some(ActivityType::Print) if status < 400 => ActivityType::Print,
         Some(ActivityType::View) if (200..300).contains(&status) => ActivityType::View,
-        _ if carries_files(exchange.request) => ActivityType::Upload,
+        _ if carries_files(exchange.request, exchange.form) => ActivityType::Upload,
         _ if shows_document(exchange, requester, mime) => ActivityType::View,
         _ => ActivityType::None,
-    }
-}
-
-/// What a request is before it is answered, for controls that must act before the origin has its body. A rule that also
-/// asks for a status counts as if it had come.
-pub fn requested_activity(app: &App, request: &RequestHead, host: &str) -> ActivityType {
-    match by_rules(Some(app), request, host, None) {
-        Some(known) => known,
-        None if carries_files(request) => ActivityType::Upload,
-        None => ActivityType::None,
     }
 }
 
@@ -73,8 +64,8 @@ fn is_turned_away(response: &ResponseHead) -> bool {
         || (300..400).contains(&response.status()) && response.fields().get_all("location").any(error)
 }
 
-/// Whether the request's body is a file or a form with files, as far as its head tells.
-fn carries_files(request: &RequestHead) -> bool {
+/// Whether the request's body is a file, as far as its head tells, or a form that was not seen to be without files.
+fn carries_files(request: &RequestHead, form: Option<&Form>) -> bool {
     if !matches!(request.method(), "POST" | "PUT" | "PATCH") {
         return false;
     }
@@ -88,8 +79,8 @@ fn carries_files(request: &RequestHead) -> bool {
         let chunked = request.fields().get("transfer-encoding").is_some();
         return put && (length.is_some() || chunked || request.version() == Version::Http2);
     };
-    if essence == "multipart/form-data" {
-        return request.method() == "POST";
+    if is_form(request) {
+        return form.is_none_or(|form| !form.is_without_files());
     }
     let traits = media_type::traits(&essence);
     match traits.content {

@@ -27,6 +27,10 @@ impl Declared {
             }
             essences.push(essence);
         }
+        // Says nothing, so that browsers go by another one where there is one (WHATWG Fetch, "extract a MIME type").
+        if essences.len() > 1 {
+            essences.retain(|essence| essence != "*/*");
+        }
         Self { essences }
     }
 

@@ -4,6 +4,7 @@ use super::content_type::Declared;
 use super::media_type::{self, Content};
 use super::requester::{Requester, requester};
 use super::{Exchange, MAX_LOOK_AHEAD, first_bytes, sniff, verdict};
+use crate::http::content_disposition::ContentDisposition;
 use crate::http::head::ResponseHead;
 
 /// Types that come when something happens, not when they are asked for: nothing is held back to look at them.
@@ -40,7 +41,7 @@ pub(super) fn octets_wanted(exchange: &Exchange<'_>, true_type: bool) -> usize {
     if !is_from_start(response) {
         return if may_be_no_text(exchange, &declared) { sniff::SNIFF_LENGTH } else { 0 };
     }
-    if true_type || may_be_disguised(exchange, &declared) {
+    if true_type || may_be_disguised(exchange, &declared) || may_be_part(exchange, &declared) {
         return MAX_LOOK_AHEAD;
     }
     match (verdict::is_sniffed(exchange, &declared), first_bytes::is_encoded(response.fields())) {
@@ -76,13 +77,25 @@ fn keeps(exchange: &Exchange<'_>) -> bool {
     )
 }
 
-/// Whether a script or a program may get a file under a type that is none. Answers that grow while they are sent have
+/// Whether content decides that the response is a part of a page, which its head alone does not say.
+fn may_be_part(exchange: &Exchange<'_>, declared: &Declared) -> bool {
+    let disposition = || ContentDisposition::parse(exchange.response.fields().get_all("content-disposition"));
+    requester(exchange.request, exchange.client) == Requester::Subresource
+        && verdict::may_show_part(declared)
+        && !verdict::may_be_part(&disposition(), declared)
+}
+
+/// Whether a script or a program may get a file under a type that is none, or one of its own. Answers that grow while they are sent have
 /// no length; waiting for those would stop the page.
 fn may_be_disguised(exchange: &Exchange<'_>, declared: &Declared) -> bool {
     let fields = exchange.response.fields();
-    let plain = declared
-        .all()
-        .all(|essence| !matches!(media_type::traits(essence).content, Content::File | Content::Unknown));
+    // By a type that nobody knows scripts may exchange anything; to a program it is a file, whatever it holds.
+    let native = requester(exchange.request, exchange.client) == Requester::Native;
+    let plain = declared.all().all(|essence| match media_type::traits(essence).content {
+        Content::File => false,
+        Content::Unknown => !native,
+        _ => true,
+    });
     keeps(exchange)
         && plain
         && exchange.response.status() < 400

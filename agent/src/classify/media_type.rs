@@ -158,7 +158,9 @@ pub(super) fn traits(essence: &str) -> Traits {
         | "application/x-lzma"
         | "application/zstd"
         | "application/x-zstd"
+        | "application/x-lzip"
         | "application/java-archive"
+        | "application/x-java-archive"
         | "application/vnd.android.package-archive"
         | "application/x-apple-diskimage"
         | "application/x-iso9660-image"
@@ -179,6 +181,10 @@ pub(super) fn traits(essence: &str) -> Traits {
         | "application/x-stuffit"
         | "application/mac-binhex40"
         | "application/x-cd-image"
+        | "application/x-virtualbox-vdi"
+        | "application/x-virtualbox-vmdk"
+        | "application/x-virtualbox-vhd"
+        | "application/x-qemu-disk"
         | "application/x-deb"
         | "application/x-redhat-package-manager" => both(Save, File),
 
@@ -237,7 +243,15 @@ pub(super) fn traits(essence: &str) -> Traits {
         | "application/vnd.wordperfect"
         | "application/x-hwp"
         | "application/x-hwpml"
+        | "application/hwp"
         | "application/haansofthwp"
+        | "application/vnd.hancom.hwp"
+        | "application/vnd.hancom.hwpx"
+        | "application/oxps"
+        | "application/winhlp"
+        | "application/x-mspublisher"
+        | "application/x-pst"
+        | "application/x-ms-shortcut"
         | "application/x-abiword"
         | "application/acad"
         | "application/x-acad"
@@ -335,6 +349,8 @@ pub(super) fn is_shown_nowhere(essence: &str) -> bool {
         "image/tiff"
             | "image/tif"
             | "image/x-tiff"
+            | "image/vnd.djvu"
+            | "image/x-djvu"
             | "image/heic"
             | "image/heif"
             | "image/heic-sequence"
@@ -401,6 +417,7 @@ fn by_family(essence: &str) -> Traits {
         "vnd.sun.xml.",
         "vnd.stardivision.",
         "vnd.adobe.",
+        "wps-office.",
     ];
     match family {
         "application" if subtype.ends_with("+json") => of(Render, Render, Data),

@@ -5,6 +5,7 @@ mod content_type;
 mod file_name;
 mod file_type;
 mod first_bytes;
+mod form;
 mod look_ahead;
 mod media_type;
 pub mod redirect;
@@ -23,11 +24,11 @@ use crate::http::head::{RequestHead, ResponseHead};
 use crate::session::ClientKind;
 use content_type::Declared;
 
-pub use activity::requested_activity;
 pub use file_name::is_named;
 pub use file_type::{FileGroup, FileType};
 use first_bytes::Beginning;
-pub use first_bytes::{FirstBytes, MAX_LOOK_AHEAD, fuzz_first_bytes};
+pub use first_bytes::{FirstBytes, Further, MAX_LONG_LOOK, MAX_LOOK_AHEAD, fuzz_first_bytes};
+pub use form::{Form, MAX_FORM, fuzz_form, is_form};
 pub use request::{classify_request, no_answer};
 pub use requester::{claimed_kind, opens_page};
 
@@ -233,6 +234,8 @@ pub struct Exchange<'a> {
     pub app: Option<&'a App>,
     /// What the connecting process is, where that is known. It goes before everything the request claims.
     pub client: Option<ClientKind>,
+    /// What the beginning of the request's body showed, where that is a form and was looked at.
+    pub form: Option<&'a Form>,
     /// The beginning of the response body, if it was looked at.
     pub first_bytes: Option<FirstBytes<'a>>,
     /// A redirect is taken for a response like others, by a client that does not follow it.
@@ -241,7 +244,16 @@ pub struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     pub fn new(request: &'a RequestHead, response: &'a ResponseHead, host: &'a str) -> Self {
-        Self { request, response, host, app: None, client: None, first_bytes: None, as_it_is: false }
+        Self {
+            request,
+            response,
+            host,
+            app: None,
+            client: None,
+            form: None,
+            first_bytes: None,
+            as_it_is: false,
+        }
     }
 
     /// How many octets of the body, as transferred, would make the answer better: zero where the heads suffice, else at
@@ -250,6 +262,12 @@ impl<'a> Exchange<'a> {
     /// `true_type` says that policies ask what files really are, which no head answers.
     pub fn look_ahead(&self, true_type: bool) -> usize {
         look_ahead::octets_wanted(self, true_type)
+    }
+
+    /// How the look at the body goes on behind [`first_bytes`](Self::first_bytes), where it does.
+    pub fn look_further(&self) -> Option<Further> {
+        let looked = self.first_bytes.filter(|_| look_ahead::is_from_start(self.response))?;
+        if redirect::leads_on(self.response) { None } else { looked.further(self.response.fields()) }
     }
 
     /// The beginning of the content, codings undone, as far as it was looked at.

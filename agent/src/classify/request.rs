@@ -1,15 +1,15 @@
 //! What a request is before there is a response: enough for what policies say of uploads and messages.
 
 use super::content_type::essence;
+use super::form::Form;
 use super::{ActivityType, Classification, Exchange, classify, file_name};
 use crate::http::content_disposition::display_name;
 use crate::http::head::{ResponseHead, Version};
 
-/// Classifies a request alone. `exchange` has the response that says least, which [`no_answer`] makes; `file` is the
-/// name of a file in the body, where that was looked at.
+/// Classifies a request alone. `exchange` has the response that says least, which [`no_answer`] makes.
 ///
-/// The file's name is otherwise that of the path for a PUT; its type is the one the request declares.
-pub fn classify_request(exchange: &Exchange<'_>, file: Option<&str>) -> Classification {
+/// Its file is named in the form that carries it, or by the path of a PUT; its type is the one the request declares.
+pub fn classify_request(exchange: &Exchange<'_>) -> Classification {
     let mut class = classify(exchange);
     class.download = false;
     if matches!(class.activity, ActivityType::Download | ActivityType::View) {
@@ -18,8 +18,15 @@ pub fn classify_request(exchange: &Exchange<'_>, file: Option<&str>) -> Classifi
     }
     let request = exchange.request;
     class.mime = request.fields().get("content-type").and_then(essence);
-    let in_path = || (request.method() == "PUT").then(|| file_name::of_path(request.path()));
-    let names = file.and_then(display_name).map(|name| vec![name]).or_else(in_path).unwrap_or_default();
+    let mut names = Vec::new();
+    for name in exchange.form.into_iter().flat_map(Form::names).filter_map(|name| display_name(name)) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.is_empty() && request.method() == "PUT" {
+        names = file_name::of_path(request.path());
+    }
     let mut names = names.into_iter();
     class.filename = names.next();
     class.other_filenames = names.collect();

@@ -82,6 +82,52 @@ fn nobody_gets_a_file_by_posing_as_a_part_of_a_page() {
     assert!(!downloads(Some(ClientKind::Browser), &[("Content-Type", "application/octet-stream")]));
 }
 
+#[test]
+fn what_is_labelled_as_a_file_is_a_part_of_a_page_by_its_content() {
+    let attachment = ("Content-Disposition", "attachment; filename=x");
+    let png = &b"\x89PNG\r\n\x1a\n"[..];
+    let part = |fields: &[(&str, &str)], first: &[u8], client| {
+        let request = get(&[("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")]);
+        let response = ok(fields);
+        let exchange = Exchange { client, ..Exchange::new(&request, &response, "h") };
+        let wanted = exchange.look_ahead(false);
+        let found = classify(&Exchange { first_bytes: Some(FirstBytes::prefix(first)), ..exchange });
+        (wanted, found.kind == Kind::Subresource && !found.download)
+    };
+    let looked = |is_part| (MAX_LOOK_AHEAD, is_part);
+    let browser = Some(ClientKind::Browser);
+    for declared in
+        [Some("application/octet-stream"), Some("binary/octet-stream"), Some("application/x-own"), None]
+    {
+        let fields: Vec<_> =
+            declared.map(|mime| ("Content-Type", mime)).into_iter().chain([attachment]).collect();
+        for (first, is_part) in [
+            (png, true),
+            (b"RIFF\x00\x00\x00\x00WEBPVP8 ", true),
+            (b"\x00\x00\x00\x18ftypisom", true),
+            (b"wOF2\x00\x01\x00\x00\x00\x00\x00\x00", true),
+            (b"%PDF-1.7", false),
+            (b"PK\x03\x04", false),
+            (b"II*\x00", false),
+            (b"8BPS\x00\x01", false),
+            (b"name,card", false),
+            (b"", false),
+        ] {
+            assert_eq!(
+                part(&fields, first, browser),
+                looked(is_part),
+                "{declared:?} {}",
+                first.escape_ascii()
+            );
+        }
+        assert!(!part(&fields, png, Some(ClientKind::Native)).1, "{declared:?}");
+    }
+    // Its content makes no part of what is declared as a file.
+    for declared in ["application/zip", "application/pdf", "image/png, application/zip"] {
+        assert!(!part(&[("Content-Type", declared), attachment], png, browser).1, "{declared}");
+    }
+}
+
 /// An app with a rule of each kind.
 fn app() -> std::sync::Arc<App> {
     let rules = ["sign-in", "sign-in-failed", "message", "share", "print", "view", "upload", "download"];
@@ -159,7 +205,9 @@ fn where_the_app_hands_out_files_scripts_and_programs_take_them() {
 fn a_request_is_named_before_its_answer() {
     let named = |method: &str, path: &str, mime: &str| {
         let request = RequestHead::new(method, path, Version::Http11).with("Content-Type", mime);
-        requested_activity(&app(), &request, "files.corp.test").name()
+        let (nothing, app) = (no_answer(Version::Http11), app());
+        let exchange = Exchange::new(&request, &nothing, "files.corp.test");
+        classify_request(&Exchange { app: Some(&app), ..exchange }).activity.name()
     };
     assert_eq!(named("POST", "/message/1", "application/json"), "message");
     assert_eq!(named("PUT", "/x", "application/pdf"), "upload");
@@ -363,7 +411,7 @@ fn codings_that_hide_what_is_in_them_make_a_download() {
         let first_bytes = first.map(FirstBytes::prefix);
         classify(&Exchange { first_bytes, ..Exchange::new(&request, &response, "h") }).download
     };
-    let empty = [&b"\x1f\x8b\x08\x00\0\0\0\0\0\xff"[..], &b"\0\0\0\xff\xff".repeat(2000)].concat();
+    let empty = [&b"\x1f\x8b\x08\x00\0\0\0\0\0\xff"[..], &b"\0\0\0\xff\xff".repeat(40_000)].concat();
     let many = "gzip, gzip, gzip, gzip, gzip";
     let zip = b"PK\x03\x04\x14\x00\x00\x00";
     for mime in [None, Some("text/plain"), Some("application/json"), Some("text/html")] {

@@ -52,7 +52,8 @@ pub(super) fn verdict(exchange: &Exchange<'_>, requester: Requester, evidence: &
     if is_followed(exchange) {
         return pass(Kind::Redirect, "a redirect: the response it leads to is judged");
     }
-    if requester == Requester::Subresource && may_be_part(disposition, declared) {
+    let is_part = || may_be_part(disposition, declared) || may_show_part(declared) && shows_part(look);
+    if requester == Requester::Subresource && is_part() {
         return pass(
             Kind::Subresource,
             "part of a page: browsers use it in place and ignore Content-Disposition",
@@ -61,6 +62,9 @@ pub(super) fn verdict(exchange: &Exchange<'_>, requester: Requester, evidence: &
     if status >= 400 && requester != Requester::Native {
         // Whatever the header says: browsers save no such response, and what it holds is the origin's complaint.
         return pass(Kind::Error, "an error response: browsers save none");
+    }
+    if requester == Requester::Fetch && (is_preflight(exchange) || is_empty(exchange)) {
+        return pass(Kind::Api, "nothing that a script gets");
     }
     if requester == Requester::Fetch && rule == Some(ActivityType::View) && is_image(declared) {
         return pass(Kind::Preview, "an address at which the app shows images");
@@ -155,7 +159,7 @@ fn by_content(
 
 /// Whether a page can have a part of this type. That a request is for a part is the client's word, which a user who runs
 /// their own browser can put there; so it earns nothing that a page could not show.
-fn may_be_part(disposition: &ContentDisposition, declared: &Declared) -> bool {
+pub(super) fn may_be_part(disposition: &ContentDisposition, declared: &Declared) -> bool {
     let fits = |essence: &str| match media_type::traits(essence).content {
         Content::Page | Content::Data | Content::Text | Content::Image | Content::Media => true,
         // Fonts, images and scripts are often served as mere octets, but not with a label that says to save them.
@@ -164,6 +168,22 @@ fn may_be_part(disposition: &ContentDisposition, declared: &Declared) -> bool {
         Content::Pdf => false,
     };
     declared.all().all(fits) && (declared.essence().is_some() || !disposition.is_download())
+}
+
+/// Whether content decides that a page can have a part of this type: browsers go by it where octets are all that is declared.
+pub(super) fn may_show_part(declared: &Declared) -> bool {
+    declared.all().all(|essence| {
+        media_type::is_octets(essence) || media_type::traits(essence).content == Content::Unknown
+    })
+}
+
+/// Whether the content is what pages have as a part: an image, media, a font.
+fn shows_part(look: Look<'_>) -> bool {
+    look.start().is_some_and(|seen| {
+        let essence = seen.file_type.mime();
+        let shown = matches!(media_type::traits(essence).content, Content::Image | Content::Media);
+        shown && !media_type::is_shown_nowhere(essence) || essence.starts_with("font/")
+    })
 }
 
 /// Whether pages show what is declared, as an image.
@@ -177,6 +197,12 @@ fn is_image(declared: &Declared) -> bool {
 /// Statuses and methods whose responses never have content (RFC 9110 sections 9.3.2, 15).
 pub(super) fn has_no_body(method: &str, status: u16) -> bool {
     method == "HEAD" || (100..200).contains(&status) || matches!(status, 204 | 205 | 304)
+}
+
+/// A browser's own question whether a script may ask (WHATWG Fetch, "CORS-preflight fetch"), whose answer no script gets.
+fn is_preflight(exchange: &Exchange<'_>) -> bool {
+    exchange.request.method() == "OPTIONS"
+        && exchange.request.fields().get("access-control-request-method").is_some()
 }
 
 /// A redirect to a client that follows it.

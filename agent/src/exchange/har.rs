@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Address, ReadError, Record, canonical_host, in_words, octets, version};
+use super::{Address, ReadError, Record, canonical_host, form, in_words, octets, version};
 use crate::http::content_disposition::{Padding, base64_decode};
 use crate::http::head::{RequestHead, ResponseHead};
 
@@ -95,7 +95,8 @@ impl HarEntry {
             }
         }
         let host = host.or_else(|| request.host().map(canonical_host)).unwrap_or_default();
-        Ok(Record { id: number.to_string(), request, response, host, sent, body })
+        let form = form(&request, sent.as_deref());
+        Ok(Record { id: number.to_string(), request, response, host, sent, form, body })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Address, ReadError, Record, body, canonical_host, in_words, octets, version};
+use super::{Address, ReadError, Record, body, canonical_host, form, in_words, octets, version};
 use crate::http::head::{RequestHead, ResponseHead};
 
 #[derive(Deserialize)]
@@ -69,5 +69,6 @@ pub fn read_line(line: &str, number: usize) -> Result<Option<Record>, ReadError>
     let sent = recorded(body_base64, "request")?;
     let body = recorded(response.body_base64, "response")?;
     let host = address.host.or_else(|| request_head.host().map(canonical_host)).unwrap_or_default();
-    Ok(Some(Record { id, request: request_head, response: response_head, host, sent, body }))
+    let form = form(&request_head, sent.as_deref());
+    Ok(Some(Record { id, request: request_head, response: response_head, host, sent, form, body }))
 }

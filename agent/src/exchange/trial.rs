@@ -6,7 +6,7 @@ use super::Record;
 use crate::catalog::{App, Catalog};
 use crate::classify::{self, ActivityType, Classification, Exchange};
 use crate::config::Content;
-use crate::detect::scan::{Held, is_stream, scan, uploaded_name};
+use crate::detect::scan::{Held, is_stream, scan};
 use crate::diagnostic::{Diagnostic, SourceFile};
 use crate::http::h1::{Framing, request_body, response_body};
 use crate::policy::decision::{Action, Decision};
@@ -61,10 +61,10 @@ impl Trial {
         let (request, response) = (&record.request, &record.response);
         let bodies = self.policies.bodies_of(&app);
         let sent = record.sent.as_deref().map(held);
-        let name = sent.and_then(|sent| uploaded_name(request.fields(), sent));
         let nothing = classify::no_answer(request.version());
-        let exchange = Exchange { app: Some(&app), ..Exchange::new(request, &nothing, &record.host) };
-        let asked = classify::classify_request(&exchange, name.as_deref());
+        let exchange = Exchange::new(request, &nothing, &record.host);
+        let asked = Exchange { app: Some(&app), form: record.form.as_ref(), ..exchange };
+        let asked = classify::classify_request(&asked);
         let sent = sent.filter(|_| bodies.asks_request(&asked)).map(|sent| scan(request.fields(), sent));
         let sent_size = match request_body(request) {
             Ok(Framing::Length(size)) => Some(size),

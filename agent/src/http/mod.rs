@@ -7,6 +7,7 @@ mod fields;
 pub mod h1;
 pub mod h2;
 pub mod head;
+pub(crate) mod multipart;
 pub mod named_hosts;
 pub mod proxy_request;
 

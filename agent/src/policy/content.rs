@@ -59,8 +59,8 @@ pub struct Bodies {
     request: Activities,
     /// Activities whose responses a rule asks the content of.
     response: Activities,
-    /// A rule asks for the file names of uploads, which stand in bodies.
-    upload_names: bool,
+    /// A rule asks for the file names of uploads, or blocks them: forms say both in their bodies.
+    forms: bool,
     /// A rule may block a request before the origin gets it.
     at_request: bool,
     /// A rule asks what files really are, which the first octets of responses tell.
@@ -85,7 +85,8 @@ impl Bodies {
         Self {
             request: content(sent),
             response: content(received),
-            upload_names: names && !named.among(&[Upload, Access]).is_empty(),
+            forms: names && !named.among(&[Upload, Access]).is_empty()
+                || rule.action == Action::Block && !named.among(&[Upload]).is_empty(),
             at_request: rule.action == Action::Block && !sent.is_empty(),
             true_types: !rule.files.types.is_empty(),
             pages: rule.action == Action::Block && !named.among(&[Copy, Cut, Paste, Print]).is_empty(),
@@ -96,21 +97,21 @@ impl Bodies {
         Self {
             request: self.request.or(other.request),
             response: self.response.or(other.response),
-            upload_names: self.upload_names || other.upload_names,
+            forms: self.forms || other.forms,
             at_request: self.at_request || other.at_request,
             true_types: self.true_types || other.true_types,
             pages: self.pages || other.pages,
         }
     }
 
-    /// Whether any body is looked at.
+    /// Whether the content of any body is looked at.
     pub fn any(self) -> bool {
-        self.upload_names || !self.request.is_empty() || !self.response.is_empty()
+        !self.request.is_empty() || !self.response.is_empty()
     }
 
     /// Whether requests are judged before they are sent on.
     pub fn at_request(self) -> bool {
-        self.at_request || self.upload_names || !self.request.is_empty()
+        self.at_request || self.forms || !self.request.is_empty()
     }
 
     /// Whether the content of a request of this class is asked for.
@@ -123,8 +124,9 @@ impl Bodies {
         self.response.cover(class)
     }
 
-    pub const fn asks_upload_names(self) -> bool {
-        self.upload_names
+    /// Whether more hangs on what a form carries than its record.
+    pub const fn asks_forms(self) -> bool {
+        self.forms
     }
 
     pub const fn asks_true_types(self) -> bool {

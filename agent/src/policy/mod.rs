@@ -178,7 +178,7 @@ impl PolicySet {
     }
 
     /// Whether a policy that includes the app decides by what stands in bodies. Asked before a protocol is agreed on:
-    /// bodies are looked at in HTTP/1.1 only, so such an app is offered nothing else.
+    /// they are looked at in HTTP/1.1 only, so such an app is offered nothing else. (Forms are looked at in both versions.)
     pub fn reads_bodies_of(&self, app: &App) -> bool {
         let bodies = self.bodies_of(app);
         bodies.any() || bodies.asks_true_types() || bodies.restricts_pages()

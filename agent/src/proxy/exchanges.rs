@@ -1,15 +1,42 @@
 //! What the proxy asks about the exchanges of a connection and tells of them, in both versions of HTTP.
 
 use std::future::Future;
+use std::time::Duration;
 
 use super::enforce::Answer;
-use crate::detect::scan::Held;
+use crate::classify::Form;
+use crate::detect::scan::{Held, Scan};
 use crate::http::h1::Peer;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::pages::Start;
 use crate::policy::failure_mode::Failure;
 use crate::record::transfer::Transfer;
 use crate::tls::Stream;
+
+/// How much of a body is to be held before any of it is sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// Octets; zero asks for none.
+    pub most: usize,
+    /// How long they are waited for; `None`: as long as the body keeps pace.
+    pub patience: Option<Duration>,
+}
+
+impl Hold {
+    pub const NOTHING: Hold = Hold { most: 0, patience: None };
+}
+
+/// What the beginning of a request's body showed.
+#[derive(Debug, Default)]
+pub struct Sent {
+    pub scan: Option<Scan>,
+    pub form: Option<Form>,
+}
+
+impl Sent {
+    /// Nobody looked.
+    pub const NOTHING: Sent = Sent { scan: None, form: None };
+}
 
 /// What the proxy asks about each exchange, and tells it. Implemented by the pipeline, and by tests in memory.
 pub trait Exchanges {
@@ -25,25 +52,34 @@ pub trait Exchanges {
     }
     /// Before anything of the request is sent on. `Some` answers the client and keeps the request from the origin.
     fn request(&self, request: &RequestHead) -> Option<Answer>;
-    /// How many octets of the request's body are to be held before any of it is sent on; zero asks for none.
-    fn holds_request(&self, _: &RequestHead) -> usize {
-        0
+    /// How much of the request's body is to be held before any of it is sent on.
+    fn holds_request(&self, _: &RequestHead) -> Hold {
+        Hold::NOTHING
     }
-    /// With what was asked for by [`holds_request`](Self::holds_request). `Some` answers the client, and the origin gets
-    /// nothing.
-    fn request_body(&self, _: &RequestHead, _: Held<'_>) -> Option<Answer> {
-        None
+    /// With what was asked for by [`holds_request`](Self::holds_request), or as much of it as came in time.
+    ///
+    /// # Errors
+    /// The request is not sent on: what the client gets instead.
+    fn request_body(&self, _: &RequestHead, _: Held<'_>) -> Result<Sent, Box<Answer>> {
+        Ok(Sent::default())
     }
-    /// How many octets of the response's body are to be held before any of it reaches the client; zero asks for none.
-    fn holds_response(&self, _: &RequestHead, _: &ResponseHead) -> usize {
-        0
+    /// How much of the response's body is to be held before any of it reaches the client.
+    fn holds_response(&self, _: &RequestHead, _: &ResponseHead) -> Hold {
+        Hold::NOTHING
     }
-    /// [`response`](Self::response) with what was asked for by [`holds_response`](Self::holds_response).
-    fn response_body(&self, request: &RequestHead, response: &ResponseHead, _: Held<'_>) -> Option<Answer> {
-        self.response(request, response)
+    /// How much is to be held in all, now that there is so much; asked until that is no more.
+    fn holds_more(&self, _: &RequestHead, _: &ResponseHead, _: Held<'_>) -> Hold {
+        Hold::NOTHING
     }
-    /// Before the first byte of the response reaches the client. `Some` is sent instead of it.
-    fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer>;
+    /// Before the first byte of the response reaches the client, with what was asked for by
+    /// [`holds_response`](Self::holds_response) of its body. `Some` is sent instead of it.
+    fn response(
+        &self,
+        request: &RequestHead,
+        response: &ResponseHead,
+        sent: &Sent,
+        held: Option<Held<'_>>,
+    ) -> Option<Answer>;
     /// Whether something is put into the page that a response is, once its start is there.
     fn alters_page(&self, _: &RequestHead, _: &ResponseHead) -> bool {
         false

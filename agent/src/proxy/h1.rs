@@ -5,21 +5,19 @@ mod heads;
 mod hold;
 
 use std::task::Poll;
-use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
 use heads::{HeadError, Origin, poll_head};
 
-use super::deadline::{Clock, FIRST_OCTETS, Late, SIGNATURE, Stalled};
+use super::deadline::{Clock, Late, Stalled};
 use super::ended::Ended;
 use super::enforce::Answer;
-use super::exchanges::Exchanges;
+use super::exchanges::{Exchanges, Sent};
 use super::pump::{Pump, PumpError};
 use super::relay::{RelayError, Relayed, relay};
 use super::side::Side;
 use super::slow::{Arriving, Unread};
-use crate::classify::redirect;
 use crate::config::Timeouts;
 use crate::detect::scan::Held;
 use crate::http::h1::connection::{self, Responses, Turn, Upgrade};
@@ -102,6 +100,7 @@ struct Request {
     upgrade: Upgrade,
     /// The client keeps its side open behind this exchange.
     persistent: bool,
+    sent: Sent,
 }
 
 /// The head of the response, and both bodies so far.
@@ -131,7 +130,7 @@ where
         let persistent = !X::ONE_EXCHANGE
             && !pressure::is_shedding()
             && connection::keep_alive(head.fields(), head.version());
-        let mut request = Request { head, framing, upgrade, persistent };
+        let mut request = Request { head, framing, upgrade, persistent, sent: Sent::NOTHING };
         if let Some(answer) = self.exchanges.request(&request.head) {
             // A body that nobody reads cannot be told from the next request.
             let body_read = matches!(request.framing, Framing::None | Framing::Length(0));
@@ -139,10 +138,11 @@ where
         }
         let mut body = Pump::new(request.framing, request.framing, self.limits);
         let wanted = self.exchanges.holds_request(&request.head);
-        if wanted > 0 {
+        if wanted.most > 0 {
             self.hold_request(&mut request, &mut body, wanted).await?;
-            if let Some(answer) = self.exchanges.request_body(&request.head, body.held()) {
-                return self.answer(&request, &answer, body.is_read()).await;
+            match self.exchanges.request_body(&request.head, body.held()) {
+                Ok(sent) => request.sent = sent,
+                Err(answer) => return self.answer(&request, &answer, body.is_read()).await,
             }
         }
         self.exchanges.adapt_request(&mut request.head);
@@ -151,17 +151,11 @@ where
             return self.upgraded(&request, &response.head).await;
         }
         let wanted = self.exchanges.holds_response(&request.head, &response.head);
-        let mut answer = if wanted > 0 {
-            // Clients go on by the head of a redirect alone, and some of those never end.
-            let leads_on = redirect::leads_on(&response.head);
-            let patience = if leads_on { FIRST_OCTETS } else { Duration::MAX };
-            self.hold_response(&request, &mut response, wanted.min(SIGNATURE), patience).await?;
-            self.hold_response(&request, &mut response, wanted, FIRST_OCTETS).await?;
-            let held = response.down.as_ref().map_or(Held::NOTHING, Pump::held);
-            self.exchanges.response_body(&request.head, &response.head, held)
-        } else {
-            self.exchanges.response(&request.head, &response.head)
-        };
+        if wanted.most > 0 {
+            self.look_at_response(&request, &mut response, wanted).await?;
+        }
+        let held = (wanted.most > 0).then(|| response.down.as_ref().map_or(Held::NOTHING, Pump::held));
+        let mut answer = self.exchanges.response(&request.head, &response.head, &request.sent, held);
         if answer.is_none() && self.exchanges.alters_page(&request.head, &response.head) {
             answer = self.alter_page(&request, &mut response).await?;
         }

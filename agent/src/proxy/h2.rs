@@ -7,6 +7,7 @@
 mod clocks;
 mod lane;
 mod look;
+mod requests;
 mod responses;
 mod streams;
 
@@ -19,6 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use self::clocks::{Clocks, Expired, Reason};
 use self::lane::{Lane, Turn, advance, write_row};
 use self::look::Looked;
+use self::requests::Asked;
 use self::responses::Unrecorded;
 use self::streams::{Overdue, Stream, Streams};
 use super::ended::Ended;
@@ -29,7 +31,6 @@ use super::slow::Slow;
 use crate::config::Timeouts;
 use crate::http::h1::Peer;
 use crate::http::h2::{ErrorCode, Event, Limits, Outcome, Refusal, Relay, Side as Which};
-use crate::http::head::RequestHead;
 use crate::record::transfer::Transfer;
 use crate::tls;
 
@@ -58,6 +59,7 @@ where
         streams: Streams::default(),
         clocks: Clocks::new(begun, *timeouts),
         exchanges,
+        asked: Vec::new(),
         looked: Vec::new(),
         unrecorded: Vec::new(),
         transfers: Vec::new(),
@@ -106,7 +108,9 @@ struct Connection<'a, C, X: Exchanges> {
     streams: Streams,
     clocks: Clocks,
     exchanges: &'a X,
-    /// Responses that wait for their first octets: at most one a stream.
+    /// Requests that wait for the beginning of their bodies, and responses that wait for their first octets: at most one a
+    /// stream.
+    asked: Vec<Asked>,
     looked: Vec<Looked>,
     /// Responses whose records have to be stored first, and downloads under way: at most one a stream.
     unrecorded: Vec<Unrecorded<'a>>,
@@ -299,9 +303,9 @@ where
     fn decide(&mut self, now: Instant) {
         while let Some(event) = self.relay.next_event() {
             match event {
-                Event::Request { stream, head, websocket, .. } => {
+                Event::Request { stream, head, end, websocket } => {
                     self.clocks.head_read();
-                    self.request(stream, head, websocket, now);
+                    self.request(stream, head, (end, websocket), now);
                 }
                 Event::Interim { stream, mut head } => {
                     self.exchanges.adapt_response(&mut head);
@@ -325,6 +329,7 @@ where
                     } else {
                         self.exchanges.refused(Peer::Origin, self.streams.request(stream));
                     }
+                    self.asked.retain(|asked| asked.id != stream);
                     self.looked.retain(|looked| looked.id != stream);
                     self.answer(stream, &Answer::failure(502, &refusal.to_string()));
                 }
@@ -334,27 +339,10 @@ where
                 Event::GoAway { from, code } => tracing::debug!(?from, code = code.0, "GOAWAY"),
             }
         }
+        self.look_at_requests(now);
         self.look(now);
-    }
-
-    fn request(&mut self, id: u32, mut head: RequestHead, websocket: bool, now: Instant) {
-        if self.exchanges.http1_only() {
-            // A reload has made it so. A stream that is refused may be asked for again (RFC 9113 section 8.7), and a new
-            // connection is not offered HTTP/2.
-            self.streams.open(Stream::new(id, None, false, now));
-            self.relay.reset(id, ErrorCode::REFUSED_STREAM);
-            return self.wind_down(now, Reason::Stop);
-        }
-        if let Some(answer) = self.exchanges.request(&head) {
-            self.streams.open(Stream::new(id, None, false, now));
-            return self.answer(id, &answer);
-        }
-        self.exchanges.adapt_request(&mut head);
-        if self.relay.pass_request(id, &head).is_err() {
-            self.exchanges.refused(Peer::Client, Some(&head));
-        }
-        let patient = streams::is_grpc(&head);
-        self.streams.open(Stream::new(id, Some(head), patient, now).tunnel(websocket));
+        let looked = self.looked.iter().filter_map(Looked::until).chain(self.asked_until()).min();
+        self.clocks.first_octets(looked);
     }
 
     fn answer(&mut self, id: u32, answer: &Answer) {
@@ -378,6 +366,7 @@ where
         // A body of our own is no traffic.
         let to_client = if outcome == Outcome::Answered { 0 } else { to_client };
         self.exchanges.moved(to_origin, to_client);
+        self.asked.retain(|asked| asked.id != id);
         self.looked.retain(|looked| looked.id != id);
         self.unrecorded.retain(|held| held.id != id);
         if let Some(at) = self.transfers.iter().position(|(stream, _)| *stream == id) {

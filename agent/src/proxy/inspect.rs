@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::dial::Ready;
 use super::ended::Ended;
 use super::enforce::Answer;
-use super::exchanges::Exchanges;
+use super::exchanges::{Exchanges, Hold, Sent};
 use super::h1;
 use super::h2;
 use super::judge::Judge;
@@ -215,29 +215,30 @@ impl<D: Dialler> Exchanges for Inspected<'_, D> {
         self.judge.request(request)
     }
 
-    fn holds_request(&self, request: &RequestHead) -> usize {
+    fn holds_request(&self, request: &RequestHead) -> Hold {
         self.judge.holds_request(request)
     }
 
-    fn request_body(&self, request: &RequestHead, held: Held<'_>) -> Option<Answer> {
+    fn request_body(&self, request: &RequestHead, held: Held<'_>) -> Result<Sent, Box<Answer>> {
         self.judge.request_body(request, held)
     }
 
-    fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer> {
-        self.judge.response(request, response, None)
-    }
-
-    fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> usize {
+    fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> Hold {
         self.judge.holds_response(request, response)
     }
 
-    fn response_body(
+    fn holds_more(&self, request: &RequestHead, response: &ResponseHead, held: Held<'_>) -> Hold {
+        self.judge.holds_more(request, response, held)
+    }
+
+    fn response(
         &self,
         request: &RequestHead,
         response: &ResponseHead,
-        held: Held<'_>,
+        sent: &Sent,
+        held: Option<Held<'_>>,
     ) -> Option<Answer> {
-        self.judge.response(request, response, Some(held))
+        self.judge.response(request, response, sent, held)
     }
 
     fn transfer(&self) -> Option<Transfer<'_>> {

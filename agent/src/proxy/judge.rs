@@ -1,19 +1,21 @@
 //! Classify, decide, record: what each exchange of an inspected connection goes through before its first body byte.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
-use std::time::Instant;
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::deadline::FIRST_OCTETS;
 use super::enforce::Answer;
+use super::exchanges::{Hold, Sent};
 use super::refused;
 use super::worker::Shared;
 use crate::activity::{Activity, Observed, Outcome, related_hosts};
-use crate::classify::{self, ActivityType, Classification, Exchange, FirstBytes};
+use crate::classify::{self, ActivityType, Classification, Exchange, FirstBytes, Form, Further, MAX_FORM};
 use crate::config::Quic;
-use crate::detect::scan::{Held, Scan, Unscanned, is_stream, scan, uploaded_name};
+use crate::detect::scan::{Held, Scan, Unscanned, is_stream, scan};
 use crate::http::alt_svc;
 use crate::http::h1::{Framing, request_body, response_body};
 use crate::http::head::{Fields, RequestHead, ResponseHead};
@@ -26,17 +28,10 @@ use crate::record::transfer::Transfer;
 use crate::record::usage::InUse;
 use crate::session::{Device, Session};
 
-/// Octets of a form in which the name of its file has to stand.
-const FIRST_PART: usize = 64 << 10;
-
 pub(super) struct Judge<'a> {
     shared: &'a Shared,
     session: &'a Session,
     guard: &'a ConnectionGuard,
-    /// What was found in the body of the request under way.
-    sent: Cell<Option<Scan>>,
-    /// The name of the file in it.
-    uploaded: RefCell<Option<String>>,
     in_use: InUse<'a>,
     /// What of the policies concerns the session, since they were last asked.
     standing: RefCell<Option<Standing>>,
@@ -50,8 +45,6 @@ impl<'a> Judge<'a> {
             shared,
             session,
             guard,
-            sent: Cell::default(),
-            uploaded: RefCell::default(),
             in_use: shared.recorder.in_use(session),
             standing: RefCell::default(),
             transfer: RefCell::default(),
@@ -61,14 +54,12 @@ impl<'a> Judge<'a> {
     /// The request's host must be the one the connection was verified for (RFC 9110 section 7.4).
     pub(super) fn request(&self, request: &RequestHead) -> Option<Answer> {
         self.guard.app().request(request.version());
-        self.sent.set(None);
-        self.uploaded.take();
         if names_host(request, &self.session.server_name) {
             if let Some(notice) = self.notice(request) {
                 return Some(notice);
             }
-            let judged_now = self.bodies().at_request() && self.holds_request(request) == 0;
-            return if judged_now { self.before_sent_on(request, None) } else { None };
+            let judged_now = self.bodies().at_request() && self.holds_request(request) == Hold::NOTHING;
+            return if judged_now { self.before_sent_on(request, &Sent::NOTHING, None) } else { None };
         }
         tracing::info!(
             server_name = %self.session.server_name,
@@ -122,58 +113,67 @@ impl<'a> Judge<'a> {
         Answer::failure(503, Failure::RecordNotStored.words())
     }
 
-    /// How much of a request's body policies ask for before the origin gets any of it.
-    pub(super) fn holds_request(&self, request: &RequestHead) -> usize {
+    /// How much of a request's body policies or classification ask for before the origin gets any of it.
+    pub(super) fn holds_request(&self, request: &RequestHead) -> Hold {
         let bodies = self.bodies();
-        if !bodies.at_request()
+        let is_form = classify::is_form(request);
+        if !bodies.at_request() && !is_form
             || matches!(request_body(request), Ok(Framing::None | Framing::Length(0)) | Err(_))
         {
-            return 0;
+            return Hold::NOTHING;
         }
         let session = self.session_of(request);
         let class = self.request_class(&session, request, None);
         if bodies.asks_request(&class) {
-            self.most_held(declared_size(request))
-        } else if bodies.asks_upload_names() && class.activity == ActivityType::Upload && is_form(request) {
-            FIRST_PART
+            Hold { most: self.most_held(declared_size(request)), patience: None }
+        } else if !is_form || class.activity != ActivityType::Upload {
+            Hold::NOTHING
+        } else if bodies.asks_forms() {
+            Hold { most: MAX_FORM, patience: None }
+        } else if request.fields().get("expect").is_none() {
+            Hold { most: MAX_FORM, patience: Some(FIRST_OCTETS) }
         } else {
-            0
+            // A client that waits to be asked for its body is not asked for the record's sake.
+            Hold::NOTHING
         }
     }
 
     /// The verdict on a request of whose body the beginning is held, or all of it.
-    pub(super) fn request_body(&self, request: &RequestHead, held: Held<'_>) -> Option<Answer> {
-        let session = self.session_of(request);
-        if self.bodies().asks_request(&self.request_class(&session, request, None)) {
-            self.sent.set(Some(look_at(request.fields(), held)));
-        }
-        self.uploaded.replace(uploaded_name(request.fields(), held));
-        self.before_sent_on(request, Some(held))
+    ///
+    /// # Errors
+    /// It is blocked: what the client gets.
+    pub(super) fn request_body(&self, request: &RequestHead, held: Held<'_>) -> Result<Sent, Box<Answer>> {
+        let form = Form::of(request, FirstBytes { octets: held.octets, complete: held.complete });
+        let bodies = self.bodies();
+        let class = self.request_class(&self.session_of(request), request, form.as_ref());
+        let scan = bodies.asks_request(&class).then(|| look_at(request.fields(), held));
+        let sent = Sent { scan, form };
+        let blocked = bodies.at_request().then(|| self.before_sent_on(request, &sent, Some(held))).flatten();
+        blocked.map_or(Ok(sent), |answer| Err(Box::new(answer)))
     }
 
     /// The verdict on a request by what it says itself. Only a block is final, and recorded here: what passes is one
     /// activity with its response.
-    fn before_sent_on(&self, request: &RequestHead, held: Option<Held<'_>>) -> Option<Answer> {
+    fn before_sent_on(&self, request: &RequestHead, sent: &Sent, held: Option<Held<'_>>) -> Option<Answer> {
         let snapshot = self.shared.snapshot.load();
         let device = self.shared.device_of(self.session);
         let begun = Instant::now();
         let session = self.session_of(request);
-        let class = self.request_class(&session, request, self.uploaded.borrow().as_deref());
+        let class = self.request_class(&session, request, sent.form.as_ref());
         let size = held.filter(|held| held.complete).map(|held| held.octets.len() as u64);
-        let content = self.sent.get();
+        let content = sent.scan.as_ref();
         let known = size.or_else(|| declared_size(request));
-        let subject = Subject::new(&class, known).with_content(content.as_ref()).at_request();
+        let subject = Subject::new(&class, known).with_content(content).at_request();
         let decision = self.decide(&snapshot.policies, &session, &device, subject);
         if decision.action() != Action::Block {
             return None;
         }
-        let outcome =
-            Outcome { enforced: true, micros: micros(begun), file_size: size, content: content.as_ref() };
+        let outcome = Outcome { enforced: true, micros: micros(begun), file_size: size, content };
         self.record(&session, &device, (&class, known), &decision, outcome, (request, None))
     }
 
     /// How much of a response's body policies or classification ask for before the client gets any of it.
-    pub(super) fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> usize {
+    pub(super) fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> Hold {
         let session = self.session_of(request);
         let exchange = self.exchange(&session, request, response);
         let bodies = self.bodies();
@@ -183,9 +183,21 @@ impl<'a> Judge<'a> {
                 Ok(Framing::Length(size)) => Some(size),
                 _ => None,
             };
-            return self.most_held(declared);
+            return Hold { most: self.most_held(declared), patience: None };
         }
-        exchange.look_ahead(self.shared.snapshot.load().policies.asks_true_types(&self.session.app))
+        let true_types = self.shared.snapshot.load().policies.asks_true_types(&self.session.app);
+        Hold { most: exchange.look_ahead(true_types), patience: Some(FIRST_OCTETS) }
+    }
+
+    /// How much more, where that has shown next to nothing. A body of which the client could have nothing keeps nobody
+    /// waiting.
+    pub(super) fn holds_more(&self, request: &RequestHead, response: &ResponseHead, held: Held<'_>) -> Hold {
+        let mut exchange = Exchange::new(request, response, &self.session.server_name);
+        exchange.first_bytes = Some(FirstBytes { octets: held.octets, complete: held.complete });
+        exchange.look_further().map_or(Hold::NOTHING, |Further { most, patient }| {
+            let patience = if patient { Duration::MAX } else { FIRST_OCTETS };
+            Hold { most, patience: Some(patience) }
+        })
     }
 
     /// The verdict on a response. `Some` is what the client gets instead. `held` is the beginning of its body, where
@@ -194,6 +206,7 @@ impl<'a> Judge<'a> {
         &self,
         request: &RequestHead,
         response: &ResponseHead,
+        sent: &Sent,
         held: Option<Held<'_>>,
     ) -> Option<Answer> {
         let snapshot = self.shared.snapshot.load();
@@ -207,10 +220,11 @@ impl<'a> Judge<'a> {
         let session = self.session_of(request);
         self.shared.led.note(&session, response, &snapshot);
         let mut exchange = self.exchange(&session, request, response);
+        exchange.form = sent.form.as_ref();
         exchange.first_bytes = held.map(|Held { octets, complete }| FirstBytes { octets, complete });
         let (mut class, carried) = classify_kept(&exchange);
         let size = if class.activity == ActivityType::Upload {
-            let asked = self.request_class(&session, request, self.uploaded.borrow().as_deref());
+            let asked = self.request_class(&session, request, sent.form.as_ref());
             (class.filename, class.mime) = (class.filename.or(asked.filename), asked.mime.or(class.mime));
             declared_size(request)
         } else {
@@ -221,8 +235,7 @@ impl<'a> Judge<'a> {
         };
         let received = held.filter(|_| self.bodies().asks_response(&class));
         let received = received.map(|held| look_at(response.fields(), held));
-        let sent = self.sent.get();
-        let content = received.map(|received| received.and(sent.as_ref())).or(sent);
+        let content = received.map(|received| received.and(sent.scan.as_ref())).or(sent.scan);
         let subject = Subject::new(&class, size).with_content(content.as_ref());
         let decision = self.decide(&snapshot.policies, &session, &device, subject);
 
@@ -317,9 +330,9 @@ impl<'a> Judge<'a> {
         exchange
     }
 
-    fn request_class(&self, session: &Session, request: &RequestHead, file: Option<&str>) -> Classification {
+    fn request_class(&self, session: &Session, request: &RequestHead, form: Option<&Form>) -> Classification {
         let nothing = classify::no_answer(request.version());
-        classify::classify_request(&self.exchange(session, request, &nothing), file)
+        classify::classify_request(&Exchange { form, ..self.exchange(session, request, &nothing) })
     }
 }
 
@@ -350,12 +363,6 @@ fn declared_size(request: &RequestHead) -> Option<u64> {
         Ok(Framing::Length(size)) => Some(size),
         _ => None,
     }
-}
-
-fn is_form(request: &RequestHead) -> bool {
-    const TYPE: &[u8] = b"multipart/form-data";
-    let begins = |value: &[u8]| value.get(..TYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(TYPE));
-    request.fields().get("content-type").is_some_and(|value| begins(value.trim_ascii()))
 }
 
 /// Whether a request is for this host, which is in lower case and without a trailing dot.

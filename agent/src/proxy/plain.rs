@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::buffer::Input;
 use super::enforce::Answer;
-use super::exchanges::Exchanges;
+use super::exchanges::{Exchanges, Sent};
 use super::explicit::AskedFor;
 use super::h1;
 use super::inspect::{Inspected, count, log_end, record_end};
@@ -25,6 +25,7 @@ use super::who::Early;
 use super::worker::{Accepted, Worker};
 use crate::catalog::App;
 use crate::config::Limits;
+use crate::detect::scan::Held;
 use crate::http::h1::{Parsed, Peer, Refusal, RequestReader, Target};
 use crate::http::head::{RequestHead, ResponseHead, Version};
 use crate::http::named_hosts::{self, NamedHosts};
@@ -255,7 +256,7 @@ impl Exchanges for Unmonitored<'_> {
         Some(Judge::misdirected())
     }
 
-    fn response(&self, _: &RequestHead, _: &ResponseHead) -> Option<Answer> {
+    fn response(&self, _: &RequestHead, _: &ResponseHead, _: &Sent, _: Option<Held<'_>>) -> Option<Answer> {
         None
     }
 

@@ -2,7 +2,7 @@
 
 use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
 
-use super::parameter;
+use crate::http::multipart::parameter;
 
 /// Octets in which UTF-16 without a mark shows: every other one is NUL. Fewer than the shortest show nothing.
 const LOOKED_AT: usize = 256;

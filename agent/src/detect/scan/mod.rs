@@ -221,32 +221,6 @@ fn is_markup(essence: &[u8]) -> bool {
     matches!(essence, b"text/html" | b"text/xml" | b"application/xml") || essence.ends_with(b"+xml")
 }
 
-/// A parameter of a Content-Type or Content-Disposition, quotes undone.
-fn parameter(field: &[u8], name: &[u8]) -> Option<Vec<u8>> {
-    let mut rest = field;
-    // Each turn steps over one semicolon.
-    while let Some(at) = rest.iter().position(|octet| *octet == b';') {
-        rest = rest.get(at + 1..).unwrap_or_default().trim_ascii_start();
-        let (key, value) = rest.split_at(rest.iter().position(|octet| *octet == b'=')?);
-        let value = value.get(1..).unwrap_or_default().trim_ascii_start();
-        let end = |octet: &u8| *octet == b';' || octet.is_ascii_whitespace();
-        let value = match value.strip_prefix(b"\"") {
-            Some(quoted) => quoted.split(|octet| *octet == b'"').next().unwrap_or_default(),
-            None => value.split(end).next().unwrap_or_default(),
-        };
-        if key.trim_ascii().eq_ignore_ascii_case(name) {
-            return Some(value.to_vec());
-        }
-    }
-    None
-}
-
-/// The name of the first file in a form of several parts, as it is written; `None` where there is none.
-pub fn uploaded_name(fields: &Fields, held: Held<'_>) -> Option<String> {
-    let content_type = fields.get("content-type")?;
-    multipart::file_names(content_type, held.octets).next()
-}
-
 /// Whether a response comes when something happens: holding its body back would stop the page.
 pub fn is_stream(fields: &Fields) -> bool {
     const TYPES: [&[u8]; 3] = [b"text/event-stream", b"multipart/x-mixed-replace", b"application/grpc"];

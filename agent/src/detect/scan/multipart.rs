@@ -1,13 +1,9 @@
-//! Messages of several parts (RFC 2046 section 5.1, RFC 7578): each part by its own type.
+//! Messages of several parts: each part by its own type.
 
 use super::form::hex;
 use super::sink::Sink;
-use super::{MAX_PARTS, Unscanned, entity, parameter};
-
-/// Longest head of a part.
-const HEAD: usize = 8 << 10;
-/// RFC 2046 section 5.1.1.
-const LONGEST_BOUNDARY: usize = 70;
+use super::{MAX_PARTS, Unscanned, entity};
+use crate::http::multipart::{Piece, boundary, field, parameter, pieces, split_head};
 
 /// `complete`: the message is held to its end.
 pub(super) fn read(
@@ -108,90 +104,6 @@ fn quoted_printable(octets: &[u8]) -> Vec<u8> {
         }
     }
     out
-}
-
-/// The names of files in a form.
-pub(super) fn file_names<'a>(content_type: &'a [u8], octets: &'a [u8]) -> impl Iterator<Item = String> + 'a {
-    let boundary = boundary(content_type).filter(|_| content_type.starts_with(b"multipart/"));
-    let parts = boundary.map(|boundary| {
-        let parts = pieces(octets, &boundary).filter_map(|piece| match piece {
-            Piece::Part(part) => Some(part),
-            Piece::Around(_) => None,
-        });
-        let found: Vec<&[u8]> = parts.take(MAX_PARTS).collect();
-        found
-    });
-    parts.into_iter().flatten().filter_map(|part| {
-        let disposition = field(split_head(part).0, b"content-disposition")?;
-        let name = parameter(disposition, b"filename")?;
-        Some(String::from_utf8_lossy(&name).into_owned()).filter(|name| !name.is_empty())
-    })
-}
-
-fn boundary(content_type: &[u8]) -> Option<Vec<u8>> {
-    parameter(content_type, b"boundary").filter(|boundary| (1..=LONGEST_BOUNDARY).contains(&boundary.len()))
-}
-
-enum Piece<'a> {
-    /// Before the first delimiter, or behind the last.
-    Around(&'a [u8]),
-    Part(&'a [u8]),
-}
-
-/// What stands around delimiters and between them; behind the last one that is held, what is held of a part.
-fn pieces<'a>(octets: &'a [u8], boundary: &[u8]) -> impl Iterator<Item = Piece<'a>> + use<'a> {
-    let delimiter = [b"--", boundary].concat();
-    let finder = memchr::memmem::Finder::new(&delimiter).into_owned();
-    let mut rest = Some(octets);
-    let mut inside = false;
-    std::iter::from_fn(move || {
-        let here = rest?;
-        if inside && let Some(epilogue) = here.strip_prefix(b"--") {
-            rest = None;
-            return Some(Piece::Around(epilogue));
-        }
-        let (text, behind) = match finder.find(here) {
-            Some(end) => (here.get(..end).unwrap_or_default(), here.get(end + delimiter.len()..)),
-            None => (here, None),
-        };
-        rest = behind;
-        Some(if std::mem::replace(&mut inside, true) { Piece::Part(text) } else { Piece::Around(text) })
-    })
-}
-
-/// Head and body of a part. Without an empty line all of it is head.
-fn split_head(part: &[u8]) -> (&[u8], &[u8]) {
-    let near = part.get(..HEAD).unwrap_or(part);
-    let ends = [(b"\r\n\r\n".as_slice(), 4), (b"\n\n".as_slice(), 2)];
-    let end = ends.iter().find_map(|(line, len)| Some((memchr::memmem::find(near, line)?, *len)));
-    match end {
-        Some((end, len)) => (part.get(..end).unwrap_or_default(), part.get(end + len..).unwrap_or_default()),
-        // A head that does not end within its bound is read as text.
-        None => (part, &[]),
-    }
-}
-
-/// A field's value, which may go on in lines that begin with a blank (RFC 5322 section 2.2.3).
-fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let mut rest = head;
-    while !rest.is_empty() {
-        let mut end = 0;
-        loop {
-            end = memchr::memchr(b'\n', rest.get(end..)?).map_or(rest.len(), |line| end + line + 1);
-            if !matches!(rest.get(end), Some(b' ' | b'\t')) {
-                break;
-            }
-        }
-        let (line, behind) = rest.split_at(end);
-        rest = behind;
-        if let Some(colon) = memchr::memchr(b':', line)
-            && let (key, [_, value @ ..]) = line.split_at(colon)
-            && key.trim_ascii().eq_ignore_ascii_case(name)
-        {
-            return Some(value.trim_ascii());
-        }
-    }
-    None
 }
 
 fn base64(digits: &[u8]) -> Option<Vec<u8>> {

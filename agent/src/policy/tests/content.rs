@@ -104,17 +104,18 @@ fn policies_say_which_bodies_they_have_to_see() {
                 [ActivityType::Download, ActivityType::View]
                     .map(|activity| bodies.asks_response(&class(activity))),
             )
-            .chain([bodies.asks_upload_names(), bodies.at_request()])
+            .chain([bodies.asks_forms(), bodies.at_request()])
             .map(|asked| if asked { 'x' } else { '-' })
             .collect::<String>()
     };
     let content = "content = { detect = ['iban'] }";
     assert_eq!(asked(&rule(&format!("{content}\naction = 'block'"))), "xxxxx-x");
-    assert_eq!(asked(&rule(&format!("activity = ['upload']\n{content}\naction = 'block'"))), "x-----x");
+    assert_eq!(asked(&rule(&format!("activity = ['upload']\n{content}\naction = 'block'"))), "x----xx");
     assert_eq!(asked(&rule(&format!("activity = ['message']\n{content}\naction = 'monitor'"))), "-x----x");
     assert_eq!(asked(&rule(&format!("activity = ['download']\n{content}\naction = 'block'"))), "---x---");
     assert_eq!(asked(&rule("activity = ['upload']\nfiles.names = ['*.exe']\naction = 'block'")), "-----xx");
-    assert_eq!(asked(&rule("activity = ['upload']\naction = 'block'")), "------x");
+    assert_eq!(asked(&rule("activity = ['upload']\naction = 'block'")), "-----xx");
+    assert_eq!(asked(&rule("activity = ['upload']\naction = 'monitor'")), "-------");
     assert_eq!(asked(&rule("activity = ['download']\naction = 'block'")), "-------");
     let pages = |rules: &str| {
         let set = build(&custom(rules));

@@ -13,7 +13,7 @@ use crate::memory::pressure;
 use crate::pages::Start;
 use crate::policy::failure_mode::Failure;
 use crate::proxy::enforce::Answer;
-use crate::proxy::exchanges::Exchanges;
+use crate::proxy::exchanges::{Exchanges, Hold, Sent};
 use crate::proxy::h1;
 use crate::proxy::inspect::{Inspected, count, log_end, record_end};
 use crate::proxy::judge::Judge;
@@ -93,29 +93,30 @@ impl<X: Exchanges> Exchanges for Forward<X> {
         self.0.request(request)
     }
 
-    fn holds_request(&self, request: &RequestHead) -> usize {
+    fn holds_request(&self, request: &RequestHead) -> Hold {
         self.0.holds_request(request)
     }
 
-    fn request_body(&self, request: &RequestHead, held: Held<'_>) -> Option<Answer> {
+    fn request_body(&self, request: &RequestHead, held: Held<'_>) -> Result<Sent, Box<Answer>> {
         self.0.request_body(request, held)
     }
 
-    fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer> {
-        self.0.response(request, response)
-    }
-
-    fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> usize {
+    fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> Hold {
         self.0.holds_response(request, response)
     }
 
-    fn response_body(
+    fn holds_more(&self, request: &RequestHead, response: &ResponseHead, held: Held<'_>) -> Hold {
+        self.0.holds_more(request, response, held)
+    }
+
+    fn response(
         &self,
         request: &RequestHead,
         response: &ResponseHead,
-        held: Held<'_>,
+        sent: &Sent,
+        held: Option<Held<'_>>,
     ) -> Option<Answer> {
-        self.0.response_body(request, response, held)
+        self.0.response(request, response, sent, held)
     }
 
     fn alters_page(&self, request: &RequestHead, response: &ResponseHead) -> bool {
@@ -178,7 +179,7 @@ impl Exchanges for Unjudged<'_> {
         None
     }
 
-    fn response(&self, _: &RequestHead, _: &ResponseHead) -> Option<Answer> {
+    fn response(&self, _: &RequestHead, _: &ResponseHead, _: &Sent, _: Option<Held<'_>>) -> Option<Answer> {
         None
     }
 

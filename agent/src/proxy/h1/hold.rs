@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Answer, Ended, Proxy, Request, Response, ended_in_body, response_framing};
-use crate::classify::MAX_LOOK_AHEAD;
+use crate::classify::{MAX_LOOK_AHEAD, redirect};
+use crate::detect::scan::Held;
 use crate::http::h1::{self, Emit, Framing, Peer, connection};
 use crate::http::head::{ResponseHead, Version};
 use crate::pages::Start;
-use crate::proxy::deadline::Late;
-use crate::proxy::exchanges::Exchanges;
+use crate::proxy::deadline::{FIRST_OCTETS, Late, SIGNATURE};
+use crate::proxy::exchanges::{Exchanges, Hold};
 use crate::proxy::pump::{Pump, PumpError};
 use crate::proxy::slow::Arriving;
 use crate::tls::Stream;
@@ -25,12 +26,13 @@ where
     C: Stream,
     X: Exchanges,
 {
-    /// Reads up to `most` octets of the request's body. A client that waits to be asked for it is asked.
+    /// Reads as much of the request's body as is to be held, or comes in time. A client that waits to be asked for it is
+    /// asked.
     pub(super) async fn hold_request(
         &mut self,
         request: &mut Request,
         body: &mut Pump,
-        most: usize,
+        hold: Hold,
     ) -> Result<(), Ended> {
         let client_fault = |refusal| Ended::Refused(Peer::Client, refusal);
         if connection::expects_continue(&request.head).map_err(client_fault)? {
@@ -47,7 +49,7 @@ where
             }
         }
         let client = &mut *self.client;
-        let most = body.reserve(most);
+        let most = body.reserve(hold.most);
         let timeouts = self.timeouts;
         let mut arriving = Arriving::default();
         let holding = self.clock.while_keeping_pace(timeouts.stall, |cx| {
@@ -55,7 +57,7 @@ where
             let octets = body.payload();
             (state, octets, arriving.look(Instant::now(), octets, true, timeouts))
         });
-        match holding.await {
+        match timeout(hold.patience.unwrap_or(Duration::MAX), holding).await.unwrap_or(Ok(Ok(()))) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(PumpError::Refused(refusal))) => Err(client_fault(refusal)),
             Ok(Err(PumpError::From | PumpError::To)) => Err(Ended::ClientBroken),
@@ -64,15 +66,42 @@ where
         }
     }
 
-    /// Reads up to `most` octets of the response's body, while the rest of the request's goes on. First octets that keep
-    /// the client waiting for longer than `patience` are done without, and so is what of a longer beginning comes too slowly:
-    /// it would take up the room in which bodies are held. What is held already counts.
-    pub(super) async fn hold_response(
+    /// Holds the beginning of a response's body, and more of it where that has shown nothing.
+    pub(super) async fn look_at_response(
         &mut self,
         request: &Request,
         response: &mut Response,
-        most: usize,
-        patience: Duration,
+        wanted: Hold,
+    ) -> Result<(), Ended> {
+        // Clients go on by the head of a redirect alone, and some of those never end.
+        let leads_on = redirect::leads_on(&response.head);
+        let patience = Some(if leads_on { FIRST_OCTETS } else { Duration::MAX });
+        let first = Hold { most: wanted.most.min(SIGNATURE), patience };
+        self.hold_response(request, response, first).await?;
+        self.hold_response(request, response, wanted).await?;
+        loop {
+            let held = response.down.as_ref().map_or(Held::NOTHING, Pump::held);
+            let had = held.octets.len();
+            let more = self.exchanges.holds_more(&request.head, &response.head, held);
+            if more.most <= had {
+                return Ok(());
+            }
+            self.hold_response(request, response, more).await?;
+            // It ended, came too late, or found no room.
+            if response.down.as_ref().is_none_or(|down| down.held().octets.len() < more.most) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads the beginning of the response's body, while the rest of the request's goes on. First octets that keep the client
+    /// waiting for longer than `hold` says are done without, and so is what of a longer beginning comes too slowly: it would
+    /// take up the room in which bodies are held. What is held already counts.
+    async fn hold_response(
+        &mut self,
+        request: &Request,
+        response: &mut Response,
+        hold: Hold,
     ) -> Result<(), Ended> {
         let Some(origin) = &mut self.origin else { return Err(Ended::OriginBroken("connection")) };
         let mut down = match response.down.take() {
@@ -82,11 +111,12 @@ where
                 Pump::new(arriving, leaving, self.limits)
             }
         };
-        let most = down.reserve(most);
+        let most = down.reserve(hold.most);
         let client = &mut *self.client;
         let Response { body: up, sent, .. } = response;
         let mut up_done = *sent;
-        let patience = if most <= MAX_LOOK_AHEAD { patience } else { Duration::MAX };
+        let paced = hold.patience.is_none() && most > MAX_LOOK_AHEAD;
+        let patience = hold.patience.unwrap_or(if paced { Duration::MAX } else { FIRST_OCTETS });
         let timeouts = self.timeouts;
         let mut arriving = Arriving::default();
         let holding = self.clock.while_keeping_pace(timeouts.stall, |cx| {
@@ -96,7 +126,6 @@ where
             }
             let state = down.poll_hold(cx, &mut origin.side, most);
             let octets = down.payload();
-            let paced = most > MAX_LOOK_AHEAD;
             let pace = if paced { arriving.look(Instant::now(), octets, true, timeouts) } else { Ok(None) };
             (state, up.payload() + octets, pace)
         });
@@ -127,7 +156,8 @@ where
                 break start;
             }
             let most = seen.map_or(1, |(_, octets, _)| octets + 1);
-            self.hold_response(request, response, most, Duration::MAX).await?;
+            let more = Hold { most, patience: Some(Duration::MAX) };
+            self.hold_response(request, response, more).await?;
         };
         let altered = self.exchanges.alter_page(&request.head, &mut response.head, start);
         Ok(match (altered, &mut response.down) {

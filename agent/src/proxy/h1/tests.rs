@@ -5,13 +5,17 @@ mod slow;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
+use crate::classify::MAX_LOOK_AHEAD;
 use crate::http::head::Fields;
 use crate::memory::pressure::Level;
 use crate::pages::Start;
+use crate::proxy::deadline::FIRST_OCTETS;
+use crate::proxy::exchanges::Hold;
 
 /// A scripted origin: hands out prepared connections, blocks responses that carry `X-Block`, refuses `/refused`.
 #[derive(Default)]
@@ -33,24 +37,36 @@ impl Exchanges for Script {
         (request.path() == "/refused").then(|| Answer::failure(421, "another host"))
     }
 
-    fn response(&self, _: &RequestHead, response: &ResponseHead) -> Option<Answer> {
-        response.fields().get("x-block").map(|_| Answer::failure(403, "blocked"))
+    fn response(
+        &self,
+        _: &RequestHead,
+        response: &ResponseHead,
+        _: &Sent,
+        held: Option<Held<'_>>,
+    ) -> Option<Answer> {
+        match held {
+            Some(held) => verdict(held),
+            None => response.fields().get("x-block").map(|_| Answer::failure(403, "blocked")),
+        }
     }
 
-    fn holds_request(&self, request: &RequestHead) -> usize {
-        wanted(request.fields())
+    fn holds_request(&self, request: &RequestHead) -> Hold {
+        let patience = request.fields().get("x-patience").map(|_| FIRST_OCTETS);
+        Hold { most: wanted(request.fields()), patience }
     }
 
-    fn request_body(&self, _: &RequestHead, held: Held<'_>) -> Option<Answer> {
-        verdict(held)
+    fn request_body(&self, _: &RequestHead, held: Held<'_>) -> Result<Sent, Box<Answer>> {
+        verdict(held).map_or(Ok(Sent::NOTHING), |answer| Err(Box::new(answer)))
     }
 
-    fn holds_response(&self, _: &RequestHead, response: &ResponseHead) -> usize {
-        wanted(response.fields())
+    fn holds_response(&self, _: &RequestHead, response: &ResponseHead) -> Hold {
+        let most = wanted(response.fields());
+        Hold { most, patience: (most <= MAX_LOOK_AHEAD).then_some(FIRST_OCTETS) }
     }
 
-    fn response_body(&self, _: &RequestHead, _: &ResponseHead, held: Held<'_>) -> Option<Answer> {
-        verdict(held)
+    /// Waits for an octet that is no blank.
+    fn holds_more(&self, _: &RequestHead, _: &ResponseHead, held: Held<'_>) -> Hold {
+        more(held)
     }
 
     fn alters_page(&self, _: &RequestHead, response: &ResponseHead) -> bool {
@@ -86,6 +102,12 @@ impl Exchanges for Script {
 /// A message says itself how much of it is to be held.
 fn wanted(fields: &Fields) -> usize {
     fields.get("x-hold").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0)
+}
+
+fn more(held: Held<'_>) -> Hold {
+    let blank = !held.complete && held.octets.iter().all(|octet| *octet == b' ');
+    let most = if blank { held.octets.len() + 1 } else { 0 };
+    Hold { most, patience: Some(Duration::MAX) }
 }
 
 fn verdict(held: Held<'_>) -> Option<Answer> {
@@ -584,17 +606,21 @@ async fn a_held_response_reaches_the_client_whole_or_not_at_all() {
 
 #[tokio::test]
 async fn first_octets_that_come_late_are_waited_for() {
-    for (early, late) in [("", "SECRET.."), ("SEC", "RET..")] {
+    // The last has shown nothing with what came early, although that is enough of it.
+    for (early, late) in [("", "SECRET.."), ("SEC", "RET.."), ("        ", "        SECRET..")] {
         let script = Script::default();
         let (ours, mut origin) = duplex(1 << 16);
         let (client_ours, mut client) = duplex(1 << 16);
         client.write_all(GET.as_bytes()).await.unwrap();
         let answering = async move {
             let _ = origin.read(&mut [0; 1024]).await.unwrap();
-            let head = "HTTP/1.1 200 OK\r\nX-Hold: 1445\r\nContent-Length: 8\r\n\r\n";
+            let length = early.len() + late.len();
+            let head = format!("HTTP/1.1 200 OK\r\nX-Hold: 1445\r\nContent-Length: {length}\r\n\r\n");
             origin.write_all(format!("{head}{early}").as_bytes()).await.unwrap();
             tokio::time::sleep(FIRST_OCTETS + Duration::from_millis(100)).await;
-            let _ = origin.write_all(late.as_bytes()).await;
+            for octet in late.as_bytes() {
+                let _ = origin.write_all(&[*octet]).await;
+            }
             let _ = origin.read(&mut [0; 1]).await;
         };
         let mut side = Side::new(client_ours);
@@ -612,6 +638,34 @@ async fn first_octets_that_come_late_are_waited_for() {
         let (seen, (), ()) = tokio::join!(reading, served, answering);
         assert!(seen.starts_with("HTTP/1.1 403 ") && !seen.contains("SECRET"), "{early:?}: {seen}");
     }
+}
+
+#[tokio::test]
+async fn what_is_looked_at_with_patience_goes_on_without_what_comes_late() {
+    let script = Script::default();
+    let (ours, mut origin) = duplex(1 << 16);
+    let (client_ours, mut client) = duplex(1 << 16);
+    let head =
+        "POST /up HTTP/1.1\r\nHost: a.test\r\nX-Hold: 64\r\nX-Patience: 1\r\nContent-Length: 12\r\n\r\n";
+    client.write_all(format!("{head}early").as_bytes()).await.unwrap();
+    let answering = async move {
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"early") {
+            assert_ne!(origin.read_buf(&mut seen).await.unwrap(), 0);
+        }
+        // The client goes on only now.
+        client.write_all(b", late.").await.unwrap();
+        while !seen.ends_with(b"late.") {
+            assert_ne!(origin.read_buf(&mut seen).await.unwrap(), 0);
+        }
+        origin.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        client.shutdown().await.unwrap();
+        String::from_utf8(seen).unwrap()
+    };
+    let mut side = Side::new(client_ours);
+    let (limits, timeouts) = (Limits::default(), Timeouts::default());
+    let (seen, _) = tokio::join!(answering, serve(&mut side, ours, &script, &limits, &timeouts));
+    assert_eq!(seen, format!("{head}early, late."));
 }
 
 #[tokio::test]

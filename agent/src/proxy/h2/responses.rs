@@ -6,11 +6,12 @@ use tokio::time::Instant;
 
 use super::Connection;
 use super::look::{Looked, Start};
+use crate::classify::MAX_LONG_LOOK;
 use crate::detect::scan::Held;
 use crate::http::h1::Peer;
 use crate::http::h2::ErrorCode;
 use crate::http::head::{RequestHead, ResponseHead};
-use crate::proxy::exchanges::Exchanges;
+use crate::proxy::exchanges::{Exchanges, Hold, Sent};
 use crate::record::transfer::Transfer;
 use crate::tls;
 
@@ -29,7 +30,7 @@ where
 {
     pub(super) fn response(&mut self, id: u32, mut head: ResponseHead, end: bool, now: Instant) {
         self.exchanges.adapt_response(&mut head);
-        let Some((request, tunnel)) = self.streams.answered(id, now) else {
+        let Some((request, sent, tunnel)) = self.streams.answered(id, now) else {
             return self.relay.reset(id, ErrorCode::INTERNAL_ERROR);
         };
         if tunnel && (200..300).contains(&head.status()) {
@@ -37,24 +38,25 @@ where
             return self.pass(id, &request, &head);
         }
         if end {
-            return self.judge(id, request, head, Some(&Start::NOTHING));
+            return self.judge(id, (request, sent), head, Some(&Start::NOTHING));
         }
         match self.exchanges.holds_response(&request, &head) {
-            0 => self.judge(id, request, head, None),
-            most => self.looked.push(Looked::new(id, request, head, (most, now))),
+            Hold { most: 0, .. } => self.judge(id, (request, sent), head, None),
+            Hold { most, .. } => self.looked.push(Looked::new(id, (request, sent), head, (most, now))),
         }
     }
 
     /// The verdict on a response, by its beginning where that was asked for.
-    fn judge(&mut self, id: u32, request: RequestHead, head: ResponseHead, start: Option<&Start>) {
-        let verdict = match start {
-            Some(Start { octets, complete }) => {
-                let held = Held { octets, complete: *complete };
-                self.exchanges.response_body(&request, &head, held)
-            }
-            None => self.exchanges.response(&request, &head),
-        };
-        if let Some(answer) = verdict {
+    fn judge(
+        &mut self,
+        id: u32,
+        (request, sent): (RequestHead, Option<Box<Sent>>),
+        head: ResponseHead,
+        start: Option<&Start>,
+    ) {
+        let held = start.map(|Start { octets, complete, .. }| Held { octets, complete: *complete });
+        let sent = sent.as_deref().unwrap_or(&Sent::NOTHING);
+        if let Some(answer) = self.exchanges.response(&request, &head, sent, held) {
             return self.answer(id, &answer);
         }
         let exchanges = self.exchanges;
@@ -97,9 +99,6 @@ where
 
     /// Judges the responses of which enough is there.
     pub(super) fn look(&mut self, now: Instant) {
-        if self.looked.is_empty() {
-            return;
-        }
         let full = self.origin.waits || self.origin.lost;
         let mut at = 0;
         while let Some(looked) = self.looked.get_mut(at) {
@@ -107,9 +106,14 @@ where
                 at += 1;
                 continue;
             };
+            let held = Held { octets: &start.octets, complete: start.complete };
+            let more = self.exchanges.holds_more(&looked.request, &looked.head, held);
+            if !start.last && (start.octets.len() + 1..=MAX_LONG_LOOK).contains(&more.most) {
+                looked.go_on(more, now);
+                continue;
+            }
             let looked = self.looked.swap_remove(at);
-            self.judge(looked.id, looked.request, looked.head, Some(&start));
+            self.judge(looked.id, (looked.request, looked.sent), looked.head, Some(&start));
         }
-        self.clocks.first_octets(self.looked.iter().filter_map(Looked::until).min());
     }
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::clocks::Clocks;
 use crate::http::h2::Relay;
 use crate::http::head::RequestHead;
+use crate::proxy::exchanges::Sent;
 
 /// One open stream.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(super) struct Stream {
     id: u32,
     /// Until the response has its verdict.
     request: Option<RequestHead>,
+    /// What was seen of the request's body, likewise. A box: hardly any is looked at.
+    sent: Option<Box<Sent>>,
     /// Its silences are part of its purpose: WebSockets, gRPC.
     patient: bool,
     /// What is a tunnel once it is granted (RFC 8441).
@@ -43,7 +46,19 @@ impl Stream {
         let answered = request.is_none();
         let asks = request.as_ref().is_some_and(|request| request.fields().get("expect").is_some());
         let (tunnel, passed, waited) = (false, 0, Duration::ZERO);
-        Self { id, request, patient, tunnel, answered, asks, passed, since: now, looked: now, waited }
+        Self {
+            id,
+            request,
+            sent: None,
+            patient,
+            tunnel,
+            answered,
+            asks,
+            passed,
+            since: now,
+            looked: now,
+            waited,
+        }
     }
 
     pub(super) fn tunnel(self, tunnel: bool) -> Self {
@@ -77,12 +92,29 @@ impl Streams {
         self.0.get(self.place(id)?)?.request.as_ref()
     }
 
-    /// The final response is there: hands out the request that it answers, and whether that is for a tunnel.
-    pub(super) fn answered(&mut self, id: u32, now: Instant) -> Option<(RequestHead, bool)> {
+    pub(super) fn request_mut(&mut self, id: u32) -> Option<&mut RequestHead> {
+        let place = self.place(id)?;
+        self.0.get_mut(place)?.request.as_mut()
+    }
+
+    /// The beginning of the request's body was looked at.
+    pub(super) fn saw(&mut self, id: u32, sent: Sent) {
+        if let Some(stream) = self.place(id).and_then(|place| self.0.get_mut(place)) {
+            stream.sent = Some(Box::new(sent));
+        }
+    }
+
+    /// The final response is there: hands out the request that it answers, what was seen of that, and whether it is for a
+    /// tunnel.
+    pub(super) fn answered(
+        &mut self,
+        id: u32,
+        now: Instant,
+    ) -> Option<(RequestHead, Option<Box<Sent>>, bool)> {
         let place = self.place(id)?;
         let stream = self.0.get_mut(place)?;
         (stream.answered, stream.since) = (true, now);
-        Some((stream.request.take()?, stream.tunnel))
+        Some((stream.request.take()?, stream.sent.take(), stream.tunnel))
     }
 
     /// We answer it ourselves, which is no tunnel and no call.

@@ -11,10 +11,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::detect::scan::Held;
+use crate::detect::Detector;
+use crate::detect::scan::{Held, Scan};
 use crate::http::h2::frame::{self, FrameHeader, HEADER_LEN, PREFACE, kind, write};
 use crate::http::h2::fuzz::{raw_data, raw_headers};
-use crate::http::head::ResponseHead;
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::proxy::deadline::FIRST_OCTETS;
+use crate::proxy::exchanges::{Hold, Sent};
 
 /// Blocks responses that carry `X-Block`, answers `/refused` itself, and remembers what it was told.
 #[derive(Default)]
@@ -44,27 +47,49 @@ impl Exchanges for Script {
         (request.path() == "/refused").then(|| Answer::failure(421, "another host"))
     }
 
-    fn response(&self, _: &RequestHead, response: &ResponseHead) -> Option<Answer> {
-        response.fields().get("x-block").map(|_| Answer::failure(403, "blocked"))
+    fn holds_request(&self, request: &RequestHead) -> Hold {
+        let most = number(request.fields().get("x-look"));
+        Hold { most, patience: request.fields().get("x-patience").map(|_| FIRST_OCTETS) }
     }
 
-    fn holds_response(&self, _: &RequestHead, response: &ResponseHead) -> usize {
-        let most = response.fields().get("x-look").and_then(|most| std::str::from_utf8(most).ok());
-        most.map_or(0, |most| most.parse().unwrap())
-    }
-
-    /// Blocks archives.
-    fn response_body(
-        &self,
-        request: &RequestHead,
-        response: &ResponseHead,
-        held: Held<'_>,
-    ) -> Option<Answer> {
+    fn request_body(&self, _: &RequestHead, held: Held<'_>) -> Result<Sent, Box<Answer>> {
         self.looked.borrow_mut().push((held.octets.len(), held.complete));
         if held.octets.starts_with(b"PK") {
-            return Some(Answer::failure(403, "an archive"));
+            return Err(Box::new(Answer::failure(403, "an archive")));
         }
-        self.response(request, response)
+        let counts = [(Detector::Iban, 1)].into_iter().collect();
+        Ok(Sent { scan: Some(Scan { counts, unscanned: None }), form: None })
+    }
+
+    /// Waits for an octet that is no blank.
+    fn holds_more(&self, _: &RequestHead, response: &ResponseHead, held: Held<'_>) -> Hold {
+        let blank =
+            response.fields().get("x-further").is_some() && held.octets.iter().all(|octet| *octet == b' ');
+        let most = if blank && !held.complete { held.octets.len() + 1 } else { 0 };
+        Hold { most, patience: Some(Duration::MAX) }
+    }
+
+    fn holds_response(&self, _: &RequestHead, response: &ResponseHead) -> Hold {
+        Hold { most: number(response.fields().get("x-look")), patience: Some(FIRST_OCTETS) }
+    }
+
+    /// Blocks archives, and what answers a request in which there was something.
+    fn response(
+        &self,
+        _: &RequestHead,
+        response: &ResponseHead,
+        sent: &Sent,
+        held: Option<Held<'_>>,
+    ) -> Option<Answer> {
+        if let Some(held) = held {
+            self.looked.borrow_mut().push((held.octets.len(), held.complete));
+            if held.octets.starts_with(b"PK") {
+                return Some(Answer::failure(403, "an archive"));
+            }
+        }
+        let asked = response.fields().get("x-block");
+        let blocked = asked.is_some_and(|value| value != b"if-seen" || sent.scan.is_some());
+        blocked.then(|| Answer::failure(403, "blocked"))
     }
 
     fn adapt_response(&self, response: &mut ResponseHead) {
@@ -78,6 +103,10 @@ impl Exchanges for Script {
     fn moved(&self, to_origin: u64, to_client: u64) {
         self.moved.borrow_mut().push((to_origin, to_client));
     }
+}
+
+fn number(value: Option<&[u8]>) -> usize {
+    value.and_then(|value| std::str::from_utf8(value).ok()).map_or(0, |value| value.parse().unwrap())
 }
 
 /// One end, which speaks in frames.

@@ -200,16 +200,25 @@ impl Relay {
         })
     }
 
-    /// How many octets of a response's body are held for its verdict, and whether they are all of it. `None` for a stream
-    /// that is over.
-    pub fn held(&self, id: u32) -> Option<(usize, bool)> {
-        let down = &self.streams.get(id)?.down;
-        Some((usize::try_from(down.content).unwrap_or(usize::MAX), down.ended))
+    /// How many octets of the body that `side` sends are held for the verdict on its head, and whether they are all of it.
+    /// `None` for a stream that is over.
+    pub fn held(&self, side: Side, id: u32) -> Option<(usize, bool)> {
+        let half = self.streams.get(id)?.half_ref(side);
+        Some((usize::try_from(half.content).unwrap_or(usize::MAX), half.ended))
+    }
+
+    /// Whether no more of the body that `side` sends can come before its head is passed on: its window is used up, or the
+    /// one of the connection, by what is held.
+    pub fn is_spent(&self, side: Side, id: u32) -> bool {
+        let (_, most) = self.initial_windows(side.other());
+        let peer = self.peer_ref(side);
+        let is_full = |stream: &stream::Stream| stream.half_ref(side).room(most) <= 0;
+        peer.granted <= 0 && peer.held > 0 || self.streams.get(id).is_none_or(is_full)
     }
 
     /// A copy of the beginning of what is held, at most `most` octets.
-    pub fn held_start(&self, id: u32, most: usize) -> Vec<u8> {
-        let held = self.streams.get(id).into_iter().flat_map(|stream| &stream.down.held);
+    pub fn held_start(&self, side: Side, id: u32, most: usize) -> Vec<u8> {
+        let held = self.streams.get(id).into_iter().flat_map(|stream| &stream.half_ref(side).held);
         let mut start = Vec::new();
         for held in held {
             let stream::Held::Data { frame, .. } = held else { break };

@@ -134,29 +134,30 @@ impl Exchanges for Judged {
         answer
     }
 
-    fn holds_request(&self, request: &RequestHead) -> usize {
+    fn holds_request(&self, request: &RequestHead) -> Hold {
         self.script.holds_request(request)
     }
 
-    fn request_body(&self, request: &RequestHead, held: Held<'_>) -> Option<Answer> {
+    fn request_body(&self, request: &RequestHead, held: Held<'_>) -> Result<Sent, Box<Answer>> {
         self.script.request_body(request, held)
     }
 
-    fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> usize {
+    fn holds_response(&self, request: &RequestHead, response: &ResponseHead) -> Hold {
         self.script.holds_response(request, response)
     }
 
-    fn response_body(
+    fn holds_more(&self, request: &RequestHead, response: &ResponseHead, held: Held<'_>) -> Hold {
+        self.script.holds_more(request, response, held)
+    }
+
+    fn response(
         &self,
         request: &RequestHead,
         response: &ResponseHead,
-        held: Held<'_>,
+        sent: &Sent,
+        held: Option<Held<'_>>,
     ) -> Option<Answer> {
-        self.verdict(response, self.script.response_body(request, response, held))
-    }
-
-    fn response(&self, request: &RequestHead, response: &ResponseHead) -> Option<Answer> {
-        self.verdict(response, self.script.response(request, response))
+        self.verdict(response, self.script.response(request, response, sent, held))
     }
 
     fn moved(&self, to_origin: u64, to_client: u64) {

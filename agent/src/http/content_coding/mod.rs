@@ -1,6 +1,12 @@
-//! Content codings (RFC 9110 section 8.4.1): which of them a message has on it.
+//! Content codings (RFC 9110 section 8.4.1): which of them a message has on it, and how they are undone.
+
+mod decoder;
 
 use super::head::Fields;
+pub use decoder::{ZSTD_BLOCK, decoder, zstd_block_end};
+
+/// Codings undone one after the other; more are taken for unreadable.
+pub const MAX_CODINGS: usize = 4;
 
 /// The codings that clients undo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
