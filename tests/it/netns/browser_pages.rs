@@ -29,11 +29,13 @@ const LOAD: &str = r#"
     seen.module = await part('script', {src: '/part/module', type: 'module'}) && window.moduleRan === true;
     seen.style = await part('link', {rel: 'stylesheet', href: '/part/style'})
         && getComputedStyle(document.body).color === 'rgb(1, 2, 3)';
-    const picture = new Image();
-    seen.picture = await new Promise(go => {
+    const picture = source => new Promise(go => {
+        const picture = new Image();
         picture.onload = () => go(picture.naturalWidth === 1); picture.onerror = () => go(false);
-        picture.src = '/part/picture';
+        picture.src = source;
     });
+    seen.picture = await picture('/part/picture');
+    seen.stored = await picture('/part/stored');
     seen.drawing = await part('img', {src: '/part/drawing'});
     seen.frame = await part('iframe', {src: '/part/frame'})
         && document.querySelector('iframe').contentDocument.body.innerText === 'framed';
@@ -113,6 +115,7 @@ fn rows() -> Value {
         "/part/module": attached(text("text/javascript", "window.moduleRan = true")),
         "/part/style": attached(text("text/css", "body { color: rgb(1, 2, 3) }")),
         "/part/picture": attached(octets("image/png", PIXEL)),
+        "/part/stored": attached(octets("application/octet-stream", PIXEL)),
         "/part/drawing": attached(text("image/svg+xml", "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>")),
         "/part/frame": text("text/html", "<!doctype html><body>framed</body>"),
         "/part/viewer": text("application/pdf", PDF),
