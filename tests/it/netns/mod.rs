@@ -26,6 +26,7 @@ mod guard;
 mod hostile;
 mod http2;
 mod idle;
+mod kernel_tls;
 mod kinds_of_connect;
 mod lifecycle;
 mod limits;
