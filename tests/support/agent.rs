@@ -80,6 +80,8 @@ pub struct Settings {
     pub further: String,
     /// All lines of `[steering]`; host mode on the lab's cgroup when left out.
     pub steering: Option<String>,
+    /// Further lines of `[tls]`.
+    pub tls: String,
     /// Further lines of `[identity]`.
     pub identity: String,
     /// The agent runs as this user, and owns its directory; as root when left out.
@@ -102,6 +104,7 @@ impl Default for Settings {
             fail: "closed",
             further: String::new(),
             steering: None,
+            tls: String::new(),
             identity: String::new(),
             uid: None,
             binary: None,
@@ -362,13 +365,14 @@ fn configure(lab: &Lab, directory: &Path, settings: &Settings) -> Result<()> {
         directory.join("portcullis.toml"),
         format!(
             "[steering]\n{steering}\
-             [tls]\nupstream_roots = \"{}\"\n\
+             [tls]\nupstream_roots = \"{}\"\n{}\n\
              [device]\nposture = \"file\"\nfile = \"{shown}/compliance.json\"\n\
              [identity]\ngroups = {{ breakglass = [\"nobody\"] }}\n{}\n\
              [networks]\nlab = [\"198.18.0.0/15\", \"fd18::/16\"]\n\
              [metrics]\nlisten = \"127.0.0.1:{METRICS_PORT}\"\n\
              [paths]\nstate = \"{shown}/state\"\nrun = \"{shown}/run\"\npins = \"{}\"\n",
             lab.origin_ca().display(),
+            settings.tls,
             settings.identity,
             lab.pins().display(),
         ),

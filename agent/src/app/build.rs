@@ -119,9 +119,11 @@ pub(super) fn build(
         recorder: Recorder::new(log, metrics),
         peek: tls::PeekDeadlines::default(),
         notices: Notices::open(&config.paths.state),
+        kernel_sealing: Arc::default(),
         led: Led::new(steering.as_ref().map(Steering::led_names).transpose()?),
     });
     live::load_metrics(&shared);
+    shared.recorder.metrics.watch_kernel_tls_ended(shared.kernel_sealing.ended());
     let exports = exports(&config, &shared.clients.authority(), &log_path)?;
     shared.recorder.metrics.set_policies_rolled_back(last_good.rolled_back().is_some());
     gap::say_since_stop(&config.paths.state, &shared.recorder.log);

@@ -34,7 +34,7 @@ const STEERING_KEYS: &[&str] = &[
     "resolve",
     "clients",
 ];
-const TLS_KEYS: &[&str] = &["upstream_roots", "bypass", "ech_public_names", "signer"];
+const TLS_KEYS: &[&str] = &["upstream_roots", "bypass", "ech_public_names", "signer", "kernel"];
 const DEVICE_KEYS: &[&str] = &["posture", "checks", "file", "command", "every", "deadline", "tags"];
 const IDENTITY_KEYS: &[&str] = &["groups", "inventory"];
 const CONTENT_KEYS: &[&str] = &["scan"];
@@ -140,6 +140,7 @@ fn tls(table: &Table<'_>, tls: &mut Tls) {
     table.set("bypass", &mut tls.bypass, |v| Some(distinct(v, host_pattern)));
     table.set("ech_public_names", &mut tls.ech_public_names, |v| Some(distinct(v, host_name)));
     table.set("signer", &mut tls.signer, |v| v.choice(&SIGNERS));
+    table.set("kernel", &mut tls.kernel, Value::boolean);
 }
 
 fn roots(value: &Value<'_>) -> Option<UpstreamRoots> {

@@ -167,6 +167,8 @@ pub struct Tls {
     /// duplicates.
     pub ech_public_names: Vec<String>,
     pub signer: SignerPlace,
+    /// What inspected connections send is offered to the kernel to be sealed.
+    pub kernel: bool,
 }
 
 /// Where the issuing key is, unless `run --signer` names a signer that runs already.
@@ -189,6 +191,7 @@ impl Default for Tls {
             bypass: Vec::new(),
             ech_public_names: ECH_PUBLIC_NAMES.map(str::to_owned).to_vec(),
             signer: SignerPlace::default(),
+            kernel: false,
         }
     }
 }

@@ -47,6 +47,7 @@ fn an_empty_file_is_the_defaults_of_the_contract() {
             bypass: vec![],
             ech_public_names: vec!["cloudflare-ech.com".into()],
             signer: SignerPlace::Process,
+            kernel: false,
         }
     );
     assert_eq!((config.device.posture, config.device.every), (Posture::Checks, Duration::from_secs(60)));
@@ -80,6 +81,7 @@ upstream_roots = "/etc/roots.pem"
 bypass = ["pinned.test", "*.Bank.test"]
 ech_public_names = ["Edge.Provider.test"]
 signer = "in-process"
+kernel = true
 [device]
 posture = "command"
 checks = ["firewall", "secure-boot"]
@@ -153,7 +155,7 @@ run = "/tmp/r"
     assert_eq!(config.content.scan, 4 << 20);
     assert_eq!((config.notice.show, config.notice.text.as_deref()), (true, Some("{app} is logged.")));
     assert_eq!(config.activity.retention, Duration::from_secs(14 * 86_400));
-    assert_eq!(config.tls.signer, SignerPlace::InProcess);
+    assert_eq!((config.tls.signer, config.tls.kernel), (SignerPlace::InProcess, true));
     assert_eq!((config.activity.max_size, config.activity.durability), (Some(2 << 30), Durability::Strict));
     let [siem, lines] = config.exports.as_slice() else { panic!("{:?}", config.exports) };
     assert_eq!(

@@ -130,6 +130,17 @@ pub struct OwnStore {
     pub remedy: String,
 }
 
+/// The kernel's TLS for what is sent (CONFIG_TLS).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KernelTls {
+    Ready,
+    /// Its module is not loaded, but the kernel loads it for the agent.
+    Loadable,
+    /// Its module is not loaded, and an agent without privileges does not get it loaded.
+    Unloaded,
+    Absent,
+}
+
 /// Who answers at the control socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Daemon {
@@ -166,6 +177,8 @@ pub struct Facts {
     pub namespace_cookie: Answer<bool>,
     /// Whether the kernel ends other processes' connections (CONFIG_INET_DIAG_DESTROY).
     pub socket_destroy: Answer<bool>,
+    /// Absent where the settings do not ask for it.
+    pub kernel_tls: Option<KernelTls>,
     pub ipv6: bool,
     /// Soft limit of locked memory in bytes; `None` is without limit.
     pub locked_memory: Option<u64>,

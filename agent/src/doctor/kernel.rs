@@ -1,6 +1,6 @@
 //! Checks of the kernel: its release, its features, and above all whether it takes the programs.
 
-use super::{Answer, Check, Facts, Feature, Need, Program, Release};
+use super::{Answer, Check, Facts, Feature, KernelTls, Need, Program, Release};
 
 /// Longest part of a refusal that the report shows on one line.
 const REFUSAL: usize = 400;
@@ -27,7 +27,30 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
             )
         }
     }));
+    checks.extend(facts.kernel_tls.map(kernel_tls));
     checks
+}
+
+/// Without it nothing is amiss but the setting: the agent seals itself.
+fn kernel_tls(found: KernelTls) -> Check {
+    let name = "kernel-tls";
+    match found {
+        KernelTls::Ready => Check::ok(name, "the kernel can seal what is sent"),
+        KernelTls::Loadable => Check::ok(
+            name,
+            "the kernel can seal what is sent; it loads the module tls with the first connection",
+        ),
+        KernelTls::Unloaded => Check::failed(
+            name,
+            "the module tls is not loaded: the agent seals itself",
+            "run `modprobe tls` and `portcullis reload`; a line `tls` in a file in /etc/modules-load.d loads it at each boot",
+        ),
+        KernelTls::Absent => Check::failed(
+            name,
+            "the kernel has no TLS (CONFIG_TLS): the agent seals itself",
+            "use a kernel with the module tls, or take `kernel` out of [tls]",
+        ),
+    }
 }
 
 fn release(facts: &Facts) -> Check {

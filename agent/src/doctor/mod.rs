@@ -14,8 +14,8 @@ mod tests;
 use serde::Serialize;
 
 pub use facts::{
-    Answer, Authority, CAPABILITIES, Capabilities, Daemon, Directory, Entry, Facts, Feature, Need, OwnStore,
-    Port, PortState, Program,
+    Answer, Authority, CAPABILITIES, Capabilities, Daemon, Directory, Entry, Facts, Feature, KernelTls, Need,
+    OwnStore, Port, PortState, Program,
 };
 pub use release::{OLDEST, Release};
 

@@ -46,6 +46,7 @@ fn healthy() -> Facts {
         programs: Answer::Found(vec![program("pc_connect4", None), program("pc_dns_in", None)]),
         namespace_cookie: Answer::Found(true),
         socket_destroy: Answer::Found(true),
+        kernel_tls: Some(KernelTls::Ready),
         ipv6: true,
         locked_memory: None,
         configuration: Vec::new(),
@@ -118,6 +119,9 @@ fn every_missing_thing_fails_its_own_check_and_no_other() {
     breaks("namespace-cookie", Failed, "SO_NETNS_COOKIE", |f| f.namespace_cookie = Answer::Found(false));
     breaks("socket-destroy", Failed, "cannot be ended", |f| f.socket_destroy = Answer::Found(false));
     breaks("cgroup", Failed, "nothing mounted", |f| f.cgroup = Err("nothing mounted".to_owned()));
+    breaks("kernel-tls", Failed, "CONFIG_TLS", |f| f.kernel_tls = Some(KernelTls::Absent));
+    breaks("kernel-tls", Failed, "not loaded", |f| f.kernel_tls = Some(KernelTls::Unloaded));
+    breaks("kernel-tls", Ok, "loads the module", |f| f.kernel_tls = Some(KernelTls::Loadable));
     breaks("capabilities", Failed, "CAP_BPF (programs and maps)", |f| {
         f.capabilities = Capabilities(!(1 << 39));
     });

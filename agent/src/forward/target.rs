@@ -62,7 +62,7 @@ impl Target {
         match (to, connector) {
             (ExportTarget::Tls { .. }, Some(connector)) => {
                 let own = SessionOwner::User(nix::unistd::geteuid().as_raw());
-                let origin = connector.connect(stream, own, host, &[], HANDSHAKE_DEADLINE).await;
+                let origin = connector.connect(stream, own, host, &[], HANDSHAKE_DEADLINE, None).await;
                 let origin = origin.map_err(|failure| failed(failure.to_string()))?;
                 Ok(Self::Stream(Box::new(origin.stream)))
             }

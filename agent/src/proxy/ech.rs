@@ -35,7 +35,7 @@ pub(super) async fn switch_off(worker: &Rc<Worker>, accepted: Accepted, bytes: V
         }
     };
     let stream = Prefixed::new(accepted.stream, bytes);
-    let shown = match tls::accept(stream, config, HANDSHAKE_DEADLINE).await {
+    let shown = match tls::accept(stream, config, HANDSHAKE_DEADLINE, None).await {
         Ok(mut client) => {
             let _ = client.shutdown().await;
             "ech-off"

@@ -149,9 +149,13 @@ async fn establish(
         }
     };
     let stream = Prefixed::new(accepted.stream, bytes);
-    match Box::pin(tls::accept(stream, config, HANDSHAKE_DEADLINE)).await {
+    let kernel = worker.shared.kernel_sealing();
+    match Box::pin(tls::accept(stream, config, HANDSHAKE_DEADLINE, kernel)).await {
         Ok(client) => {
             metrics.tls_handshake(TlsSide::Client, "ok");
+            if kernel.is_some() {
+                metrics.kernel_tls(TlsSide::Client, client.is_sealed_by_kernel());
+            }
             Some(Established { session, chosen, ready: accepted.ready, streams: Box::new((client, origin)) })
         }
         Err(failure) => {

@@ -70,9 +70,15 @@ impl Dialler for TlsDialler<'_> {
 impl TlsDialler<'_> {
     async fn connect(&self) -> Result<OriginStream<TcpStream>, Fault> {
         let tcp = self.worker.dialer.dial_or_take(self.ready, self.to).await.map_err(Fault::Connect)?;
-        let connector = self.worker.shared.origins.load_full();
-        let origin = connector.connect(tcp, self.owner, self.name, self.alpn, HANDSHAKE_DEADLINE).await;
-        Ok(origin.map_err(Fault::Tls)?.stream)
+        let shared = &self.worker.shared;
+        let (connector, kernel) = (shared.origins.load_full(), shared.kernel_sealing());
+        let shaken =
+            connector.connect(tcp, self.owner, self.name, self.alpn, HANDSHAKE_DEADLINE, kernel).await;
+        let origin = shaken.map_err(Fault::Tls)?.stream;
+        if kernel.is_some() {
+            shared.recorder.metrics.kernel_tls(Side::Origin, origin.is_sealed_by_kernel());
+        }
+        Ok(origin)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::record::Recorder;
 use crate::reload;
 use crate::session::{Device, Session};
 use crate::steering::{Arrivals, Learned, Peeked};
-use crate::tls::{ClientSide, OriginConnector, PeekDeadlines, SessionOwner};
+use crate::tls::{ClientSide, KernelSealing, OriginConnector, PeekDeadlines, SessionOwner};
 
 /// What all workers share. Everything in it is read without a lock that another core holds.
 pub struct Shared {
@@ -38,12 +38,18 @@ pub struct Shared {
     pub peek: PeekDeadlines,
     pub led: Led,
     pub notices: Notices,
+    pub kernel_sealing: Arc<KernelSealing>,
 }
 
 impl Shared {
     /// The bounds of a connection that begins now. A reload changes those of later ones.
     pub fn limits(&self) -> Arc<Limits> {
         self.snapshot.load().config.limits.clone()
+    }
+
+    /// Who is offered to seal what a connection sends that begins now.
+    pub fn kernel_sealing(&self) -> Option<&Arc<KernelSealing>> {
+        self.snapshot.load().config.tls.kernel.then_some(&self.kernel_sealing)
     }
 
     /// The device that a session comes from, as it is now: this one, or what the inventory has for another host's address.

@@ -62,6 +62,8 @@ pub struct Metrics {
     certificates_minted: Counter,
     log_lost: Counter,
     log_lost_source: OnceLock<Arc<AtomicU64>>,
+    kernel_tls_ended: Counter,
+    kernel_tls_ended_source: OnceLock<Arc<AtomicU64>>,
     device_compliant: Gauge,
     gap_seconds: Gauge<f64, AtomicU64>,
     policies_rolled_back: Gauge,
@@ -85,6 +87,7 @@ impl Metrics {
         let active_connections = Gauge::default();
         let decision_seconds = Histogram::new(&DECISION_SECONDS);
         let (certificates_minted, log_lost) = (Counter::default(), Counter::default());
+        let kernel_tls_ended = Counter::default();
         let device_compliant = Gauge::default();
         let gap_seconds = Gauge::<f64, AtomicU64>::default();
         let policies_rolled_back = Gauge::default();
@@ -106,6 +109,16 @@ impl Metrics {
         r.register("decision_seconds", "Time from a head to its decision", decision_seconds.clone());
         r.register("bytes", "Bytes relayed", families.bytes.clone());
         r.register("tls_handshakes", "TLS handshakes, by side and result", families.handshakes.clone());
+        r.register(
+            "kernel_tls_connections",
+            "Connections offered to the kernel's TLS, by side and by who seals what they send",
+            families.kernel_tls.clone(),
+        );
+        r.register(
+            "kernel_tls_ended",
+            "Connections that ended because the kernel takes no second key",
+            kernel_tls_ended.clone(),
+        );
         r.register("certificates_minted", "Leaf certificates made", certificates_minted.clone());
         r.register("upstream_failures", "Origins not reached, by reason", families.upstream_failures.clone());
         r.register("refusals", "Connections and requests refused, by failure", families.refusals.clone());
@@ -141,6 +154,11 @@ impl Metrics {
         for result in ["ok", "failed"] {
             families.reloads.get_or_create_owned(&[("result", Arc::from(result))]);
         }
+        for side in [Side::Client, Side::Origin] {
+            for by_kernel in [true, false] {
+                families.kernel_tls.get_or_create_owned(&sealed(side, by_kernel));
+            }
+        }
         for failure in Failure::ALL {
             families.refusals.get_or_create_owned(&[("failure", Arc::from(failure.name()))]);
         }
@@ -163,6 +181,8 @@ impl Metrics {
             certificates_minted,
             log_lost,
             log_lost_source: OnceLock::new(),
+            kernel_tls_ended,
+            kernel_tls_ended_source: OnceLock::new(),
             device_compliant,
             gap_seconds,
             policies_rolled_back,
@@ -269,11 +289,13 @@ impl Metrics {
 
     /// `result` names an outcome in the program's own words: `ok`, `unknown-ca`, …
     pub fn tls_handshake(&self, side: Side, result: &'static str) {
-        let side = match side {
-            Side::Client => "client",
-            Side::Origin => "origin",
-        };
-        self.families.handshakes.get_or_create(&[("side", side.into()), ("result", result.into())]).inc();
+        let labels = [("side", side.name().into()), ("result", result.into())];
+        self.families.handshakes.get_or_create(&labels).inc();
+    }
+
+    /// A connection whose sending was offered to the kernel, and whether it took it.
+    pub fn kernel_tls(&self, side: Side, by_kernel: bool) {
+        self.families.kernel_tls.get_or_create(&sealed(side, by_kernel)).inc();
     }
 
     pub fn certificate_minted(&self) {
@@ -339,6 +361,12 @@ impl Metrics {
         let _ = self.log_lost_source.set(lost);
     }
 
+    /// Where connections are counted whose kernel takes no second key; read at each scrape.
+    pub fn watch_kernel_tls_ended(&self, ended: Arc<AtomicU64>) {
+        // A process has one.
+        let _ = self.kernel_tls_ended_source.set(ended);
+    }
+
     /// The few numbers that are shown beside the log.
     pub fn numbers(&self) -> Numbers {
         Numbers {
@@ -353,8 +381,16 @@ impl Metrics {
         if let Some(lost) = self.log_lost_source.get() {
             self.log_lost.inner().store(lost.load(Ordering::Relaxed), Ordering::Relaxed);
         }
+        if let Some(ended) = self.kernel_tls_ended_source.get() {
+            self.kernel_tls_ended.inner().store(ended.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
         text::encode(&self.registry, format)
     }
+}
+
+fn sealed(side: Side, by_kernel: bool) -> Labels<2> {
+    let sealed_by = if by_kernel { "kernel" } else { "agent" };
+    [("side", side.name().into()), ("sealed_by", sealed_by.into())]
 }
 
 fn admit(known: &mut HashSet<Arc<str>>, name: &Arc<str>, max: usize) -> bool {

@@ -10,11 +10,12 @@ use quick_cache::sync::Cache;
 use rustls::server::ServerSessionMemoryCache;
 use rustls::sign::SingleCertAndKey;
 use rustls::{AlertDescription, ServerConfig};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::authority::{Authority, IssueFault, Leaf, LeafError};
+use super::kernel::KernelSealing;
 use super::provider;
 use super::sessions::{SESSIONS, SessionOwner, key};
+use super::socket::Socket;
 use super::stream::ClientStream;
 
 /// Configurations kept: one per owner of sessions, name and ALPN list in use.
@@ -115,13 +116,15 @@ fn configuration(leaf: &Leaf, alpn: &[&[u8]]) -> Result<ServerConfig, IssueFault
     Ok(config)
 }
 
-/// Shakes hands with a client. `stream` gives the ClientHello first (see [`super::Prefixed`]).
-pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+/// Shakes hands with a client. `stream` gives the ClientHello first (see [`super::Prefixed`]). What is sent to the client is
+/// offered to `kernel`.
+pub async fn accept<S: Socket>(
     stream: S,
     config: Arc<ServerConfig>,
     deadline: Duration,
+    kernel: Option<&Arc<KernelSealing>>,
 ) -> Result<ClientStream<S>, ClientFailure> {
-    match tokio::time::timeout(deadline, ClientStream::accept(config, stream)).await {
+    match tokio::time::timeout(deadline, ClientStream::accept(config, stream, kernel)).await {
         Err(_elapsed) => Err(ClientFailure::TimedOut),
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(ClientFailure::of(&error)),

@@ -5,9 +5,9 @@
 //! origin fails, the client gets [`mirrored_alert`] and never sees a minted certificate. Keys of sessions are never
 //! logged: `SSLKEYLOGFILE` has no effect.
 
-mod acknowledged;
 mod authority;
 mod client_side;
+mod kernel;
 mod name;
 mod negotiated;
 mod origin;
@@ -17,16 +17,17 @@ mod proof;
 mod provider;
 mod sessions;
 mod signer;
+mod socket;
 mod stream;
 
 use std::time::Duration;
 
-pub use acknowledged::Acknowledged;
 pub use authority::{
     AUTHORITY_LIFE, Authority, AuthorityError, AuthorityEvent, CertificateFacts, Certificates, IssueFault,
     Issuing, LEAF_LIFE, Leaf, LeafError, OVERLAP,
 };
 pub use client_side::{ClientFailure, ClientSide, accept};
+pub use kernel::KernelSealing;
 pub use name::{NameFault, normalise};
 pub use negotiated::Negotiated;
 pub use origin::{
@@ -42,6 +43,7 @@ pub use signer::{
     Child as SignerChild, Client as SignerClient, ServeFault, SignFault, Signer as SignerService, confine,
     serve as serve_signer,
 };
+pub use socket::Socket;
 pub use stream::{ClientStream, OriginStream, PassError, Stream};
 
 /// Longest handshake, on either side.

@@ -28,6 +28,7 @@ mod hidden_codings;
 mod hostile;
 mod http2;
 mod idle;
+mod kernel_tls;
 mod kinds_of_connect;
 mod lifecycle;
 mod limits;

@@ -8,7 +8,7 @@ use lab::{Lab, OWN_SITE};
 use super::{MONITORED, check_blocked, check_passed, url};
 
 /// How curl is told to speak one suite.
-const SUITES: [&[&str]; 6] = [
+pub(super) const SUITES: [&[&str]; 6] = [
     &["--tlsv1.3", "--tls13-ciphers", "TLS_AES_128_GCM_SHA256"],
     &["--tlsv1.3", "--tls13-ciphers", "TLS_AES_256_GCM_SHA384"],
     &["--tlsv1.3", "--tls13-ciphers", "TLS_CHACHA20_POLY1305_SHA256"],
@@ -18,7 +18,7 @@ const SUITES: [&[&str]; 6] = [
 ];
 
 /// The same for nginx, and a file that it serves.
-const NGINX: &str = r#"
+pub(super) const NGINX: &str = r#"
 cd "$HOME"
 cat > own-nginx.conf <<END
 daemon off; user root; worker_processes 1; pid $PWD/own-nginx.pid; error_log stderr warn;
@@ -37,7 +37,7 @@ head -c 3000000 /dev/zero | openssl enc -aes-128-ctr -K 00 -iv 00 > own-files/fi
 exec nginx -e stderr -p "$PWD" -c "$PWD/own-nginx.conf"
 "#;
 
-const ORIGINS: [(&str, &str); 6] = [
+pub(super) const ORIGINS: [(&str, &str); 6] = [
     ("TLSv1.3", "ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;"),
     ("TLSv1.3", "ssl_conf_command Ciphersuites TLS_AES_256_GCM_SHA384;"),
     ("TLSv1.3", "ssl_conf_command Ciphersuites TLS_CHACHA20_POLY1305_SHA256;"),

@@ -38,8 +38,8 @@ const SYSTEM_FILES: [&str; 7] = [
     "/etc/ssl/certs/ca-certificates.crt",
 ];
 /// Directories of modules that the lab and the agent may ask for, below `kernel/`.
-const MODULES: [&str; 6] =
-    ["net", "drivers/net/veth", "drivers/net/dummy", "drivers/net/tun", "lib", "crypto"];
+const MODULES: [&str; 7] =
+    ["net", "drivers/net/veth", "drivers/net/dummy", "drivers/net/tun", "lib", "crypto", "arch/x86/crypto"];
 
 /// What the guest is to do.
 pub(super) struct Guest {

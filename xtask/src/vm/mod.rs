@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
 
 /// The tests that depend on the kernel: what is steered, what remains, what is enforced on the way. Each of them
 /// must match a test.
-const SELECTION: [&str; 10] = [
+const SELECTION: [&str; 11] = [
     "netns::steering::",
     "netns::guard::a_monitored_name_at_an_address_that_another_name_explains_is_stopped_once_and_then_inspected",
     "netns::guard::a_hello_in_pieces_is_read_all_the_same",
@@ -55,6 +55,7 @@ const SELECTION: [&str; 10] = [
     "netns::lifecycle::an_orderly_end_leaves_nothing_in_the_kernel",
     "netns::lifecycle::a_killed_agent_does_not_disturb_unmonitored_sites",
     "netns::enforcement::every_attachment_is_blocked_and_nothing_else",
+    "netns::kernel_tls::",
     "netns::hostile::dns_answers_that_a_user_forges_are_not_learned",
 ];
 

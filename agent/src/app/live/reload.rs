@@ -70,6 +70,7 @@ impl Live<'_> {
         // What a session was made under may not hold any more.
         self.shared.clients.forget_sessions();
         self.shared.origins.load().forget_sessions();
+        self.shared.kernel_sealing.look_again();
         load_metrics(&self.shared);
         self.check_authority();
         let applied = match &mut *self.steering.borrow_mut() {

@@ -18,7 +18,7 @@ use crate::app::CONTROL_SOCKET;
 use crate::config::{Config, Mode};
 use crate::diagnostic::Diagnostic;
 use crate::doctor::{
-    Answer, Authority, Capabilities, Daemon, Directory, Entry, Facts, Port, PortState, Program,
+    Answer, Authority, Capabilities, Daemon, Directory, Entry, Facts, KernelTls, Port, PortState, Program,
 };
 use crate::steering::{cgroup2_root, probe};
 use crate::tls::{self, AuthorityError, Certificates};
@@ -47,6 +47,7 @@ pub(super) fn facts(config: &Config, faults: &[Diagnostic]) -> Facts {
         programs: programs(capabilities),
         namespace_cookie: probe::has_namespace_cookie(),
         socket_destroy: probe::has_socket_destroy(),
+        kernel_tls: config.tls.kernel.then(|| kernel_tls(config.steering.mode)),
         ipv6: TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok(),
         locked_memory: locked_memory(),
         ports: [
@@ -105,6 +106,25 @@ fn programs(capabilities: Capabilities) -> Answer<Vec<Program>> {
     match probe::programs() {
         Ok(programs) => Answer::Found(programs),
         Err(error) => Answer::Broken(format!("{error:#}")),
+    }
+}
+
+/// Asks nothing of the kernel that would load the module.
+fn kernel_tls(mode: Mode) -> KernelTls {
+    // Its counters are in every network namespace; the list of protocols, tcp_available_ulp, is in the first alone.
+    if Path::new("/proc/net/tls_stat").exists() {
+        return KernelTls::Ready;
+    }
+    // One line for each module: its file, a colon, what it needs.
+    let modules = read(&format!("/lib/modules/{}/modules.dep", read("/proc/sys/kernel/osrelease")));
+    let has_module = modules.lines().any(|line| {
+        let file = line.split_once(':').map_or(line, |(file, _)| file);
+        file.rsplit('/').next().is_some_and(|name| name.starts_with("tls.ko"))
+    });
+    match mode {
+        _ if !has_module => KernelTls::Absent,
+        Mode::Host | Mode::Gateway => KernelTls::Loadable,
+        Mode::Explicit => KernelTls::Unloaded,
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) struct Families {
     pub(super) kernel_events: Counters<1>,
     pub(super) reloads: Counters<1>,
     pub(super) existing: Counters<2>,
+    pub(super) kernel_tls: Counters<2>,
 }
 
 /// How a connection went through the agent.
@@ -62,6 +63,15 @@ pub enum Direction {
 pub enum Side {
     Client,
     Origin,
+}
+
+impl Side {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Origin => "origin",
+        }
+    }
 }
 
 /// Counters that appear once they count something, or are told to: a cross product of labels would be mostly zeros.

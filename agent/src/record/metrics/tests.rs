@@ -29,6 +29,8 @@ fn exercise(metrics: &Metrics) {
     metrics.set_memory(5 << 30, u64::MAX, 1);
     assert!(metrics.set_kernel_event("steered", 17));
     metrics.watch_lost(Arc::new(AtomicU64::new(3)));
+    metrics.kernel_tls(Side::Origin, true);
+    metrics.watch_kernel_tls_ended(Arc::new(AtomicU64::new(2)));
 }
 
 #[track_caller]
@@ -56,6 +58,9 @@ fn every_metric_of_the_contract_is_exposed_under_its_name() {
         "portcullis_bytes_total{app=\"corp-files\",direction=\"to_client\"} 1234",
         "portcullis_tls_handshakes_total{side=\"client\",result=\"ok\"} 1",
         "portcullis_certificates_minted_total 1",
+        "portcullis_kernel_tls_connections_total{side=\"origin\",sealed_by=\"kernel\"} 1",
+        "portcullis_kernel_tls_connections_total{side=\"client\",sealed_by=\"agent\"} 0",
+        "portcullis_kernel_tls_ended_total 2",
         "portcullis_upstream_failures_total{reason=\"connect\"} 1",
         "portcullis_refusals_total{failure=\"no_sni\"} 1",
         "portcullis_kernel_events_total{event=\"steered\"} 17",
@@ -136,7 +141,7 @@ fn each_sample_belongs_to_a_declared_family_in_either_form() {
         let text = metrics.encode(format);
         let declared: BTreeSet<&str> =
             text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-        assert_eq!(declared.len(), 22, "{declared:?}");
+        assert_eq!(declared.len(), 24, "{declared:?}");
         for line in text.lines().filter(|l| !l.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap();
             let family =

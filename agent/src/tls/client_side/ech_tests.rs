@@ -54,7 +54,8 @@ async fn meet(side: &ClientSide, ech: EchMode) -> (io::Result<()>, ClientHello) 
         };
         let crate::tls::ServerName::Name(shown) = &hello.server_name else { panic!("{hello:?}") };
         let config = side.config(crate::tls::SessionOwner::User(1000), shown, &[]).unwrap();
-        if let Ok(mut client) = accept(Prefixed::new(near, bytes), config, Duration::from_secs(5)).await {
+        if let Ok(mut client) = accept(Prefixed::new(near, bytes), config, Duration::from_secs(5), None).await
+        {
             let _ = client.shutdown().await;
         }
         hello

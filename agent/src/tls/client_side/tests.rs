@@ -54,7 +54,7 @@ async fn serve(
     config: Arc<ServerConfig>,
 ) -> Result<ClientStream<Prefixed<DuplexStream>>, ClientFailure> {
     match peek(&mut near, PeekDeadlines::default()).await {
-        Peeked::Tls { bytes, .. } => accept(Prefixed::new(near, bytes), config, DEADLINE).await,
+        Peeked::Tls { bytes, .. } => accept(Prefixed::new(near, bytes), config, DEADLINE, None).await,
         other => panic!("{other:?}"),
     }
 }
@@ -143,22 +143,23 @@ async fn a_client_that_goes_silent_or_away_is_named() {
     let (far, near) = duplex(1 << 16);
     let started = Instant::now();
     let silent =
-        accept(Prefixed::new(near, hello.clone()), side.config(OWNER, NAME, &[]).unwrap(), short).await;
+        accept(Prefixed::new(near, hello.clone()), side.config(OWNER, NAME, &[]).unwrap(), short, None).await;
     assert_eq!(silent.unwrap_err(), ClientFailure::TimedOut);
     assert!(started.elapsed() < DEADLINE);
     drop(far);
 
     let (far, near) = duplex(1 << 16);
     drop(far);
-    let gone =
-        accept(Prefixed::new(near, hello), side.config(OWNER, NAME, &[]).unwrap(), short).await.unwrap_err();
+    let gone = accept(Prefixed::new(near, hello), side.config(OWNER, NAME, &[]).unwrap(), short, None)
+        .await
+        .unwrap_err();
     assert_eq!(gone, ClientFailure::Closed);
     assert!(gone.suggests_pinning());
 
     let (_far, near) = duplex(1 << 16);
     let noise = Prefixed::new(near, b"\x16\x03\x01\x00\x05hello".to_vec());
     assert_eq!(
-        accept(noise, side.config(OWNER, NAME, &[]).unwrap(), short).await.unwrap_err(),
+        accept(noise, side.config(OWNER, NAME, &[]).unwrap(), short, None).await.unwrap_err(),
         ClientFailure::Protocol
     );
 }
@@ -246,7 +247,7 @@ async fn answer_once(listener: &TcpListener, side: &ClientSide) -> Result<(), Cl
         panic!("no hello")
     };
     let config = side.config(OWNER, NAME, &[b"http/1.1"]).unwrap();
-    let mut stream = accept(Prefixed::new(stream, bytes), config, DEADLINE).await?;
+    let mut stream = accept(Prefixed::new(stream, bytes), config, DEADLINE, None).await?;
     let mut request = vec![0; 4096];
     let _ = stream.read(&mut request).await;
     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await;

@@ -14,14 +14,15 @@ use quick_cache::sync::Cache;
 use rustls::ClientConfig;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use failure::{UpstreamFailure, alert_without_leaf, mirrored_alert};
 pub use roots::{RootsError, RootsReport, RootsSource, system_holds};
 
 use super::authority;
+use super::kernel::KernelSealing;
 use super::provider;
 use super::sessions::{self, SessionOwner};
+use super::socket::Socket;
 use super::stream::OriginStream;
 use witness::{Witness, noted};
 
@@ -101,20 +102,22 @@ impl OriginConnector {
     /// Shakes hands over `stream`, which is connected to the original destination. The certificate must be for
     /// `server_name`: the client's SNI, or the original address where the client sent none.
     ///
-    /// `alpn` is the client's own list, in its order. A session of `owner` with this name is resumed, nobody else's.
-    pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    /// `alpn` is the client's own list, in its order. A session of `owner` with this name is resumed, nobody else's. What
+    /// is sent to the origin is offered to `kernel`.
+    pub async fn connect<S: Socket>(
         &self,
         stream: S,
         owner: SessionOwner,
         server_name: &str,
         alpn: &[Vec<u8>],
         deadline: Duration,
+        kernel: Option<&Arc<KernelSealing>>,
     ) -> Result<Origin<S>, UpstreamFailure> {
         let Ok(name) = ServerName::try_from(server_name.to_owned()) else {
             return Err(UpstreamFailure::UnusableName);
         };
         let config = self.config(owner, server_name, alpn);
-        let handshake = noted(OriginStream::connect(config, name, stream));
+        let handshake = noted(OriginStream::connect(config, name, stream, kernel));
         match tokio::time::timeout(deadline, handshake).await {
             Err(_elapsed) => Err(UpstreamFailure::TimedOut),
             Ok((Err(error), notes)) => {

@@ -129,7 +129,7 @@ async fn failure_of(connector: &OriginConnector, server: ServerConfig, name: &st
     };
     let agent = async {
         let stream = TcpStream::connect(address).await.unwrap();
-        connector.connect(stream, OWNER, name, &[b"http/1.1".to_vec()], DEADLINE).await
+        connector.connect(stream, OWNER, name, &[b"http/1.1".to_vec()], DEADLINE, None).await
     };
     let (result, ()) = tokio::join!(agent, origin);
     assert_eq!(REQUEST_BYTES.load(Ordering::Relaxed), 0);
@@ -149,7 +149,7 @@ async fn pair(
 ) {
     let (near, far) = duplex(1 << 16);
     tokio::join!(
-        connector.connect(near, OWNER, NAME, alpn, DEADLINE),
+        connector.connect(near, OWNER, NAME, alpn, DEADLINE, None),
         TlsAcceptor::from(Arc::new(server)).accept(far)
     )
 }
@@ -306,7 +306,7 @@ async fn kind_for(
 ) -> HandshakeKind {
     let (near, far) = duplex(1 << 16);
     let (origin, far) = tokio::join!(
-        connector.connect(near, owner, name, &[], DEADLINE),
+        connector.connect(near, owner, name, &[], DEADLINE, None),
         TlsAcceptor::from(server.clone()).accept(far)
     );
     let (mut origin, mut far) = (origin.unwrap(), far.unwrap());
@@ -385,30 +385,33 @@ async fn origins_that_do_not_finish_or_do_not_speak_tls_are_named() {
     let connector = world.connector();
     let (near, _far) = duplex(1 << 16);
     let short = Duration::from_millis(50);
-    assert_eq!(connector.connect(near, OWNER, NAME, &[], short).await.err(), Some(UpstreamFailure::TimedOut));
+    assert_eq!(
+        connector.connect(near, OWNER, NAME, &[], short, None).await.err(),
+        Some(UpstreamFailure::TimedOut)
+    );
 
     let (near, far) = duplex(1 << 16);
     drop(far);
     assert_eq!(
-        connector.connect(near, OWNER, NAME, &[], DEADLINE).await.err(),
+        connector.connect(near, OWNER, NAME, &[], DEADLINE, None).await.err(),
         Some(UpstreamFailure::Closed)
     );
 
     let (near, mut far) = duplex(1 << 16);
     far.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     assert_eq!(
-        connector.connect(near, OWNER, NAME, &[], DEADLINE).await.err(),
+        connector.connect(near, OWNER, NAME, &[], DEADLINE, None).await.err(),
         Some(UpstreamFailure::Protocol)
     );
 
     let (near, mut far) = duplex(1 << 16);
     far.write_all(&[21, 3, 3, 0, 2, 2, 112]).await.unwrap();
     let refused = UpstreamFailure::Alert(AlertDescription::UnrecognisedName);
-    assert_eq!(connector.connect(near, OWNER, NAME, &[], DEADLINE).await.err(), Some(refused));
+    assert_eq!(connector.connect(near, OWNER, NAME, &[], DEADLINE, None).await.err(), Some(refused));
 
     let (near, _far) = duplex(1 << 16);
     assert_eq!(
-        connector.connect(near, OWNER, "no name", &[], DEADLINE).await.err(),
+        connector.connect(near, OWNER, "no name", &[], DEADLINE, None).await.err(),
         Some(UpstreamFailure::UnusableName)
     );
 
@@ -436,7 +439,7 @@ async fn the_client_sees_the_mirrored_failure_as_an_alert() {
         // A client like the connector's own: what it reads back is what a browser would.
         let (near, mut far) = duplex(1 << 16);
         far.write_all(&mirrored_alert(&failure)).await.unwrap();
-        let seen = world.connector().connect(near, OWNER, NAME, &[], DEADLINE).await.err();
+        let seen = world.connector().connect(near, OWNER, NAME, &[], DEADLINE, None).await.err();
         assert_eq!(seen, Some(UpstreamFailure::Alert(expected)), "{failure:?}");
     }
 }

@@ -7,8 +7,9 @@ use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 use rustls::{AlertDescription, Error, PeerMisbehaved, ProtocolVersion};
 
-use super::buffers::Queue;
 use super::record::{RecordKey, kind};
+use super::sending::Sending;
+use crate::tls::socket::Socket;
 
 /// Handshake messages behind the handshake (RFC 8446 section 4; HelloRequest: RFC 5246 section 7.4).
 mod message {
@@ -253,75 +254,75 @@ impl Control {
         Ok(())
     }
 
-    /// Whether [`Self::before_sealing`] has something to say, or to refuse.
-    pub(super) fn has_to_speak(&self, sealer: &RecordKey) -> bool {
-        self.has_closed || self.owes_key_update || self.owes_no_renegotiation || self.is_worn(sealer)
+    /// Whether [`Self::before_sealing`] has something to say, or to refuse. `records`: how many the present key protects.
+    pub(super) fn has_to_speak(&self, records: u64) -> bool {
+        self.has_closed || self.owes_key_update || self.owes_no_renegotiation || self.is_worn(records)
     }
 
     /// One record is kept for the announcement of a new key.
-    fn is_worn(&self, sealer: &RecordKey) -> bool {
-        sealer.sequence() >= self.limit.saturating_sub(1)
+    fn is_worn(&self, records: u64) -> bool {
+        self.records_left(records) == 0
+    }
+
+    /// Records of data that the present key may still protect.
+    pub(super) fn records_left(&self, records: u64) -> u64 {
+        self.limit.saturating_sub(1).saturating_sub(records)
     }
 
     /// What must stand in front of the next record: an answer that is owed, and a new key before the old one protected
-    /// too many records (RFC 8446 section 5.5). TLS 1.2 has no new keys: the connection ends.
-    pub(super) fn before_sealing<Role>(
+    /// too many records (RFC 8446 section 5.5). Where there can be none the connection ends: in TLS 1.2, and where a kernel
+    /// seals that keeps its key. The error may have an alert before it, to be pushed.
+    pub(super) fn before_sealing<Role, S: Socket>(
         &mut self,
         connection: &mut KernelConnection<Role>,
-        sealer: &mut RecordKey,
-        output: &mut Queue,
+        sending: &mut Sending,
+        stream: &S,
     ) -> Result<(), Error> {
         if self.has_closed {
             return Err(Error::General("the connection is closed".into()));
         }
         if std::mem::take(&mut self.owes_no_renegotiation) {
             let alert = [WARNING, AlertDescription::NoRenegotiation.into()];
-            seal(sealer, kind::ALERT, &alert, output)?;
+            sending.say(kind::ALERT, &alert)?;
         }
-        let is_worn = self.is_worn(sealer);
+        let is_worn = self.is_worn(sending.records());
         if is_worn && !self.is_tls13() {
+            sending.end("its key is worn");
             return Err(Error::EncryptError);
         }
         if is_worn || std::mem::take(&mut self.owes_key_update) {
             self.owes_key_update = false;
-            let update_not_requested = [message::KEY_UPDATE, 0, 0, 1, 0];
-            seal(sealer, kind::HANDSHAKE, &update_not_requested, output)?;
-            // The old key is gone for the peer: without a new one nothing more can be said.
+            // Without a new key nothing more can be said once it was announced.
             self.has_closed = true;
-            *sealer = RecordKey::new(connection.update_tx_secret()?, self.version)?;
+            if !sending.takes_new_key(stream) {
+                sending.end(if is_worn { "its key is worn" } else { "the peer asks for a new key" });
+                sending.say(kind::ALERT, &[FATAL, AlertDescription::InternalError.into()])?;
+                return Err(Error::General("the kernel takes no new key".into()));
+            }
+            let update_not_requested = [message::KEY_UPDATE, 0, 0, 1, 0];
+            sending.say(kind::HANDSHAKE, &update_not_requested)?;
+            sending.renew(connection.update_tx_secret()?, self.version)?;
             self.has_closed = false;
         }
         Ok(())
     }
 
     /// Says that nothing more comes, once.
-    pub(super) fn seal_close(&mut self, sealer: &mut RecordKey, output: &mut Queue) -> Result<(), Error> {
+    pub(super) fn seal_close(&mut self, sending: &mut Sending) -> Result<(), Error> {
         if std::mem::replace(&mut self.has_closed, true) {
             return Ok(());
         }
-        seal(sealer, kind::ALERT, &[WARNING, AlertDescription::CloseNotify.into()], output)
+        sending.say(kind::ALERT, &[WARNING, AlertDescription::CloseNotify.into()])
     }
 
     /// Says what the peer did wrong, once.
-    pub(super) fn seal_fatal(&mut self, error: &Error, sealer: &mut RecordKey, output: &mut Queue) {
+    pub(super) fn seal_fatal(&mut self, error: &Error, sending: &mut Sending) {
         if std::mem::replace(&mut self.has_closed, true) {
             return;
         }
         // Without the alert the peer sees the connection end all the same.
-        let _ = seal(sealer, kind::ALERT, &[FATAL, alert_for(error).into()], output);
+        let _ = sending.say(kind::ALERT, &[FATAL, alert_for(error).into()]);
     }
-}
-
-/// Seals one record at the end of the output.
-pub(super) fn seal(
-    sealer: &mut RecordKey,
-    kind: u8,
-    plaintext: &[u8],
-    output: &mut Queue,
-) -> Result<(), Error> {
-    let length = sealer.seal(kind, plaintext, output.room())?;
-    output.filled(length);
-    Ok(())
 }
 
 fn spend(left: &mut u8, misbehaviour: PeerMisbehaved) -> Result<(), Error> {

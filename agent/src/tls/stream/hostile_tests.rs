@@ -43,7 +43,7 @@ async fn empty_records_do_not_excuse_key_updates() {
     for _ in 0..40 {
         far.say(kind::APPLICATION_DATA, b"").await;
         far.say(kind::HANDSHAKE, &[24, 0, 0, 1, 0]).await;
-        far.sealer = RecordKey::new(far.kernel.update_tx_secret().unwrap(), far.control.version).unwrap();
+        far.take_new_key();
     }
     let failed = cause(&near.read(&mut [0]).await.unwrap_err());
     assert!(matches!(failed, Error::PeerMisbehaved(_)), "{failed:?}");
@@ -89,7 +89,7 @@ async fn a_connection_that_failed_takes_no_more_even_with_its_buffer_full() {
     // More than pipe and buffer hold: the rest waits.
     let much = pattern(3 * BUFFER);
     let full = tokio::time::timeout(Duration::from_millis(50), near.write_all(&much)).await;
-    assert!(full.is_err() && !near.output.has_room_for_record());
+    assert!(full.is_err() && !near.sending.has_room());
     near.read(&mut [0; 9]).await.unwrap_err();
     let mut far_reads = tokio::spawn(async move {
         let mut all = Vec::new();
@@ -108,7 +108,7 @@ async fn data_arrives_where_the_answer_to_a_key_update_does_not() {
     let ends = ends(V13, None);
     let (mut far, mut near) = ours(&ends, 1 << 16).await;
     far.say(kind::HANDSHAKE, &[24, 0, 0, 1, 1]).await;
-    far.sealer = RecordKey::new(far.kernel.update_tx_secret().unwrap(), far.control.version).unwrap();
+    far.take_new_key();
     far.say(kind::APPLICATION_DATA, b"last words").await;
     far.shutdown().await.unwrap();
     drop(far);
@@ -124,10 +124,10 @@ async fn data_arrives_where_the_answer_to_a_key_update_does_not() {
 async fn nothing_is_sealed_for_nothing() {
     let ends = ends(V13, None);
     let (_far, mut near) = ours(&ends, 1 << 16).await;
-    let before = near.sealer.sequence();
+    let before = near.sending.records();
     assert_eq!(near.write_vectored(&[IoSlice::new(b""), IoSlice::new(b"")]).await.unwrap(), 0);
     assert_eq!(near.write(b"").await.unwrap(), 0);
-    assert_eq!(near.sealer.sequence(), before);
+    assert_eq!(near.sending.records(), before);
 }
 
 #[test]
@@ -171,7 +171,7 @@ async fn a_hello_in_crumbs_is_read_or_refused_within_its_bound() {
     let crumbs: Vec<u8> = hello.iter().flat_map(|octet| [22, 3, 1, 0, 1, *octet]).collect();
     far.write_all(&crumbs).await.unwrap();
     far.shutdown().await.unwrap();
-    ClientStream::accept(ends.server.clone(), near).await.unwrap_err();
+    ClientStream::accept(ends.server.clone(), near, None).await.unwrap_err();
 }
 
 fn records() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {

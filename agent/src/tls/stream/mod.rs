@@ -10,10 +10,20 @@ mod control;
 mod handshake;
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod kernel_key_tests;
+#[cfg(test)]
+mod kernel_model;
+#[cfg(test)]
+mod kernel_pass_tests;
+#[cfg(test)]
+mod kernel_tests;
 mod pass;
 #[cfg(test)]
 mod pass_tests;
+mod plaintext;
 mod record;
+mod sending;
 #[cfg(test)]
 mod tests;
 
@@ -34,8 +44,10 @@ use self::control::{Control, Tickets};
 use self::handshake::{Handshake, Turn, shake};
 use self::pass::Sealing;
 use self::record::{HEADER, MAX_PLAINTEXT, RecordHeader, RecordKey, kind};
-use super::acknowledged::Acknowledged;
+use self::sending::Sending;
+use super::kernel::KernelSealing;
 use super::negotiated::Negotiated;
+use super::socket::Socket;
 pub use pass::{PassError, Stream};
 
 /// A verified stream to an origin.
@@ -49,13 +61,11 @@ pub struct TlsStream<S, Role> {
     negotiated: Negotiated,
     kernel: Box<KernelConnection<Role>>,
     opener: RecordKey,
-    sealer: RecordKey,
+    sending: Sending,
     /// Read from the kernel, not yet opened.
     input: Queue,
     /// Plaintext that did not fit into the reader's buffer.
     opened: Option<Opened>,
-    /// Sealed, not yet taken by the kernel.
-    output: Queue,
     control: Control,
 }
 
@@ -66,48 +76,62 @@ struct Opened {
     taken: usize,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> OriginStream<S> {
-    /// Shakes hands with an origin.
+impl<S: Socket> OriginStream<S> {
+    /// Shakes hands with an origin. Sending is offered to `kernel`.
     pub(super) async fn connect(
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
         mut stream: S,
+        kernel: Option<&Arc<KernelSealing>>,
     ) -> io::Result<Self> {
         // Making it makes the keys that are offered.
         let turn = Turn::begin().await?;
         let mut connection = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
         let rest = shake(&mut connection, &mut stream, Some(turn)).await?;
-        Self::behind(connection, stream, rest)
+        Self::behind(connection, stream, rest, kernel)
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
-    /// Shakes hands with a client.
-    pub(super) async fn accept(config: Arc<ServerConfig>, mut stream: S) -> io::Result<Self> {
+impl<S: Socket> ClientStream<S> {
+    /// Shakes hands with a client. Sending is offered to `kernel`.
+    pub(super) async fn accept(
+        config: Arc<ServerConfig>,
+        mut stream: S,
+        kernel: Option<&Arc<KernelSealing>>,
+    ) -> io::Result<Self> {
         let mut connection = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         let rest = shake(&mut connection, &mut stream, None).await?;
-        Self::behind(connection, stream, rest)
+        Self::behind(connection, stream, rest, kernel)
     }
 }
 
-impl<S, Role> TlsStream<S, Role> {
-    fn behind(connection: impl Handshake<Role = Role>, stream: S, rest: Vec<u8>) -> io::Result<Self> {
+impl<S: Socket, Role> TlsStream<S, Role> {
+    /// The handshake has written everything that was sealed in it.
+    fn behind(
+        connection: impl Handshake<Role = Role>,
+        stream: S,
+        rest: Vec<u8>,
+        offered: Option<&Arc<KernelSealing>>,
+    ) -> io::Result<Self> {
         let negotiated = Negotiated::of(connection.state());
         let (secrets, kernel) = connection.finish().map_err(io::Error::other)?;
         let version = kernel.protocol_version();
+        let opener = RecordKey::new(secrets.rx, version).map_err(io::Error::other)?;
+        let sending = Sending::offer(secrets.tx, version, &stream, offered).map_err(io::Error::other)?;
         Ok(Self {
             stream,
             negotiated,
-            opener: RecordKey::new(secrets.rx, version).map_err(io::Error::other)?,
-            sealer: RecordKey::new(secrets.tx, version).map_err(io::Error::other)?,
+            opener,
+            sending,
             control: Control::new(&kernel),
             kernel: Box::new(kernel),
             input: Queue::with(rest),
             opened: None,
-            output: Queue::default(),
         })
     }
+}
 
+impl<S, Role> TlsStream<S, Role> {
     /// The stream below.
     pub fn get_ref(&self) -> &S {
         &self.stream
@@ -117,11 +141,16 @@ impl<S, Role> TlsStream<S, Role> {
     pub fn negotiated(&self) -> &Negotiated {
         &self.negotiated
     }
+
+    /// Whether the kernel seals what is sent.
+    pub fn is_sealed_by_kernel(&self) -> bool {
+        matches!(self.sending, Sending::ByKernel(_))
+    }
 }
 
 impl<S, Role> TlsStream<S, Role>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Socket,
     KernelConnection<Role>: Tickets,
 {
     /// Opens the next record, application data straight into `into` where it fits. `false` when no whole record is there,
@@ -185,31 +214,30 @@ where
         Poll::Ready(Ok(count))
     }
 
-    /// Gives the kernel what is sealed.
+    /// Gives the kernel what waits.
     fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.output.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, self.output.front())? {
-                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(count) => self.output.consume(count),
-                Poll::Pending => {
-                    self.output.settle();
-                    return Poll::Pending;
-                }
-            }
+        self.sending.poll_push(&mut self.stream, cx)
+    }
+
+    /// Says what has to be said before the next record of data. Where there can be none the peer may be told why.
+    fn speak(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        let spoken = self.control.before_sealing(&mut self.kernel, &mut self.sending, &self.stream);
+        if spoken.is_err() {
+            // What does not go out now would not change the end.
+            let _ = self.poll_push(cx);
         }
-        self.output.settle();
-        Poll::Ready(Ok(()))
+        spoken
     }
 
     /// Seals one record behind what waits. The caller made sure of the room.
-    fn seal(&mut self, kind: u8, plaintext: &[u8]) -> Result<(), Error> {
-        self.control.before_sealing(&mut self.kernel, &mut self.sealer, &mut self.output)?;
-        control::seal(&mut self.sealer, kind, plaintext, &mut self.output)
+    fn seal(&mut self, cx: &mut Context<'_>, kind: u8, plaintext: &[u8]) -> Result<(), Error> {
+        self.speak(cx)?;
+        self.sending.say(kind, plaintext)
     }
 
     /// Ends a connection whose peer broke the protocol: says so, once, if the kernel takes it now.
     fn fail(&mut self, cx: &mut Context<'_>, error: &Error) {
-        self.control.seal_fatal(error, &mut self.sealer, &mut self.output);
+        self.control.seal_fatal(error, &mut self.sending);
         // What does not go out now would not change the end.
         let _ = self.poll_push(cx);
     }
@@ -228,10 +256,10 @@ where
                     }
                 }
             }
-            if self.control.owes_answer() && self.output.is_empty() {
+            if self.control.owes_answer() && self.sending.is_empty() {
                 // A peer that only sends must get its new keys acknowledged, too. Where that fails, the next write fails
                 // as well; what has arrived is no worse for it.
-                if self.control.before_sealing(&mut self.kernel, &mut self.sealer, &mut self.output).is_ok() {
+                if self.speak(cx).is_ok() {
                     let _ = self.poll_push(cx);
                 }
             }
@@ -252,36 +280,77 @@ where
     }
 
     fn poll_sealed(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if !self.output.has_room_for_record() {
+        if let Sending::ByKernel(_) = self.sending {
+            return self.poll_unsealed(cx, pieces);
+        }
+        if !self.sending.has_room() {
             ready!(self.poll_push(cx))?;
         }
         if let [first, second] = pieces
             && (1..=GATHERED).contains(&first.len().saturating_add(second.len()))
         {
-            return Poll::Ready(self.seal_gathered(first, second).map_err(io::Error::other));
+            return Poll::Ready(self.seal_gathered(cx, first, second).map_err(io::Error::other));
         }
         let mut taken = 0;
         for piece in pieces {
             for plaintext in piece.chunks(MAX_PLAINTEXT) {
-                if !self.output.has_room_for_record() {
+                if !self.sending.has_room() {
                     // The rest comes again with the next call, which finds room or waits for it.
                     return Poll::Ready(Ok(taken));
                 }
-                self.seal(kind::APPLICATION_DATA, plaintext).map_err(io::Error::other)?;
+                self.seal(cx, kind::APPLICATION_DATA, plaintext).map_err(io::Error::other)?;
                 taken += plaintext.len();
             }
         }
         Poll::Ready(Ok(taken))
     }
 
+    /// The same where the kernel seals: what is short waits for more, or for a flush; what is long goes out from where it
+    /// lies, behind what waited.
+    fn poll_unsealed(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let length = pieces.iter().fold(0, |length: usize, piece| length.saturating_add(piece.len()));
+        if length == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        loop {
+            if self.control.has_to_speak(self.sending.records()) {
+                self.speak(cx).map_err(io::Error::other)?;
+            }
+            let left = self.control.records_left(self.sending.records());
+            let Sending::ByKernel(kernel) = &mut self.sending else {
+                return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+            };
+            if kernel.has_said() || kernel.waiting() > MAX_PLAINTEXT {
+                ready!(self.poll_push(cx))?;
+                continue;
+            }
+            if length < GATHERED {
+                if kernel.append(pieces) {
+                    return Poll::Ready(Ok(length));
+                }
+                ready!(self.poll_push(cx))?;
+                continue;
+            }
+            let most = usize::try_from(left).unwrap_or(usize::MAX).saturating_mul(MAX_PLAINTEXT);
+            let sent = kernel.poll_plaintext(&mut self.stream, cx, pieces, most);
+            if sent.is_pending() {
+                self.sending.settle();
+            }
+            match ready!(sent)? {
+                0 => {}
+                taken => return Poll::Ready(Ok(taken)),
+            }
+        }
+    }
+
     /// A short head and the short body behind it travel in one record.
-    fn seal_gathered(&mut self, first: &[u8], second: &[u8]) -> Result<usize, Error> {
+    fn seal_gathered(&mut self, cx: &mut Context<'_>, first: &[u8], second: &[u8]) -> Result<usize, Error> {
         let mut both = [0; GATHERED];
         let (to_first, rest) = both.split_at_mut_checked(first.len()).ok_or(Error::EncryptError)?;
         to_first.copy_from_slice(first);
         rest.get_mut(..second.len()).ok_or(Error::EncryptError)?.copy_from_slice(second);
         let length = first.len() + second.len();
-        self.seal(kind::APPLICATION_DATA, both.get(..length).unwrap_or_default())?;
+        self.seal(cx, kind::APPLICATION_DATA, both.get(..length).unwrap_or_default())?;
         Ok(length)
     }
 }
@@ -295,7 +364,7 @@ const GATHERED: usize = 4096;
 
 impl<S, Role> AsyncRead for TlsStream<S, Role>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Socket,
     Role: Unpin,
     KernelConnection<Role>: Tickets,
 {
@@ -311,7 +380,7 @@ where
 
 impl<S, Role> AsyncWrite for TlsStream<S, Role>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Socket,
     Role: Unpin,
     KernelConnection<Role>: Tickets,
 {
@@ -341,18 +410,19 @@ where
     /// close_notify, then the end of the stream below.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.output.has_room_for_record() {
+        if !this.sending.has_room() {
             ready!(this.poll_push(cx))?;
         }
-        this.control.seal_close(&mut this.sealer, &mut this.output).map_err(io::Error::other)?;
+        this.control.seal_close(&mut this.sending).map_err(io::Error::other)?;
         ready!(this.poll_push(cx))?;
+        ready!(this.sending.poll_handed_on(&this.stream, cx));
         Pin::new(&mut this.stream).poll_shutdown(cx)
     }
 }
 
 impl<S, Role> Stream for TlsStream<S, Role>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Acknowledged,
+    S: Socket,
     Role: Unpin,
     KernelConnection<Role>: Tickets,
 {
@@ -370,7 +440,7 @@ where
 
     fn rest(&mut self) {
         self.input.settle();
-        self.output.settle();
+        self.sending.settle();
     }
 
     fn taken(&self) -> Option<u64> {

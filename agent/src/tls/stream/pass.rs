@@ -1,5 +1,6 @@
 //! Data of one TLS connection handed on to another: each record is opened and sealed again where it lies, and the buffer
-//! that was read from one kernel socket is the one that is written to the other.
+//! that was read from one kernel socket is the one that is written to the other. Where the kernel seals for the other, it is
+//! given the plaintext where it lies.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -11,8 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::TlsStream;
 use super::buffers::Queue;
 use super::control::Tickets;
-use super::record::{HEADER, Layout, RecordHeader, kind};
-use crate::tls::Acknowledged;
+use super::plaintext::{Pieces, Plaintext};
+use super::record::{HEADER, Layout, MAX_PLAINTEXT, RecordHeader, kind};
+use super::sending::Sending;
+use crate::tls::Socket;
 
 /// Why data could not be handed on.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// Gives back buffers in which nothing waits.
     fn rest(&mut self) {}
 
-    /// Octets that the peer has of what was sent below; see [`Acknowledged`].
+    /// Octets that the peer has of what was sent below; see [`Socket::acknowledged`].
     fn taken(&self) -> Option<u64> {
         None
     }
@@ -63,11 +66,36 @@ pub trait Sealing {
     fn poll_clear(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Something has to be said before the next record.
     fn has_to_speak(&self) -> bool;
-    fn layout(&self) -> Layout;
+    fn takes(&self) -> Takes;
     /// See [`super::record::RecordKey::seal_in_place`].
     fn seal_in_place(&mut self, record: &mut [u8], length: usize) -> Result<usize, Error>;
-    /// Takes records that were sealed, and writes what the kernel takes of them now.
-    fn poll_send(&mut self, cx: &mut Context<'_>, sealed: Queue) -> Poll<io::Result<()>>;
+    /// Takes what was prepared, and writes what the kernel takes of it now. It has to be what this side [`Self::takes`].
+    fn poll_send(&mut self, cx: &mut Context<'_>, prepared: Prepared) -> Poll<io::Result<()>>;
+}
+
+/// What the other side wants to be handed.
+#[derive(Debug, Clone, Copy)]
+pub enum Takes {
+    /// Records of this form, sealed by it.
+    Sealed(Layout),
+    /// At most so many octets of plaintext before it has to speak: the kernel seals.
+    Plain(u64),
+}
+
+impl Takes {
+    fn most(self) -> u64 {
+        match self {
+            Self::Sealed(_) => u64::MAX,
+            Self::Plain(most) => most,
+        }
+    }
+}
+
+/// What is handed on.
+#[derive(Debug)]
+pub enum Prepared {
+    Sealed(Queue),
+    Plain(Plaintext),
 }
 
 /// What became of the records at the front of the input.
@@ -79,6 +107,8 @@ struct Resealed {
     /// been no data.
     sealed: usize,
     used: usize,
+    /// Where the plaintext lies that the other side's kernel seals.
+    pieces: Pieces,
     fault: Option<Fault>,
 }
 
@@ -99,40 +129,46 @@ enum Front {
 
 impl<S, Role> TlsStream<S, Role>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Socket,
     KernelConnection<Role>: Tickets,
 {
-    fn front(&self, to: &dyn Sealing, most: u64) -> Front {
+    fn front(&self, to: Takes, most: u64) -> Front {
         let front = self.input.front();
         match RecordHeader::read(front) {
             None => Front::Incomplete,
-            Some(header) if !self.is_passable(header, to.layout(), most) => Front::Other,
+            Some(header) if !self.is_passable(header, to, most) => Front::Other,
             Some(header) if front.len() < HEADER + header.length => Front::Incomplete,
             Some(_) => Front::Record,
         }
     }
 
     /// All that may be in the record is data to be handed on, and it is as long for the other side.
-    fn is_passable(&self, header: RecordHeader, to: Layout, most: u64) -> bool {
+    fn is_passable(&self, header: RecordHeader, to: Takes, most: u64) -> bool {
         let Layout { before, behind } = self.opener.layout();
         let data = (HEADER + header.length).checked_sub(before + behind);
         header.kind == kind::APPLICATION_DATA
             && self.opener.admit(header).is_ok()
             && data.is_some_and(|data| data as u64 <= most)
-            && to == self.opener.layout()
+            && match to {
+                Takes::Sealed(layout) => layout == self.opener.layout(),
+                Takes::Plain(_) => true,
+            }
     }
 
-    /// Opens and seals whole records at the front of the input as long as they stay as they lie.
+    /// Opens whole records at the front of the input, and seals them as long as they stay as they lie, if the agent does.
     fn reseal(&mut self, to: &mut dyn Sealing, most: u64) -> Resealed {
         let mut done = Resealed::default();
+        let takes = to.takes();
+        let most = most.min(takes.most());
         loop {
             let rest = self.input.front().get(done.used..).unwrap_or_default();
             let Some(header) = RecordHeader::read(rest) else { break };
             let length = HEADER + header.length;
             let left = most - done.moved as u64;
             if rest.len() < length
-                || !self.is_passable(header, to.layout(), left)
+                || !self.is_passable(header, takes, left)
                 || (done.used > 0 && to.has_to_speak())
+                || done.pieces.is_full()
             {
                 break;
             }
@@ -144,6 +180,7 @@ where
                     break;
                 }
             };
+            let start = done.used;
             done.used += length;
             let before = self.opener.layout().before;
             let accepted = if kind == kind::APPLICATION_DATA {
@@ -159,8 +196,14 @@ where
             if kind != kind::APPLICATION_DATA || data == 0 {
                 break;
             }
+            if let Takes::Plain(_) = takes {
+                let at = start + before;
+                done.pieces.push(self.input.front_mut(), at..at + data);
+                done.moved += data;
+                continue;
+            }
             match to.seal_in_place(record, data) {
-                Ok(sealed) => done.sealed = done.used - length + sealed,
+                Ok(sealed) => done.sealed = start + sealed,
                 Err(error) => {
                     done.fault = Some(Fault::To(error));
                     break;
@@ -185,7 +228,7 @@ where
             if self.opened.is_some() || self.control.has_ended() || self.control.owes_answer() {
                 return Poll::Ready(Ok(None));
             }
-            match self.front(to, most) {
+            match self.front(to.takes(), most) {
                 Front::Other => return Poll::Ready(Ok(None)),
                 Front::Incomplete => match self.poll_receive(cx).map_err(PassError::From)? {
                     Poll::Ready(0) => return Poll::Ready(Err(PassError::From(super::truncated()))),
@@ -202,9 +245,12 @@ where
             }
             ready!(to.poll_clear(cx)).map_err(PassError::To)?;
             let done = self.reseal(to, most);
+            // What does not go out now waits there.
             let sent = if done.sealed > 0 {
-                // What does not go out now waits there.
-                to.poll_send(cx, self.input.split_front(done.sealed, done.used))
+                to.poll_send(cx, Prepared::Sealed(self.input.split_front(done.sealed, done.used)))
+            } else if !done.pieces.is_empty() {
+                let opened = self.input.split_front(done.used, done.used);
+                to.poll_send(cx, Prepared::Plain(Plaintext::new(opened, done.pieces)))
             } else {
                 self.input.consume(done.used);
                 Poll::Pending
@@ -229,7 +275,7 @@ where
 
 impl<S, Role> Sealing for TlsStream<S, Role>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Socket,
     KernelConnection<Role>: Tickets,
 {
     fn poll_clear(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -238,27 +284,43 @@ where
             if !self.has_to_speak() {
                 return Poll::Ready(Ok(()));
             }
-            self.control
-                .before_sealing(&mut self.kernel, &mut self.sealer, &mut self.output)
-                .map_err(io::Error::other)?;
+            self.speak(cx).map_err(io::Error::other)?;
         }
     }
 
     fn has_to_speak(&self) -> bool {
-        self.control.has_to_speak(&self.sealer)
+        self.control.has_to_speak(self.sending.records())
     }
 
-    fn layout(&self) -> Layout {
-        self.sealer.layout()
+    fn takes(&self) -> Takes {
+        match &self.sending {
+            Sending::ByAgent { sealer, .. } => Takes::Sealed(sealer.layout()),
+            Sending::ByKernel(_) => {
+                let left = self.control.records_left(self.sending.records());
+                Takes::Plain(left.saturating_mul(MAX_PLAINTEXT as u64))
+            }
+        }
     }
 
     fn seal_in_place(&mut self, record: &mut [u8], length: usize) -> Result<usize, Error> {
-        self.sealer.seal_in_place(record, length)
+        match &mut self.sending {
+            Sending::ByAgent { sealer, .. } => sealer.seal_in_place(record, length),
+            Sending::ByKernel(_) => Err(Error::EncryptError),
+        }
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, sealed: Queue) -> Poll<io::Result<()>> {
-        debug_assert!(self.output.is_empty(), "it was clear");
-        self.output = sealed;
+    fn poll_send(&mut self, cx: &mut Context<'_>, prepared: Prepared) -> Poll<io::Result<()>> {
+        match (&mut self.sending, prepared) {
+            (Sending::ByAgent { output, .. }, Prepared::Sealed(sealed)) => {
+                debug_assert!(output.is_empty(), "it was clear");
+                *output = sealed;
+            }
+            (Sending::ByKernel(kernel), Prepared::Plain(plaintext)) => kernel.hand(plaintext),
+            // What is not sealed goes nowhere but to a kernel that seals it.
+            (Sending::ByAgent { .. }, Prepared::Plain(_)) | (Sending::ByKernel(_), Prepared::Sealed(_)) => {
+                return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+            }
+        }
         self.poll_push(cx)
     }
 }

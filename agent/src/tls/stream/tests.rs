@@ -20,7 +20,7 @@ pub(super) const V12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
 pub(super) struct Ends {
     _dir: TempDir,
     pub(super) server: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
+    pub(super) client: Arc<ClientConfig>,
 }
 
 pub(super) fn ends(versions: &[&'static SupportedProtocolVersion], suite: Option<CipherSuite>) -> Ends {
@@ -42,7 +42,7 @@ pub(super) fn ends(versions: &[&'static SupportedProtocolVersion], suite: Option
     Ends { _dir: dir, server, client: Arc::new(client) }
 }
 
-fn name() -> ServerName<'static> {
+pub(super) fn name() -> ServerName<'static> {
     ServerName::try_from(NAME).unwrap()
 }
 
@@ -53,8 +53,8 @@ pub(super) async fn ours(
 ) -> (OriginStream<DuplexStream>, ClientStream<DuplexStream>) {
     let (far, near) = duplex(capacity);
     let (far, near) = tokio::join!(
-        OriginStream::connect(ends.client.clone(), name(), far),
-        ClientStream::accept(ends.server.clone(), near)
+        OriginStream::connect(ends.client.clone(), name(), far, None),
+        ClientStream::accept(ends.server.clone(), near, None)
     );
     (far.unwrap(), near.unwrap())
 }
@@ -64,7 +64,7 @@ pub(super) fn pattern(length: usize) -> Vec<u8> {
 }
 
 /// Sends `length` octets from one to the other, read in pieces of `step`, and back again.
-async fn there_and_back<A, B>(a: &mut A, b: &mut B, length: usize, step: usize)
+pub(super) async fn there_and_back<A, B>(a: &mut A, b: &mut B, length: usize, step: usize)
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
@@ -109,7 +109,7 @@ async fn data_passes_both_ways_under_every_version_and_suite() {
         let (far, near) = duplex(1 << 16);
         let (far, near) = tokio::join!(
             TlsConnector::from(ends.client.clone()).connect(name(), far),
-            ClientStream::accept(ends.server.clone(), near)
+            ClientStream::accept(ends.server.clone(), near, None)
         );
         let (mut far, mut near) = (far.unwrap(), near.unwrap());
         assert_eq!(near.negotiated().suite, suite.as_str(), "{suite:?}");
@@ -120,7 +120,7 @@ async fn data_passes_both_ways_under_every_version_and_suite() {
         }
         let (far, near) = duplex(1 << 16);
         let (far, near) = tokio::join!(
-            OriginStream::connect(ends.client.clone(), name(), far),
+            OriginStream::connect(ends.client.clone(), name(), far, None),
             TlsAcceptor::from(ends.server.clone()).accept(near)
         );
         there_and_back(&mut far.unwrap(), &mut near.unwrap(), 300_000, 10_000).await;
@@ -178,7 +178,7 @@ async fn data_right_behind_the_last_message_of_the_handshake_is_not_lost() {
         client.set_buffer_limit(None);
         io::Write::write_all(&mut client.writer(), &early).unwrap();
         let serve = async {
-            let mut near = ClientStream::accept(ends.server.clone(), near).await.unwrap();
+            let mut near = ClientStream::accept(ends.server.clone(), near, None).await.unwrap();
             let mut got = vec![0; length];
             near.read_exact(&mut got).await.unwrap();
             assert!(got == early);
@@ -197,7 +197,7 @@ async fn data_right_behind_the_last_message_of_the_handshake_is_not_lost() {
         server.set_buffer_limit(None);
         io::Write::write_all(&mut server.writer(), &early).unwrap();
         let ask = async {
-            let mut near = OriginStream::connect(ends.client.clone(), name(), near).await.unwrap();
+            let mut near = OriginStream::connect(ends.client.clone(), name(), near, None).await.unwrap();
             let mut got = vec![0; length];
             near.read_exact(&mut got).await.unwrap();
             assert!(got == early);
@@ -215,11 +215,11 @@ async fn two_pieces_travel_in_one_record_where_they_are_short() {
     let ends = ends(V13, None);
     let (mut far, mut near) = ours(&ends, 1 << 20).await;
     for (first, second, records) in [(10, 20, 1), (1500, 1024, 1), (10, GATHERED, 2), (0, 5, 1), (5, 0, 1)] {
-        let before = near.sealer.sequence();
+        let before = near.sending.records();
         let (first, second) = (pattern(first), pattern(second));
         let both = [first.as_slice(), second.as_slice()].concat();
         let taken = near.write_vectored(&[IoSlice::new(&first), IoSlice::new(&second)]).await.unwrap();
-        assert_eq!((taken, near.sealer.sequence() - before), (both.len(), records));
+        assert_eq!((taken, near.sending.records() - before), (both.len(), records));
         near.flush().await.unwrap();
         let mut got = vec![0; both.len()];
         far.read_exact(&mut got).await.unwrap();
@@ -234,7 +234,7 @@ async fn an_idle_connection_holds_no_buffer() {
     there_and_back(&mut far, &mut near, 300_000, 10_000).await;
     // Part of a record is there: it is kept, and no more than that.
     let mut record = vec![0; 2000];
-    let length = far.sealer.seal(kind::APPLICATION_DATA, &pattern(1000), &mut record).unwrap();
+    let length = far.sealer().seal(kind::APPLICATION_DATA, &pattern(1000), &mut record).unwrap();
     let (now, later) = record[..length].split_at(600);
     far.stream.write_all(now).await.unwrap();
     let mut got = vec![0; 1000];
@@ -245,10 +245,10 @@ async fn an_idle_connection_holds_no_buffer() {
     assert_eq!(got, pattern(1000));
     let mut byte = [0];
     assert!(futures_poll(std::pin::pin!(near.read(&mut byte))).await.is_pending());
-    assert_eq!((near.input.held(), near.output.held()), (0, 0));
+    assert_eq!((near.input.held(), near.sending.held()), (0, 0));
 }
 
-async fn futures_poll<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+pub(super) async fn futures_poll<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
@@ -258,7 +258,7 @@ async fn keys_are_renewed_at_the_peers_wish_and_before_they_are_worn() {
     let (far, near) = duplex(1 << 16);
     let (far, near) = tokio::join!(
         TlsConnector::from(ends.client.clone()).connect(name(), far),
-        ClientStream::accept(ends.server.clone(), near)
+        ClientStream::accept(ends.server.clone(), near, None)
     );
     let (mut far, mut near) = (far.unwrap(), near.unwrap());
     for round in 1..=40 {
@@ -269,7 +269,7 @@ async fn keys_are_renewed_at_the_peers_wish_and_before_they_are_worn() {
     let (mut far, mut near) = ours(&ends, 1 << 16).await;
     near.control.limit = 4;
     there_and_back(&mut far, &mut near, 900_000, 70_000).await;
-    assert!(near.sealer.sequence() < 4, "{}", near.sealer.sequence());
+    assert!(near.sending.records() < 4, "{}", near.sending.records());
 }
 
 #[tokio::test]
@@ -277,7 +277,7 @@ async fn a_peer_that_only_sends_gets_its_key_update_answered() {
     let ends = ends(V13, None);
     let (mut far, mut near) = ours(&ends, 1 << 16).await;
     far.say(kind::HANDSHAKE, &[24, 0, 0, 1, 1]).await;
-    far.sealer = RecordKey::new(far.kernel.update_tx_secret().unwrap(), far.control.version).unwrap();
+    far.take_new_key();
     far.say(kind::APPLICATION_DATA, b"x").await;
     let mut byte = [0];
     near.read_exact(&mut byte).await.unwrap();
@@ -291,7 +291,7 @@ async fn a_peer_that_only_sends_gets_its_key_update_answered() {
 async fn tls_12_ends_before_its_key_is_worn() {
     let ends = ends(V12, None);
     let (_far, mut near) = ours(&ends, 1 << 20).await;
-    near.control.limit = near.sealer.sequence() + 3;
+    near.control.limit = near.sending.records() + 3;
     for _ in 0..2 {
         near.write_all(b"x").await.unwrap();
     }
@@ -327,14 +327,28 @@ async fn an_end_counts_only_with_close_notify() {
     }
 }
 
-impl<Role: Unpin> TlsStream<DuplexStream, Role>
+impl<S: Socket, Role: Unpin> TlsStream<S, Role>
 where
     KernelConnection<Role>: Tickets,
 {
+    /// The key that the agent seals with.
+    pub(super) fn sealer(&mut self) -> &mut RecordKey {
+        match &mut self.sending {
+            Sending::ByAgent { sealer, .. } => sealer,
+            Sending::ByKernel(_) => panic!("the kernel seals"),
+        }
+    }
+
+    /// Seals with the next key, without a word.
+    pub(super) fn take_new_key(&mut self) {
+        *self.sealer() =
+            RecordKey::new(self.kernel.update_tx_secret().unwrap(), self.control.version).unwrap();
+    }
+
     /// Sends one record of any kind and content, whatever the rules.
     pub(super) async fn say(&mut self, kind: u8, content: &[u8]) {
         let mut record = vec![0; content.len() + record::OVERHEAD];
-        let length = self.sealer.seal(kind, content, &mut record).unwrap();
+        let length = self.sealer().seal(kind, content, &mut record).unwrap();
         self.stream.write_all(&record[..length]).await.unwrap();
     }
 }
@@ -422,7 +436,7 @@ async fn floods_beside_the_data_end() {
     let (mut far, mut near) = ours(&ends, 1 << 20).await;
     for _ in 0..33 {
         far.say(kind::HANDSHAKE, &[24, 0, 0, 1, 0]).await;
-        far.sealer = RecordKey::new(far.kernel.update_tx_secret().unwrap(), far.control.version).unwrap();
+        far.take_new_key();
     }
     let failed = near.read(&mut [0]).await.unwrap_err();
     assert_eq!(cause(&failed), PeerMisbehaved::TooManyKeyUpdateRequests.into());
@@ -434,7 +448,7 @@ async fn a_record_that_was_touched_or_is_too_long_is_refused_before_it_counts() 
         let ends = ends(versions, None);
         let mut record = vec![0; 100];
         let (mut far, mut near) = ours(&ends, 1 << 20).await;
-        let length = far.sealer.seal(kind::APPLICATION_DATA, b"data", &mut record).unwrap();
+        let length = far.sealer().seal(kind::APPLICATION_DATA, b"data", &mut record).unwrap();
         record[length - 1] ^= 1;
         far.stream.write_all(&record[..length]).await.unwrap();
         assert_eq!(cause(&near.read(&mut [0; 64]).await.unwrap_err()), Error::DecryptError);
