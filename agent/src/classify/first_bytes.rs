@@ -125,7 +125,7 @@ fn undo<'a>(codings: &[ContentCoding], octets: &'a [u8], most: usize) -> Beginni
         let undone = undo_one(*coding, &octets, most);
         if undone.octets.is_empty() {
             return match (undone.broken, begins_as(*coding, &octets)) {
-                (_, Some(false)) | (true, None) => Beginning::Octets(octets),
+                (_, Some(false)) | (true, None) => Beginning::Octets(cut(octets, MAX_DECODED)),
                 (true, Some(true)) => Beginning::Hidden,
                 (false, _) => Beginning::Nothing,
             };
@@ -133,6 +133,16 @@ fn undo<'a>(codings: &[ContentCoding], octets: &'a [u8], most: usize) -> Beginni
         octets = Cow::Owned(undone.octets);
     }
     Beginning::Octets(octets)
+}
+
+fn cut(octets: Cow<'_, [u8]>, most: usize) -> Cow<'_, [u8]> {
+    match octets {
+        Cow::Borrowed(octets) => Cow::Borrowed(octets.get(..most).unwrap_or(octets)),
+        Cow::Owned(mut octets) => {
+            octets.truncate(most);
+            Cow::Owned(octets)
+        }
+    }
 }
 
 /// Whether a response names more codings than are undone, whatever its body is.

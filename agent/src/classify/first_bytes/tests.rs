@@ -202,6 +202,14 @@ fn a_prefix_is_undone_as_far_as_it_goes_and_a_bomb_no_further_than_the_bound() {
 }
 
 #[test]
+fn what_is_no_inner_coding_is_seen_no_further_than_the_bound() {
+    let bomb = encoded("gzip", &vec![0; 1 << 20]);
+    assert_eq!(decoded(&["zstd, gzip"], &bomb).unwrap().len(), MAX_DECODED);
+    let named = vec![b'a'; MAX_LONG_LOOK];
+    assert_eq!(decoded(&["gzip"], &named).unwrap().len(), MAX_DECODED);
+}
+
+#[test]
 fn a_frame_that_wants_a_huge_window_is_not_read() {
     // Magic, a descriptor without content size, a window of 2^31 octets (RFC 8878 section 3.1.1).
     assert_eq!(look(&["zstd"], b"\x28\xb5\x2f\xfd\x00\xa8\x09\x00\x00a"), Beginning::Hidden);
