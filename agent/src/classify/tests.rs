@@ -255,6 +255,22 @@ fn what_a_redirect_carries_is_judged_as_if_nobody_followed_it() {
 }
 
 #[test]
+fn nothing_is_announced_in_more_than_one_way() {
+    let request = get(&[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")]);
+    let found = |lengths: &[&str]| {
+        let mut fields = vec![("content-type", "application/octet-stream")];
+        fields.extend(lengths.iter().map(|length| ("content-length", *length)));
+        by(None, &request, &ok(&fields)).download
+    };
+    for nothing in [&["0"][..], &["00"], &["0", "000"], &["0, 0"]] {
+        assert!(!found(nothing), "{nothing:?}");
+    }
+    for something in [&[][..], &["10"], &["0", "1"], &[""], &["0, "]] {
+        assert!(found(something), "{something:?}");
+    }
+}
+
+#[test]
 fn other_names_come_along_for_policies() {
     let request = get(&[("Sec-Fetch-Mode", "navigate")]);
     let response = ok(&[(

@@ -8,6 +8,7 @@ use super::media_type::{self, Content, Handling};
 use super::requester::Requester;
 use super::{ActivityType, Evidence, Exchange, Kind, Look, Seen, redirect, sniff};
 use crate::http::content_disposition::{Complaint, ContentDisposition};
+use crate::http::head::Fields;
 
 /// The answer, with the evidence that decided.
 #[derive(Debug)]
@@ -212,7 +213,15 @@ pub(super) fn is_followed(exchange: &Exchange<'_>) -> bool {
 
 pub(super) fn is_empty(exchange: &Exchange<'_>) -> bool {
     exchange.first_bytes.is_some_and(|first| first.complete && first.octets.is_empty())
-        || exchange.response.fields().get("content-length").is_some_and(|length| length.trim_ascii() == b"0")
+        || announces_nothing(exchange.response.fields())
+}
+
+/// However the origin writes it: `00`, or more than once (RFC 9110 section 8.6).
+fn announces_nothing(fields: &Fields) -> bool {
+    let is_zero = |length: &[u8]| !length.is_empty() && length.iter().all(|digit| *digit == b'0');
+    let lengths = fields.get_all("content-length").flat_map(|field| field.split(|octet| *octet == b','));
+    let mut lengths = lengths.map(<[u8]>::trim_ascii).peekable();
+    lengths.peek().is_some() && lengths.all(is_zero)
 }
 
 /// The header asks for saving. `None` when it does so only to guard an answer to a script.
