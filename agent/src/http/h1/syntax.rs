@@ -62,8 +62,9 @@ const fn is_control(byte: u8) -> bool {
 /// Octets that are looked at as one.
 const BLOCK: usize = 16;
 
-/// Where the first control but TAB stands.
-#[inline]
+/// Where the first control but TAB stands. A function of its own: whether its comparisons become vector instructions must not
+/// hang on what it is put into.
+#[inline(never)]
 pub(super) fn control_in(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
