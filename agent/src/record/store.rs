@@ -10,10 +10,9 @@ use uuid::Uuid;
 
 use crate::activity::{Activity, TransferFacts, TransferState};
 use crate::record::contexts::{self, Contexts};
-use crate::record::segments::{self, Waiting};
 use crate::record::transfer::End;
 use crate::record::usage::Sums;
-use crate::record::{policy_sets, schema};
+use crate::record::{policy_sets, schema, segments};
 use rows::Addition;
 pub(super) use rows::address_bytes;
 
@@ -112,21 +111,13 @@ pub(super) struct Store {
     /// The gap written last, which further losses may still extend.
     last_gap: Option<(i64, Gap)>,
     contexts: Contexts,
-    waiting: Waiting,
     /// Where one record after the other becomes JSON.
     json: Vec<u8>,
 }
 
 impl Store {
     pub(super) fn new(connection: Connection, run: Uuid) -> Self {
-        Self {
-            connection,
-            run,
-            last_gap: None,
-            contexts: Contexts::default(),
-            waiting: Waiting::default(),
-            json: Vec::new(),
-        }
+        Self { connection, run, last_gap: None, contexts: Contexts::default(), json: Vec::new() }
     }
 
     pub(super) fn connection(&mut self) -> &mut Connection {
@@ -229,13 +220,12 @@ impl Store {
             ])?;
         transaction.commit()?;
         (self.last_gap, *totals) = (last_gap, after);
-        self.waiting.add((written.stored - written.known) as usize);
         Ok(written)
     }
 
     /// Makes a segment of records that are in none, if there are `size` of them. `false` when there was none to make.
     pub(super) fn make_segment(&mut self, size: usize) -> rusqlite::Result<bool> {
-        self.waiting.make(size, &mut self.connection)
+        segments::make(size, &mut self.connection)
     }
 
     /// Drops one of the indexes that segments took the place of, if there is one left.
@@ -300,7 +290,6 @@ impl Store {
 
     /// Deletes what only deleted records needed.
     fn forget_deleted(&mut self) -> rusqlite::Result<()> {
-        self.waiting.forget();
         contexts::delete_unused(&self.connection)?;
         segments::delete_unused(&self.connection)?;
         self.give_pages_back()

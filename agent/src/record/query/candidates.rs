@@ -12,9 +12,7 @@ use crate::record::segments::{self, Column, Mask, Segment, Value};
 
 #[derive(Debug)]
 pub(super) struct Candidates {
-    tests: Vec<Test>,
-    since: i64,
-    until: i64,
+    wanted: Where,
     /// Only what is older.
     before: Option<Position>,
     /// Those not yet looked at: the one with the latest record is the last.
@@ -30,19 +28,17 @@ impl Candidates {
         before: Option<Position>,
         connection: &Connection,
     ) -> rusqlite::Result<Self> {
-        let (segments, last) = segments::all(connection)?;
-        let (since, until, tests) = (wanted.since, wanted.until, wanted.tests.clone());
-        let mut candidates = Self { tests, since, until, before, segments, found: BinaryHeap::new() };
-        candidates.segments.retain(|segment| {
+        let (mut segments, last) = segments::all(connection)?;
+        segments.retain(|segment| {
             let is_older = before.is_none_or(|before| segment.since <= before.time);
-            segment.until >= since && segment.since <= until && is_older
+            segment.until >= wanted.since && segment.since <= wanted.until && is_older
         });
-        candidates.segments.sort_by_key(|segment| segment.until);
-        let mut wanted = wanted.clone();
-        wanted.and("seq > ?", [last.into()]);
-        let sql = format!("SELECT time, seq FROM activities AS a NOT INDEXED WHERE {}", wanted.sql);
+        segments.sort_by_key(|segment| segment.until);
+        let mut candidates = Self { wanted: wanted.clone(), before, segments, found: BinaryHeap::new() };
+        let sql =
+            format!("SELECT time, seq FROM activities AS a NOT INDEXED WHERE {} AND seq > ?", wanted.sql);
         let mut statement = connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params_from_iter(&wanted.values))?;
+        let mut rows = statement.query(params_from_iter(wanted.values.iter().chain([&last.into()])))?;
         while let Some(row) = rows.next()? {
             candidates.find(row.get(0)?, row.get(1)?);
         }
@@ -72,7 +68,7 @@ impl Candidates {
     }
 
     fn look(&mut self, segment: &Segment, connection: &Connection) -> rusqlite::Result<()> {
-        let Some(mask) = mask(&self.tests, segment, connection)? else { return Ok(()) };
+        let Some(mask) = mask(&self.wanted.tests, segment, connection)? else { return Ok(()) };
         let Some(times) = segment.times(connection)? else { return Ok(()) };
         let Some(seqs) = segment.seqs(connection)? else { return Ok(()) };
         for at in mask.places() {
@@ -85,7 +81,7 @@ impl Candidates {
 
     fn find(&mut self, time: i64, seq: i64) {
         let is_older = self.before.is_none_or(|before| (time, seq) < (before.time, before.seq));
-        if is_older && (self.since..=self.until).contains(&time) {
+        if is_older && (self.wanted.since..=self.wanted.until).contains(&time) {
             self.found.push((time, seq));
         }
     }

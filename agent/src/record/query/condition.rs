@@ -54,30 +54,30 @@ impl Where {
         Self { sql: sql.to_owned(), values, tests: Vec::new(), since: i64::MIN, until: i64::MAX }
     }
 
-    /// A column of this name has this value.
-    pub(super) fn has(kind: Kind, column: &'static str, value: &str) -> Self {
+    /// A column has this value.
+    pub(super) fn has(kind: Kind, value: &str) -> Self {
         let mut wanted = Self::only("TRUE", Vec::new());
-        wanted.is(kind, &format!("{column} = ?"), value);
+        wanted.is(kind, value);
         wanted
     }
 
     pub(super) fn of(filter: &Filter) -> Self {
         let mut wanted = Self::only("TRUE", Vec::new());
         if let Some(kind) = filter.kind {
-            wanted.is(Kind::Type, "type = ?", kind.name());
+            wanted.is(Kind::Type, kind.name());
         }
         if let Some(action) = filter.action {
-            wanted.is(Kind::Action, "action = ?", action.name());
+            wanted.is(Kind::Action, action.name());
         }
         if let Some(app) = &filter.app {
             wanted.and("(app = ? OR suite = ?)", [app.clone().into(), app.clone().into()]);
             wanted.test([Kind::App, Kind::Suite].map(|kind| (kind, Wanted::is(app.as_bytes()))));
         }
         if let Some(policy) = &filter.policy {
-            wanted.is(Kind::Policy, "policy = ?", policy);
+            wanted.is(Kind::Policy, policy);
         }
         if let Some(device) = &filter.device {
-            wanted.is(Kind::Device, "device = ?", device);
+            wanted.is(Kind::Device, device);
         }
         match filter.user.as_ref().map(|user| (user, user.parse::<u32>())) {
             Some((user, Ok(uid))) => {
@@ -88,7 +88,7 @@ impl Where {
                     (Kind::Uid, Wanted::is(&uid.to_be_bytes())),
                 ]);
             }
-            Some((user, Err(_))) => wanted.is(Kind::User, "user = ?", user),
+            Some((user, Err(_))) => wanted.is(Kind::User, user),
             None => {}
         }
         if let Some(network) = filter.network {
@@ -132,8 +132,8 @@ impl Where {
         self.values.extend(values);
     }
 
-    fn is(&mut self, kind: Kind, condition: &str, value: &str) {
-        self.and(condition, [value.to_owned().into()]);
+    fn is(&mut self, kind: Kind, value: &str) {
+        self.and(&format!("{} = ?", kind.name()), [value.to_owned().into()]);
         self.test([(kind, Wanted::is(value.as_bytes()))]);
     }
 

@@ -101,12 +101,12 @@ impl Reader {
             let mut most: Vec<(String, u64)> = self.names(by, window)?.into_iter().collect();
             most.sort_unstable_by(|(a, of_a), (b, of_b)| of_b.cmp(of_a).then_with(|| a.cmp(b)));
             most.truncate(limit);
-            most.into_iter()
-                .map(|(name, count)| {
-                    let last = self.last_seen(by, &name)?;
-                    Ok(Counted { name, count, last })
-                })
-                .collect()
+            let seen = self.last_seen(by, most.iter().map(|(name, _)| name.clone()))?;
+            let counted = |(name, count)| {
+                let last = seen.get(&name).and_then(|micros| Timestamp::from_microsecond(*micros).ok());
+                Counted { name, count, last: last.unwrap_or(Timestamp::UNIX_EPOCH) }
+            };
+            Ok(most.into_iter().map(counted).collect())
         };
         count().map_err(|source| self.unreadable(source))
     }
@@ -114,7 +114,7 @@ impl Reader {
     /// The files that were blocked most often in the window, at most `limit` of them.
     pub fn blocked_files(&self, window: Window, limit: usize) -> Result<Vec<BlockedFile>, QueryError> {
         let (since, until) = window.micros();
-        let mut blocked = Where::has(Kind::Action, "action", Action::Block.name());
+        let mut blocked = Where::has(Kind::Action, Action::Block.name());
         blocked.within(since, until.saturating_sub(1));
         let rows = || -> rusqlite::Result<Vec<BlockedFile>> {
             let mut candidates = Candidates::of(&blocked, None, &self.connection)?;
@@ -184,7 +184,7 @@ impl Reader {
         let sql = format!(
             "SELECT {0}, count(*) FROM activities NOT INDEXED
              WHERE seq > ?1 AND time >= ?2 AND time < ?3 AND {0} IS NOT NULL GROUP BY 1",
-            by.column()
+            by.kind().name()
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query((last, since, until))?;
@@ -194,24 +194,48 @@ impl Reader {
         Ok(names)
     }
 
-    /// When the name was seen last, in the whole log.
-    fn last_seen(&self, by: By, name: &str) -> rusqlite::Result<Timestamp> {
-        let wanted = Where::has(by.kind(), by.column(), name);
-        let newest = Candidates::of(&wanted, None, &self.connection)?.next(&self.connection)?;
-        let micros = newest.map_or(0, |(time, _)| time);
-        Ok(Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH))
+    /// When each of the names was seen last, in the whole log.
+    fn last_seen(
+        &self,
+        by: By,
+        names: impl Iterator<Item = String>,
+    ) -> rusqlite::Result<HashMap<String, i64>> {
+        let mut seen: HashMap<String, i64> = names.map(|name| (name, i64::MIN)).collect();
+        let (mut segments, last) = segments::all(&self.connection)?;
+        let sql = format!(
+            "SELECT {0}, max(time) FROM activities NOT INDEXED WHERE seq > ?1 AND {0} IS NOT NULL GROUP BY 1",
+            by.kind().name()
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([last])?;
+        while let Some(row) = rows.next()? {
+            if let Some(known) = seen.get_mut(row.get_ref(0)?.as_str()?) {
+                *known = row.get(1)?;
+            }
+        }
+        segments.sort_by_key(|segment| segment.until);
+        // Until what is left is older than what is known of each.
+        while let Some(segment) = segments.pop_if(|segment| seen.values().any(|known| *known < segment.until))
+        {
+            let Some(times) = segment.times(&self.connection)? else { continue };
+            segment.column(by.kind(), &self.connection, |data| {
+                let Some(column) = Column::read(data, segment.records) else { return };
+                let values = column.values().unwrap_or_default();
+                for (code, time) in column.codes().zip(times) {
+                    if let Some(Value::Is(name)) = values.get(code)
+                        && let Ok(name) = std::str::from_utf8(name)
+                        && let Some(known) = seen.get_mut(name)
+                    {
+                        *known = time.max(*known);
+                    }
+                }
+            })?;
+        }
+        Ok(seen)
     }
 }
 
 impl By {
-    const fn column(self) -> &'static str {
-        match self {
-            Self::App => "app",
-            Self::User => "user",
-            Self::Policy => "policy",
-        }
-    }
-
     const fn kind(self) -> Kind {
         match self {
             Self::App => Kind::App,

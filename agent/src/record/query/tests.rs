@@ -176,8 +176,7 @@ const SEGMENTS: [usize; 4] = [1_000_000, 50, 7, 1];
 
 pub(super) fn make_segments(path: &Path, size: usize) {
     let mut connection = Connection::open(path).unwrap();
-    let mut waiting = segments::Waiting::default();
-    while waiting.make(size, &mut connection).unwrap() {}
+    while segments::make(size, &mut connection).unwrap() {}
 }
 
 proptest! {

@@ -76,23 +76,41 @@ pub(super) enum Kind {
 const SEQ_BITS: u32 = 56;
 
 impl Kind {
+    /// Those that have values.
+    const VALUES: [Self; 10] = [
+        Self::Type,
+        Self::Action,
+        Self::App,
+        Self::Suite,
+        Self::User,
+        Self::Uid,
+        Self::Device,
+        Self::Address,
+        Self::Policy,
+        Self::File,
+    ];
+
+    /// Its name in the table of the records.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Seq => "seq",
+            Self::Type => "type",
+            Self::Action => "action",
+            Self::App => "app",
+            Self::Suite => "suite",
+            Self::User => "user",
+            Self::Uid => "uid",
+            Self::Device => "device",
+            Self::Address => "client_ip",
+            Self::Policy => "policy",
+            Self::File => "file",
+        }
+    }
+
     const fn place(self, segment: i64) -> i64 {
         (self as i64) << SEQ_BITS | segment
     }
-
-    /// Those that have values, with their columns in the table.
-    const VALUES: [(Self, &str); 10] = [
-        (Self::Type, "type"),
-        (Self::Action, "action"),
-        (Self::App, "app"),
-        (Self::Suite, "suite"),
-        (Self::User, "user"),
-        (Self::Uid, "uid"),
-        (Self::Device, "device"),
-        (Self::Address, "client_ip"),
-        (Self::Policy, "policy"),
-        (Self::File, "file"),
-    ];
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,51 +174,20 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<(Vec<Segment>, i6
     Ok((segments, last))
 }
 
-/// What the writer knows of the records behind the last segment.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    /// Their number, if they were counted to the end.
-    records: Option<usize>,
-}
-
-impl Waiting {
-    /// They are to be counted afresh.
-    pub(super) fn forget(&mut self) {
-        self.records = None;
+/// Makes a segment of the next `size` records. `false` when there are not so many.
+pub(super) fn make(size: usize, connection: &mut Connection) -> rusqlite::Result<bool> {
+    let number = |sql| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));
+    let last = number("SELECT ifnull(max(last), 0) FROM segments")?;
+    // By their numbers, of which few are no record's: a segment may come out smaller, never empty.
+    let behind = number("SELECT ifnull(max(seq), 0) FROM activities")? - last;
+    if usize::try_from(behind).is_ok_and(|behind| behind < size) || behind < 0 {
+        return Ok(false);
     }
-
-    pub(super) fn add(&mut self, records: usize) {
-        self.records = self.records.map(|known| known + records);
-    }
-
-    /// Makes a segment of the next `size` records. `false` when so many are not there.
-    pub(super) fn make(&mut self, size: usize, connection: &mut Connection) -> rusqlite::Result<bool> {
-        if self.records.is_some_and(|records| records < size) {
-            return Ok(false);
-        }
-        let last: i64 =
-            connection.query_row("SELECT ifnull(max(last), 0) FROM segments", [], |row| row.get(0))?;
-        if self.records.is_none() {
-            let sql = "SELECT count(*) FROM (SELECT 1 FROM activities WHERE seq > ?1 LIMIT ?2)";
-            let counted: usize = connection.query_row(sql, (last, size), |row| row.get(0))?;
-            if counted < size {
-                self.records = Some(counted);
-                return Ok(false);
-            }
-        }
-        make(last, size, connection)?;
-        self.records = self.records.map(|records| records - size);
-        Ok(true)
-    }
-}
-
-/// Makes a segment of the `size` records behind the number `last`; so many are there.
-fn make(last: i64, size: usize, connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    let mut columns: Vec<Builder> = Kind::VALUES.iter().map(|_| Builder::default()).collect();
+    let mut columns = Kind::VALUES.map(|kind| (kind, Builder::default()));
     let (mut seqs, mut times) = (Vec::with_capacity(size), Vec::with_capacity(size));
     {
-        let named = Kind::VALUES.map(|(_, column)| column).join(", ");
+        let named = Kind::VALUES.map(Kind::name).join(", ");
         let sql = format!("SELECT seq, time, {named} FROM activities WHERE seq > ?1 ORDER BY seq LIMIT ?2");
         let mut statement = transaction.prepare_cached(&sql)?;
         let mut rows = statement.query((last, size))?;
@@ -208,9 +195,9 @@ fn make(last: i64, size: usize, connection: &mut Connection) -> rusqlite::Result
         while let Some(row) = rows.next()? {
             seqs.push(row.get(0)?);
             times.push(row.get(1)?);
-            for (at, (column, (kind, _))) in columns.iter_mut().zip(Kind::VALUES).enumerate() {
+            for (at, (kind, column)) in columns.iter_mut().enumerate() {
                 match row.get_ref(at + 2)? {
-                    ValueRef::Text(text) if kind == Kind::File => {
+                    ValueRef::Text(text) if *kind == Kind::File => {
                         folded.clear();
                         folded.extend(text.iter().map(u8::to_ascii_lowercase));
                         column.push(Some(&folded));
@@ -224,7 +211,7 @@ fn make(last: i64, size: usize, connection: &mut Connection) -> rusqlite::Result
     }
     let extremes = |numbers: &[i64]| numbers.iter().copied().min().zip(numbers.iter().copied().max());
     let (Some((first, last)), Some((since, until))) = (extremes(&seqs), extremes(&times)) else {
-        return Ok(());
+        return Ok(false);
     };
     transaction
         .prepare_cached(
@@ -238,11 +225,12 @@ fn make(last: i64, size: usize, connection: &mut Connection) -> rusqlite::Result
         if !is_whole(first, last, seqs.len()) {
             insert(Kind::Seq, numbers::write(&seqs, first))?;
         }
-        for (column, (kind, _)) in columns.into_iter().zip(Kind::VALUES) {
+        for (kind, column) in columns {
             insert(kind, column.finish())?;
         }
     }
-    transaction.commit()
+    transaction.commit()?;
+    Ok(true)
 }
 
 /// Deletes the segments of which no record is left.
@@ -255,7 +243,7 @@ pub(super) fn delete_unused(connection: &Connection) -> rusqlite::Result<()> {
     else {
         return Ok(());
     };
-    for (kind, _) in Kind::VALUES.iter().chain(&[(Kind::Time, ""), (Kind::Seq, "")]) {
+    for kind in Kind::VALUES.into_iter().chain([Kind::Time, Kind::Seq]) {
         connection
             .prepare_cached("DELETE FROM columns WHERE place BETWEEN ?1 AND ?2")?
             .execute((kind.place(0), kind.place(end)))?;
