@@ -209,26 +209,26 @@ fn vouched_for(snapshot: &Snapshot) -> Vec<HostPattern> {
 /// The settings as far as they are right, for commands that take from them where the daemon, its files and its pins are. The
 /// daemon goes on after a slip, and whoever made it has to be able to ask what became of it, or to take everything away.
 fn lenient(config: Option<PathBuf>) -> Option<Config> {
-    match read_leniently(config) {
-        Ok((settings, faults)) => {
-            warn(&faults, &settings);
-            Some(settings)
-        }
-        Err(faults) => {
-            complain(&faults);
-            None
-        }
-    }
+    lenient_but_for(None, config)
 }
 
 /// The same for commands that take things out of the kernel: of another cgroup they would say that nothing is left.
 fn lenient_about_the_rest(config: Option<PathBuf>) -> Option<Config> {
-    match read_leniently(config.clone()) {
-        Ok((_, faults)) if faults.iter().any(|fault| fault.field.starts_with("steering.cgroup")) => {
+    lenient_but_for(Some("steering.cgroup"), config)
+}
+
+/// `field` is one that has to be right.
+fn lenient_but_for(field: Option<&str>, config: Option<PathBuf>) -> Option<Config> {
+    let is_needed = |fault: &Diagnostic| field.is_some_and(|field| fault.field.starts_with(field));
+    match read_leniently(config) {
+        Ok((settings, faults)) if !faults.iter().any(is_needed) => {
+            warn(&faults, &settings);
+            Some(settings)
+        }
+        Ok((_, faults)) | Err(faults) => {
             complain(&faults);
             None
         }
-        _ => lenient(config),
     }
 }
 

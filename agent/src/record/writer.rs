@@ -1,5 +1,7 @@
 //! The one thread that writes the activity log: collects records into transactions, and outlasts a failing disk.
 
+mod upkeep;
+
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -7,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -19,16 +21,13 @@ use crate::record::store::{Batch, Entry, Gap, Store, Totals};
 use crate::record::transfer::End;
 use crate::record::usage::Report;
 use crate::record::{policy_sets, schema};
+use upkeep::Clock;
 
 /// How long the thread sleeps at most: the rhythm of looking after the file.
 const IDLE: Duration = Duration::from_secs(1);
-/// How often old records are looked for.
-const RETENTION_EVERY: Duration = Duration::from_secs(600);
 /// Waiting time between attempts on a failing disk, doubled from the first to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(2);
-/// Segments made in one turn: they take some milliseconds each, in which records wait.
-const SEGMENTS_MAX: usize = 4;
 /// How long it sleeps at most while there are more of them to make.
 const BREATH: Duration = Duration::from_millis(5);
 /// Gaps that wait for being written at most; there are fewer reasons, so only a failing disk gets there.
@@ -36,28 +35,6 @@ const GAPS_MAX: usize = 16;
 
 /// Why records are missing where nothing else is known to be the matter.
 const TOO_SLOW: &str = "the agent could not store them fast enough";
-
-/// How long nothing is deleted for its age after the clock was set: a wrong date must not empty the log.
-const CLOCK_GRACE: Duration = Duration::from_secs(3600);
-/// A wall clock that went so much further than the steady one was set. NTP slews what is less.
-const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(60);
-
-/// Both clocks at one moment.
-#[derive(Debug, Clone, Copy)]
-struct Clock {
-    steady: Instant,
-    wall: Timestamp,
-}
-
-impl Clock {
-    /// Whether the wall clock was set since, which moves this on to `now`. A suspended machine looks the same.
-    fn stepped(&mut self, now: Self) -> bool {
-        let steady = now.steady.saturating_duration_since(self.steady);
-        let wall = now.wall.duration_since(self.wall);
-        *self = now;
-        (wall - SignedDuration::try_from(steady).unwrap_or(SignedDuration::MAX)).abs() > CLOCK_STEP
-    }
-}
 
 pub(super) enum Message {
     Record(Box<Activity>, Option<oneshot::Sender<()>>),
@@ -369,89 +346,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Brings records into segments: at most one of a turn is of new records, the others of a log of before there were any.
-    fn make_segments(&mut self) {
-        let Some(store) = self.store.as_mut() else { return };
-        let size = self.options.segment;
-        let made = (0..SEGMENTS_MAX).try_for_each(|_| match store.make_segment(size) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(None),
-            Err(error) => Err(Some(error)),
-        });
-        self.is_behind = made.is_ok();
-        match made {
-            Ok(()) => {}
-            Err(None) => self.has_caught_up = true,
-            // What is in no segment is looked at record by record; the next turn tries again.
-            Err(Some(error)) => tracing::debug!("no segment of the activity log could be made: {error}"),
-        }
-    }
-
-    /// Once a second: is the file still there? Now and then: is there something to delete?
-    fn look_after_file(&mut self) {
-        let now = Instant::now();
-        if now < self.look_after {
-            return;
-        }
-        self.look_after = now + IDLE;
-        if self.store.is_some() && identity(&self.path) != self.file {
-            self.store = None;
-            self.note(Gap::unknown("the file of the activity log was removed or replaced".to_owned()));
-            return;
-        }
-        let was_spent = self.reserve.is_spent();
-        self.reserve.hold();
-        if was_spent && !self.reserve.is_spent() {
-            self.shared.set_trouble(None);
-        }
-        if self.clock.stepped(Clock { steady: now, wall: Timestamp::now() }) {
-            tracing::warn!("the clock was set: no activities are deleted for their age within the next hour");
-            self.delete_old = now + CLOCK_GRACE;
-        }
-        if self.has_caught_up
-            && let Some(Err(error)) = self.store.as_ref().map(Store::drop_old_index)
-        {
-            tracing::debug!("an index of the activity log that nobody needs is still there: {error}");
-        }
-        self.delete_oldest(now);
-        if now >= self.delete_old {
-            self.delete_old(now);
-        }
-    }
-
-    /// By size: in small steps, as by age.
-    fn delete_oldest(&mut self, now: Instant) {
-        let max = self.shared.max_size.load(Ordering::Relaxed);
-        let (Some(store), Some(max)) = (self.store.as_mut(), (max > 0).then_some(max)) else { return };
-        let deleted = store.size().and_then(|size| if size > max { store.delete_oldest() } else { Ok(0) });
-        match deleted {
-            Ok(deleted) => {
-                self.shared.records.fetch_sub(deleted, Ordering::Relaxed);
-                if deleted > 0 {
-                    self.look_after = now;
-                }
-            }
-            Err(error) => self.shared.set_trouble(Some(error.to_string())),
-        }
-    }
-
-    fn delete_old(&mut self, now: Instant) {
-        let secs = self.shared.retention_secs.load(Ordering::Relaxed);
-        let (Some(store), Some(secs)) = (self.store.as_mut(), (secs > 0).then_some(secs)) else { return };
-        let before = Timestamp::now().checked_sub(Duration::from_secs(secs)).unwrap_or(Timestamp::MIN);
-        self.delete_old = now + RETENTION_EVERY;
-        match store.delete_before(before) {
-            Ok(deleted) => {
-                self.shared.records.fetch_sub(deleted.records, Ordering::Relaxed);
-                if deleted.more {
-                    // In small steps, so that records do not wait long behind them.
-                    (self.delete_old, self.look_after) = (now, now);
-                }
-            }
-            Err(error) => self.shared.set_trouble(Some(error.to_string())),
-        }
-    }
-
     /// The disk did not recover in the time that closing may take. The next start finds the number in the marker.
     fn give_up(self) {
         let queued = self.incoming.try_iter().filter(|m| matches!(m, Message::Record(..))).count();
@@ -461,24 +355,4 @@ impl Writer {
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_step_of_the_clock_in_either_direction_is_noticed_once() {
-        let start = Clock { steady: Instant::now(), wall: "2026-03-04T05:06:07Z".parse().unwrap() };
-        let later = |steady: u64, wall: i64| Clock {
-            steady: start.steady + Duration::from_secs(steady),
-            wall: start.wall + SignedDuration::from_secs(wall),
-        };
-        let mut clock = start;
-        assert!(!clock.stepped(later(1, 1)));
-        assert!(!clock.stepped(later(100, 130)), "a slow clock that is slewed");
-        assert!(clock.stepped(later(101, 86_531)), "a day on");
-        assert!(!clock.stepped(later(102, 86_532)));
-        assert!(clock.stepped(later(103, 132)), "and back");
-    }
 }
