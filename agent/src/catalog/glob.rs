@@ -44,6 +44,11 @@ impl Glob {
         Self::compile(text, text.bytes().map(|b| u32::from(b.to_ascii_lowercase())))
     }
 
+    /// A glob over characters as they stand: whoever asks has folded both.
+    pub fn characters(text: &str) -> Result<Self, GlobError> {
+        Self::compile(text, text.chars().map(u32::from))
+    }
+
     /// A glob for names that end in `.extension`, which is taken literally.
     pub fn extension(extension: &str) -> Result<Self, GlobError> {
         let mut glob = Self::name(&format!("*.{extension}"))?;
@@ -82,6 +87,10 @@ impl Glob {
     /// How many characters it fixes: the more, the more specific.
     pub fn specificity(&self) -> usize {
         self.tokens.iter().filter(|token| matches!(token, Token::Unit(_))).count()
+    }
+
+    pub fn matches_characters(&self, text: &str) -> bool {
+        self.matches(text.chars().map(u32::from))
     }
 
     pub fn matches_name(&self, name: &str) -> bool {

@@ -8,7 +8,7 @@ use lab::attachment::{BIG, DOCX, PAGE, PDF};
 use lab::client::{Curl, Family, probe, python, sha256};
 use lab::{Lab, OWN_SITE};
 
-use super::tls_records::{NGINX, ORIGINS, SUITES};
+use super::tls_records::{SUITES, check_origins};
 use super::{MONITORED, check_blocked, check_passed, left_out, url};
 
 /// Set where the kernel is known to have TLS.
@@ -82,18 +82,7 @@ fn downloads_are_the_same_and_blocked_ones_are_blocked() {
 fn every_suite_of_an_origin_meets_every_version_of_a_client() {
     let lab = Lab::start().unwrap();
     let agent = Agent::start(&lab, &settings(true)).unwrap();
-    for (version, suite) in ORIGINS {
-        let program = ["sh", "-c", NGINX, "ADDRESS", "CERTIFICATE", "KEY", version, suite];
-        let _origin = lab.serve_own_site(&program).unwrap();
-        let mut seen = None;
-        for client in [SUITES[0], SUITES[2], SUITES[3]] {
-            let file = Curl::get(format!("https://{OWN_SITE}/file"));
-            let reply = file.arguments(client).send(&lab).unwrap();
-            assert_eq!((reply.status, reply.body.len()), (200, 3_000_000), "{version} {suite} {client:?}");
-            let first = seen.get_or_insert_with(|| reply.body.clone());
-            assert!(*first == reply.body, "{version} {suite} {client:?}: the bytes differ");
-        }
-    }
+    check_origins(&lab);
     check_who_seals(&lab, &agent, 18);
 }
 

@@ -115,6 +115,7 @@ where
         let client = &mut *self.client;
         let Response { body: up, sent, .. } = response;
         let mut up_done = *sent;
+        // Without room for more than a look it is waited for as for one.
         let paced = hold.patience.is_none() && most > MAX_LOOK_AHEAD;
         let patience = hold.patience.unwrap_or(if paced { Duration::MAX } else { FIRST_OCTETS });
         let timeouts = self.timeouts;

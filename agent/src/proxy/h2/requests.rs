@@ -50,7 +50,7 @@ where
         let patient = streams::is_grpc(&head);
         self.streams.open(Stream::new(id, Some(head), patient, now).tunnel(websocket));
         if hold.most > 0 {
-            let until = hold.patience.map(|patience| now + patience);
+            let until = hold.patience.and_then(|patience| now.checked_add(patience));
             self.asked.push(Asked { id, most: hold.most, until });
         } else {
             self.send_on(id);

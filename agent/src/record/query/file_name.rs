@@ -2,6 +2,8 @@
 
 use memchr::memmem::Finder;
 
+use crate::catalog::Glob;
+
 /// `*` is any text and `?` any character; ASCII letters match in either case.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
@@ -9,8 +11,8 @@ pub(super) struct Pattern {
     literals: Vec<Finder<'static>>,
     begins: bool,
     ends: bool,
-    /// The whole pattern, where it asks for single characters.
-    singles: Option<Box<[char]>>,
+    /// The whole pattern, where it asks for single characters. One that is too long for that leaves it to the records.
+    singles: Option<Glob>,
 }
 
 impl Pattern {
@@ -21,7 +23,7 @@ impl Pattern {
             literals: literals.map(|literal| Finder::new(literal).into_owned()).collect(),
             begins: !lower.starts_with(['*', '?']),
             ends: !lower.ends_with(['*', '?']),
-            singles: lower.contains('?').then(|| lower.chars().collect()),
+            singles: if lower.contains('?') { Glob::characters(&lower).ok() } else { None },
         }
     }
 
@@ -35,7 +37,7 @@ impl Pattern {
         self.has_literals(name)
             && self.singles.as_ref().is_none_or(|pattern| {
                 // What is no text is looked at in the records.
-                std::str::from_utf8(name).map_or(true, |name| matches(pattern, name))
+                std::str::from_utf8(name).map_or(true, |name| pattern.matches_characters(name))
             })
     }
 
@@ -57,33 +59,6 @@ impl Pattern {
         }
         // The empty pattern is the empty name.
         !self.literals.is_empty() || !self.begins || name.is_empty()
-    }
-}
-
-/// Walks both once; a mismatch goes back to the last `*` only, which then takes one character more.
-fn matches(pattern: &[char], name: &str) -> bool {
-    let (mut at, mut name) = (0, name.chars());
-    let mut retry = None;
-    loop {
-        match (pattern.get(at), name.clone().next()) {
-            (Some('*'), _) => {
-                at += 1;
-                retry = Some((at, name.clone()));
-                continue;
-            }
-            (Some(wanted), Some(c)) if *wanted == '?' || *wanted == c => {
-                at += 1;
-                name.next();
-                continue;
-            }
-            (None, None) => return true,
-            _ => {}
-        }
-        let Some((behind, from)) = &mut retry else { return false };
-        if from.next().is_none() {
-            return false;
-        }
-        (at, name) = (*behind, from.clone());
     }
 }
 

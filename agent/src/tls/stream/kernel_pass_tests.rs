@@ -1,27 +1,12 @@
 //! Data handed on to a connection that the kernel seals for: every octet, in order, whatever the records were.
 
-use std::future::poll_fn;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::kernel_model::{Can, NEW, OLD};
 use super::kernel_tests::{by_kernel, read};
-use super::pass::{PassError, Stream};
+use super::pass_tests::pass;
 use super::tests::{Ends, V12, V13, cause, ends, ours, pattern};
 use super::*;
-
-/// Hands on as much as can be; what remains is a reader's.
-async fn pass<A: Stream, B: Stream>(from: &mut A, to: &mut B, most: u64) -> Result<u64, PassError> {
-    let mut moved = 0;
-    while moved < most {
-        match poll_fn(|cx| from.poll_pass(cx, to, most - moved)).await? {
-            Some(count) => moved += count as u64,
-            None => break,
-        }
-    }
-    to.flush().await.map_err(PassError::To)?;
-    Ok(moved)
-}
 
 /// Records of these lengths from an origin are handed on to a client that a kernel seals for.
 async fn hand_on(
@@ -95,10 +80,7 @@ async fn a_broken_record_ends_what_is_handed_on_behind_what_came_before() {
     origin.say(kind::APPLICATION_DATA, b"x").await;
     read(&mut from, 1).await;
     origin.say(kind::APPLICATION_DATA, b"good").await;
-    let mut record = vec![0; 100];
-    let length = origin.sealer().seal(kind::APPLICATION_DATA, b"bad", &mut record).unwrap();
-    record[length - 1] ^= 1;
-    origin.stream.write_all(&record[..length]).await.unwrap();
+    origin.say_broken().await;
     assert_eq!(pass(&mut from, &mut to, 100).await.unwrap(), 4);
     assert_eq!(cause(&from.read(&mut [0; 9]).await.unwrap_err()), Error::DecryptError);
     drop(to);

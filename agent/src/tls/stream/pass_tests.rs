@@ -31,7 +31,11 @@ async fn chain(upstream: &Ends, downstream: &Ends, capacity: usize) -> Chain {
 }
 
 /// Hands on as much as can be; what remains is a reader's.
-async fn pass<A: Stream, B: Stream>(from: &mut A, to: &mut B, most: u64) -> Result<u64, PassError> {
+pub(super) async fn pass<A: Stream, B: Stream>(
+    from: &mut A,
+    to: &mut B,
+    most: u64,
+) -> Result<u64, PassError> {
     let mut moved = 0;
     while moved < most {
         match poll_fn(|cx| from.poll_pass(cx, to, most - moved)).await? {
@@ -164,10 +168,7 @@ async fn a_broken_record_ends_it_behind_what_came_before() {
         let ends = ends(versions, None);
         let Chain { mut origin, mut from, mut to, mut client } = chain(&ends, &ends, 1 << 20).await;
         origin.say(kind::APPLICATION_DATA, b"good").await;
-        let mut record = vec![0; 100];
-        let length = origin.sealer().seal(kind::APPLICATION_DATA, b"bad", &mut record).unwrap();
-        record[length - 1] ^= 1;
-        origin.stream.write_all(&record[..length]).await.unwrap();
+        origin.say_broken().await;
         assert_eq!(pass(&mut from, &mut to, 100).await.unwrap(), 4);
         assert_eq!(cause(&from.read(&mut [0; 9]).await.unwrap_err()), Error::DecryptError);
         drop(to);

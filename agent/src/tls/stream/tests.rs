@@ -351,6 +351,14 @@ where
         let length = self.sealer().seal(kind, content, &mut record).unwrap();
         self.stream.write_all(&record[..length]).await.unwrap();
     }
+
+    /// A record of data that was changed on its way.
+    pub(super) async fn say_broken(&mut self) {
+        let mut record = vec![0; 100];
+        let length = self.sealer().seal(kind::APPLICATION_DATA, b"bad", &mut record).unwrap();
+        record[length - 1] ^= 1;
+        self.stream.write_all(&record[..length]).await.unwrap();
+    }
 }
 
 /// What a server of ours says to records of a client, and how it fails.
