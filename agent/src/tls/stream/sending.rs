@@ -309,7 +309,7 @@ impl ByKernel {
             let (Some(expected), Some(progress)) = (self.given, stream.progress()) else {
                 return Poll::Ready(());
             };
-            self.idle_looks = if progress.outstanding > 0 { 0 } else { self.idle_looks + 1 };
+            self.idle_looks = if progress.outstanding > 0 { 0 } else { self.idle_looks.saturating_add(1) };
             if progress.given >= expected || !progress.can_send || self.idle_looks > IDLE_LOOKS {
                 return Poll::Ready(());
             }

@@ -1,0 +1,190 @@
+//! Leaves: for which names and how long they are, what verifiers say of them, and how they are kept.
+
+use super::*;
+use crate::tls::authority::leaves::LEAVES;
+
+#[test]
+fn leaves_are_refused_for_anything_but_permitted_names() {
+    let (_home, _dir, authority) = fresh();
+    for (name, expected) in [
+        ("192.0.2.1", "address"),
+        ("[2001:db8::1]", "address"),
+        ("*.corp.test", "malformed-name"),
+        ("", "malformed-name"),
+        ("example.org", "not-permitted"),
+        ("notcorp.test", "not-permitted"),
+        ("corp.test.example.org", "not-permitted"),
+    ] {
+        assert_eq!(authority.leaf(name).unwrap_err().name(), expected, "{name:?}");
+    }
+    assert_eq!(authority.minted(), 0);
+}
+
+#[test]
+fn webpki_accepts_the_leaf_for_its_name_and_time_only() {
+    let (_home, _dir, authority) = fresh();
+    let leaf = authority.leaf("Files.Corp.Test.").unwrap();
+    let now = SystemTime::now();
+    verify(&authority, &leaf, "files.corp.test", now).unwrap();
+    verify(&authority, &leaf, "files.corp.test", now - Duration::from_secs(3000)).unwrap();
+    for name in ["corp.test", "other.corp.test", "a.files.corp.test"] {
+        assert!(verify(&authority, &leaf, name, now).is_err(), "{name}");
+    }
+    let error =
+        verify(&authority, &leaf, "files.corp.test", now + LEAF_LIFE + Duration::from_secs(2)).unwrap_err();
+    assert!(
+        matches!(error, rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { .. })),
+        "{error}"
+    );
+    let facts = CertificateFacts::read(&leaf.certified.cert[0]).unwrap();
+    assert!(facts.not_after.duration_since(facts.not_before).unwrap() < Duration::from_secs(24 * 3600));
+    assert_eq!(facts.subject, "");
+}
+
+/// The key on disk, in other hands, signs for any name; clients must refuse what lies outside the constraints.
+fn forged(authority: &Authority, name: &str) -> Arc<Leaf> {
+    let Key::Here(issuing) = &authority.key else { panic!("the key is elsewhere") };
+    let (certificates, now) = (&authority.certificates, SystemTime::now());
+    let sign = || issuing[0].sign(name, authority.leaves.public_key(), now);
+    authority.leaves.get(name, (&certificates.issuing, certificates.not_after()), now, sign).unwrap()
+}
+
+#[test]
+fn webpki_refuses_a_forged_leaf_outside_the_constraints() {
+    let (_home, _dir, authority) = fresh();
+    for name in ["bank.example", "notcorp.test"] {
+        assert!(verify(&authority, &forged(&authority, name), name, SystemTime::now()).is_err(), "{name}");
+    }
+    verify(&authority, &forged(&authority, "a.corp.test"), "a.corp.test", SystemTime::now()).unwrap();
+}
+
+#[test]
+fn a_leaf_is_kept_until_an_hour_before_its_end() {
+    let (_home, _dir, authority) = fresh();
+    let now = SystemTime::now();
+    let first = authority.leaf_at("a.corp.test", now).unwrap();
+    assert!(Arc::ptr_eq(&first, &authority.leaf_at("A.corp.test", now).unwrap()));
+    let late = first.not_after - Duration::from_secs(3601);
+    assert!(Arc::ptr_eq(&first, &authority.leaf_at("a.corp.test", late).unwrap()));
+    let later = first.not_after - Duration::from_secs(3599);
+    let second = authority.leaf_at("a.corp.test", later).unwrap();
+    assert!(!Arc::ptr_eq(&first, &second));
+    assert_ne!(first.certified.cert[0], second.certified.cert[0]);
+    assert!(Arc::ptr_eq(&second, &authority.leaf_at("a.corp.test", later).unwrap()));
+    assert_eq!(authority.minted(), 2);
+}
+
+#[test]
+fn a_leaf_never_outlives_its_authority_and_is_not_made_over_and_over_at_the_end() {
+    let (_home, _dir, authority) = fresh();
+    let end = authority.certificates.not_after();
+    let now = end - Duration::from_secs(600);
+    let leaf = authority.leaf_at("a.corp.test", now).unwrap();
+    assert_eq!(leaf.not_after, end);
+    assert!(CertificateFacts::read(&leaf.certified.cert[0]).unwrap().not_after <= end);
+    authority.leaf_at("a.corp.test", now + Duration::from_secs(60)).unwrap();
+    assert_eq!(authority.minted(), 1);
+}
+
+#[test]
+fn first_arrivals_at_the_same_time_share_one_leaf() {
+    let (_home, _dir, authority) = fresh();
+    let barrier = Barrier::new(16);
+    let leaves: Vec<_> = thread::scope(|scope| {
+        let arrive = || {
+            barrier.wait();
+            authority.leaf("rush.corp.test").unwrap()
+        };
+        let threads: Vec<_> = (0..16).map(|_| scope.spawn(arrive)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(authority.minted(), 1);
+    assert!(leaves.iter().all(|leaf| Arc::ptr_eq(leaf, &leaves[0])));
+}
+
+#[test]
+fn the_cache_is_bounded() {
+    let (_home, _dir, authority) = fresh();
+    for i in 0..LEAVES + 200 {
+        authority.leaf(&format!("h{i}.corp.test")).unwrap();
+    }
+    assert!(authority.leaves.kept() <= LEAVES);
+}
+
+/// Runs a program of the system; a machine without it skips the test, except where tests must be complete.
+fn tool(program: &str, arguments: &[&str]) -> Option<(bool, String)> {
+    match Command::new(program).args(arguments).output() {
+        Ok(output) => {
+            let text = [output.stdout, output.stderr].concat();
+            Some((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
+        }
+        Err(error) => {
+            assert!(std::env::var_os("CI").is_none(), "{program}: {error}");
+            println!("skipped: {program}: {error}");
+            None
+        }
+    }
+}
+
+fn write_leaf(dir: &Path, name: &str, leaf: &Leaf) -> String {
+    let der = dir.join(format!("{name}.der"));
+    let pem = dir.join(format!("{name}.pem"));
+    fs::write(&der, &leaf.certified.cert[0]).unwrap();
+    let (der, pem) = (der.to_str().unwrap(), pem.to_str().unwrap().to_owned());
+    tool("openssl", &["x509", "-inform", "DER", "-in", der, "-out", &pem]);
+    pem
+}
+
+#[test]
+fn openssl_in_strict_mode_agrees() {
+    let (_home, dir, authority) = fresh();
+    let (root, issuing) = (dir.join("ca.pem"), dir.join("issuing.pem"));
+    let check = |pem: &str, name: &str| {
+        let (root, issuing) = (root.to_str().unwrap(), issuing.to_str().unwrap());
+        tool(
+            "openssl",
+            &[
+                "verify",
+                "-x509_strict",
+                "-purpose",
+                "sslserver",
+                "-verify_hostname",
+                name,
+                "-CAfile",
+                root,
+                "-no-CApath",
+                "-no-CAstore",
+                "-untrusted",
+                issuing,
+                pem,
+            ],
+        )
+    };
+    let good = write_leaf(&dir, "files.corp.test", &authority.leaf("files.corp.test").unwrap());
+    let Some((accepted, text)) = check(&good, "files.corp.test") else { return };
+    assert!(accepted, "{text}");
+    let (accepted, _) = check(&good, "other.corp.test").unwrap();
+    assert!(!accepted);
+    let bad = write_leaf(&dir, "bank.example", &forged(&authority, "bank.example"));
+    let (accepted, text) = check(&bad, "bank.example").unwrap();
+    assert!(!accepted && text.contains("permitted subtree violation"), "{text}");
+
+    let (_, text) = tool("openssl", &["x509", "-in", &good, "-noout", "-text"]).unwrap();
+    for part in [
+        "X509v3 Subject Alternative Name: critical\n                DNS:files.corp.test\n",
+        "TLS Web Server Authentication",
+        "X509v3 Subject Key Identifier",
+        "X509v3 Authority Key Identifier",
+        "Subject: \n",
+        "CA:FALSE",
+        "NIST CURVE: P-256",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let (_, text) = tool("openssl", &["x509", "-in", issuing.to_str().unwrap(), "-noout", "-text"]).unwrap();
+    for part in
+        ["pathlen:0", "X509v3 Name Constraints: critical", "DNS:corp.test", "Certificate Sign", "Excluded"]
+    {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
