@@ -4,9 +4,10 @@
     sudo benches/gateway.py target/release/portcullis [milliseconds] [rounds]
 
 Three times the same: a client behind a bridge sends to a server beyond a gateway, to port 443, over one TCP connection. An
-agent runs all the time, on the first gateway. In a round each client sends for so many milliseconds, in an order by chance.
-Prints throughputs, the ratio of the agent's gateway to the others, and that of the others to each other: what a ratio is
-worth here. Everything is in namespaces of its own.
+agent runs on one of the gateways: on the first for a third of the rounds, then, with everything made anew, on the second and
+on the third, since three places that are alike still differ. In a round each client sends for so many milliseconds, in an
+order by chance. Prints throughputs, the ratio of the agent's gateway to the others, and that of the others to each other:
+what a ratio is worth here. Everything is in namespaces of its own.
 """
 
 import ctypes
@@ -137,7 +138,8 @@ def agent(directory, gateway):
     return process
 
 
-def main():
+def third(served):
+    """Rounds with the agent on one of the gateways: throughputs of its client, and of the two others."""
     processes = []
     results = [[] for _ in PLACES]
     try:
@@ -145,14 +147,14 @@ def main():
             make(*place)
             processes.append(inside(place[2], sink))
         with tempfile.TemporaryDirectory() as directory:
-            running = agent(directory, PLACES[0][1])
+            running = agent(directory, PLACES[served][1])
             # A start disturbs the machine for a while.
             time.sleep(2)
             senders = [Sender(client) for client, _, _ in PLACES]
             processes += [sender.process for sender in senders]
             for sender in senders * 2:
                 sender.measure()
-            for _ in range(ROUNDS):
+            for _ in range(ROUNDS // len(PLACES)):
                 for turn in random.sample(range(len(senders)), len(senders)):
                     results[turn].append(senders[turn].measure())
             running.terminate()
@@ -162,13 +164,23 @@ def main():
             os.kill(process, signal.SIGKILL)
         for namespace in sum(PLACES, []):
             subprocess.run(["ip", "netns", "delete", namespace])
+    return [results[served], *(results[turn] for turn in range(len(PLACES)) if turn != served)]
+
+
+def main():
+    thirds = [third(served) for served in range(len(PLACES))]
+    results = [sum(parts, []) for parts in zip(*thirds)]
     for name, values in zip(("agent", "other", "another"), results):
         low, middle, high = statistics.quantiles(values, n=4)
         print(f"{name:>8}: median {middle:6.2f} Gbit/s, quartiles {low:6.2f} and {high:6.2f}, of {len(values)}")
-    steered, other, another = results
-    with_it = statistics.median(2 * a / (b + c) for a, b, c in zip(steered, other, another))
-    noise = statistics.median(b / c for b, c in zip(other, another))
-    print(f"   ratio: {with_it:.3f}, of the others to each other {noise:.3f}")
+    for served, (with_it, other, another) in enumerate(thirds):
+        print(f"{served:>8}: {ratio(with_it, other, another):.3f}")
+    noise = statistics.median(b / c for b, c in zip(results[1], results[2]))
+    print(f"   ratio: {ratio(*results):.3f}, of the others to each other {noise:.3f}")
+
+
+def ratio(with_it, other, another):
+    return statistics.median(2 * a / (b + c) for a, b, c in zip(with_it, other, another))
 
 
 main()

@@ -9,10 +9,15 @@ use crate::domain::{DomainKey, KEY_SIZE};
 use crate::limits;
 
 /// Version of every layout in this file.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 /// Stands in the kernel object, where the loader looks for it. Ends in [`ABI_VERSION`].
-pub const ABI_TAG: &[u8; 16] = b"portcullis-abi-5";
+pub const ABI_TAG: &[u8; 16] = b"portcullis-abi-6";
 const _: () = assert!(ABI_TAG[15] == b'0' + ABI_VERSION as u8);
+
+/// Places of the programs that read what goes out of a host's sockets, and how many there are.
+pub const READS_FIRST_WORDS: u32 = 0;
+pub const READS_DATAGRAMS: u32 = 1;
+pub const READERS: u32 = 2;
 
 /// `::ffff:0:0/96` as the third 32-bit word in memory.
 const MAPPED_WORD: u32 = 0xffff_u32.to_be();

@@ -11,14 +11,15 @@ mod sockets;
 use core::ffi::c_void;
 use core::ptr::{addr_of, read_volatile};
 
-use agent_common::abi::{APP_ID, Address, Event, Flow, FlowKey, Heartbeat, PatternKey, Settings, Target};
+use agent_common::abi::{APP_ID, Address, Event, Flow, FlowKey, Heartbeat, PatternKey, READERS, Settings, Target};
 use agent_common::counter::{self, Counter};
 use agent_common::domain::KEY_SIZE;
 use agent_common::limits;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
+use aya_ebpf::programs::SkBuffContext;
 
 pub use gateway::*;
 pub use rooms::*;
@@ -54,6 +55,9 @@ static PC_FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(limits
 /// What the agent is to act on. Full: the connection stays stopped, and its next segment tells the agent.
 #[map]
 static PC_EVENTS: RingBuf = RingBuf::with_byte_size(limits::EVENT_BYTES, 0);
+/// The programs that read what goes out, by `READS_*`. Empty once the agent is gone, unless its programs stay.
+#[map]
+static PC_OUT: ProgramArray = ProgramArray::with_max_entries(READERS, 0);
 #[map]
 static PC_COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
 
@@ -81,6 +85,13 @@ pub fn count(counter: Counter) {
         // SAFETY: a per-CPU cell; programs of this kind do not migrate while they run.
         unsafe { *cell += 1 };
     }
+}
+
+/// Goes on with a program that reads what goes out, and does not come back where there is one.
+#[inline(always)]
+pub fn read_out(ctx: &SkBuffContext, reader: u32) {
+    // SAFETY: nothing here has to be dropped, and no reference is held.
+    unsafe { PC_OUT.tail_call(ctx, reader) };
 }
 
 #[inline(always)]

@@ -45,8 +45,7 @@ pub(super) const HOST_PROGRAMS: &[CgroupProgram] = &[
     row("pc_peername4", Hook::PeerName4),
     row("pc_peername6", Hook::PeerName6),
     row("pc_dns_in", Hook::SkbIngress),
-    row("pc_udp_out", Hook::SkbEgress),
-    row("pc_net_out", Hook::SkbEgress),
+    row("pc_out", Hook::SkbEgress),
     row("pc_sendmsg4", Hook::SendMsg4),
     row("pc_sendmsg6", Hook::SendMsg6),
     row("pc_connect4", Hook::Connect4),
@@ -135,7 +134,7 @@ const LOADING: &str = "loading the kernel object (needs CAP_BPF, CAP_NET_ADMIN a
 
 /// Has the kernel verify one program, and gives its descriptor.
 pub(super) fn verified<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<BorrowedFd<'e>> {
-    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("the kernel object has no program {name}"))?;
+    let program = program(ebpf, name)?;
     match program {
         Program::SockOps(program) => program.load()?,
         Program::CgroupSockAddr(program) => program.load()?,
@@ -146,6 +145,10 @@ pub(super) fn verified<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<BorrowedFd<
         tracing::debug!(name, instructions = info.verified_instruction_count(), "verified");
     }
     Ok(program.fd()?.as_fd())
+}
+
+pub(super) fn program<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Program> {
+    ebpf.program_mut(name).ok_or_else(|| anyhow!("the kernel object has no program {name}"))
 }
 
 pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map> {

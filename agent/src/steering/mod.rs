@@ -19,6 +19,7 @@ mod patterns;
 mod peeked;
 mod pins;
 pub mod probe;
+mod readers;
 pub mod sock_diag;
 
 use std::net::{SocketAddr, TcpListener};
@@ -124,9 +125,10 @@ enum Place {
 struct Host {
     earlier: Option<Heartbeat>,
     cgroup: PathBuf,
-    // Dropped in this order: the programs' links before the pins that hold them.
+    // Dropped in this order: the programs' links before the pins that hold them, and before what they jump to.
     links: Option<links::Links>,
     pins: Option<pins::Pins>,
+    _readers: readers::Readers,
 }
 
 impl Steering {
@@ -159,6 +161,8 @@ impl Steering {
             fail: if options.fail_closed { FAIL_CLOSED } else { FAIL_OPEN },
             ..Settings::default()
         };
+        // Before anything can jump there.
+        let readers = readers::Readers::install(&mut ebpf)?;
         let mut steering = Self {
             settings,
             settings_map,
@@ -171,6 +175,7 @@ impl Steering {
                 cgroup,
                 links: None,
                 pins,
+                _readers: readers,
             })),
             heart,
             ebpf,

@@ -79,6 +79,7 @@ pub fn features(may_load: bool) -> Vec<Feature> {
         ("map lpm_trie", "4.11", MapType::LpmTrie),
         ("map sk_storage", "5.2", MapType::SkStorage),
         ("map ringbuf", "5.8", MapType::RingBuf),
+        ("map prog_array", "4.2", MapType::ProgramArray),
     ] {
         add(name, since, Need::Host, &|| answer(is_map_supported(kind)));
     }

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
@@ -16,6 +16,7 @@ use aya::util::KernelVersion;
 
 use super::netlink::{Body, DUMP, Netlink, number};
 use super::pins::Pins;
+use crate::steering::load;
 
 /// Programs with their direction, in the order of attaching.
 pub(super) type Programs = [(&'static str, TcAttachType)];
@@ -258,8 +259,7 @@ fn explained(error: ProgramError, name: &str) -> anyhow::Error {
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
-    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("the kernel object has no program {name}"))?;
-    Ok(program.try_into()?)
+    Ok(load::program(ebpf, name)?.try_into()?)
 }
 
 /// The interface's index; `None` when there is no interface of this name.
