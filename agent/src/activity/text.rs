@@ -89,13 +89,22 @@ pub(super) fn essence(value: &[u8]) -> Option<Arc<str>> {
     let essence = std::str::from_utf8(first_part(value)).ok()?;
     let (kind, subtype) = essence.split_once('/')?;
     (is_token(kind.as_bytes()) && is_token(subtype.as_bytes()))
-        .then(|| bounded(&essence.to_ascii_lowercase(), MAX_NAME).into())
+        .then(|| lower_case(bounded(essence, MAX_NAME)))
 }
 
 /// `Attachment; filename=x` -> `attachment`. `None` for what does not begin with a token (RFC 6266 section 4.1).
 pub(super) fn disposition_type(value: &[u8]) -> Option<Arc<str>> {
     let kind = std::str::from_utf8(first_part(value)).ok()?;
-    is_token(kind.as_bytes()).then(|| bounded(&kind.to_ascii_lowercase(), MAX_NAME).into())
+    is_token(kind.as_bytes()).then(|| lower_case(bounded(kind, MAX_NAME)))
+}
+
+/// Nearly always it is so already, and copied once.
+fn lower_case(text: &str) -> Arc<str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        text.to_ascii_lowercase().into()
+    } else {
+        text.into()
+    }
 }
 
 fn first_part(value: &[u8]) -> &[u8] {

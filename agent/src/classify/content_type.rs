@@ -1,5 +1,7 @@
 //! Content-Type as browsers read it, repeated and joined fields included.
 
+use std::borrow::Cow;
+
 use crate::http::head::Fields;
 use crate::http::is_token;
 
@@ -11,15 +13,15 @@ const MAX_TYPES: usize = 4;
 
 /// The types a response declares.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Declared {
+pub(super) struct Declared<'a> {
     /// Distinct essences in the order of their last mention: browsers go by the last one.
-    essences: Vec<String>,
+    essences: Vec<Cow<'a, str>>,
 }
 
-impl Declared {
+impl<'a> Declared<'a> {
     /// Reads all Content-Type fields. What is no media type counts as not declared.
-    pub(super) fn of(fields: &Fields) -> Self {
-        let mut essences: Vec<String> = Vec::new();
+    pub(super) fn of(fields: &'a Fields) -> Self {
+        let mut essences: Vec<Cow<'a, str>> = Vec::new();
         for essence in fields.get_all("content-type").flat_map(members).filter_map(essence) {
             essences.retain(|known| *known != essence);
             if essences.len() == MAX_TYPES {
@@ -36,12 +38,12 @@ impl Declared {
 
     /// The type browsers go by.
     pub(super) fn essence(&self) -> Option<&str> {
-        self.essences.last().map(String::as_str)
+        self.essences.last().map(Cow::as_ref)
     }
 
     /// Every declared type, the decisive one first.
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {
-        self.essences.iter().rev().map(String::as_str)
+        self.essences.iter().rev().map(Cow::as_ref)
     }
 
     /// Several different types: clients may go by another one than browsers do.
@@ -65,8 +67,8 @@ fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// `type/subtype` in lower case, without parameters. `None` when it is not two tokens.
-pub(super) fn essence(value: &[u8]) -> Option<String> {
+/// `type/subtype` in lower case, without parameters, and copied only where that changes it. `None` when it is not two tokens.
+pub(super) fn essence(value: &[u8]) -> Option<Cow<'_, str>> {
     let end = value.iter().position(|&b| b == b';').unwrap_or(value.len());
     let text = value.get(..end)?.trim_ascii();
     let slash = text.iter().position(|&b| b == b'/')?;
@@ -75,5 +77,10 @@ pub(super) fn essence(value: &[u8]) -> Option<String> {
         return None;
     }
     // Tokens are ASCII.
-    std::str::from_utf8(text).ok().map(str::to_ascii_lowercase)
+    let text = std::str::from_utf8(text).ok()?;
+    Some(if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        text.to_ascii_lowercase().into()
+    } else {
+        text.into()
+    })
 }

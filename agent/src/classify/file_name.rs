@@ -81,7 +81,10 @@ pub(super) fn of_path(path: &str) -> Vec<String> {
     let decoded = |name: &str| {
         display_name(&String::from_utf8(percent_decode(name.as_bytes())).unwrap_or_else(|_| name.to_owned()))
     };
-    let mut names: Vec<String> = [short, segment].into_iter().filter_map(decoded).collect();
-    names.dedup();
+    let mut names: Vec<String> = decoded(short).into_iter().collect();
+    if short.len() < segment.len() {
+        names.extend(decoded(segment));
+        names.dedup();
+    }
     names
 }

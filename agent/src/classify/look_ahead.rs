@@ -63,7 +63,7 @@ pub(super) fn is_from_start(response: &ResponseHead) -> bool {
 
 /// Whether what comes from within a file is declared to be text, to a requester for whom that counts: other octets show that
 /// it is none.
-fn may_be_no_text(exchange: &Exchange<'_>, declared: &Declared) -> bool {
+fn may_be_no_text(exchange: &Exchange<'_>, declared: &Declared<'_>) -> bool {
     !first_bytes::is_encoded(exchange.response.fields())
         && declared.all().any(media_type::is_textual)
         && (keeps(exchange) || verdict::is_sniffed(exchange, declared))
@@ -78,7 +78,7 @@ fn keeps(exchange: &Exchange<'_>) -> bool {
 }
 
 /// Whether content decides that the response is a part of a page, which its head alone does not say.
-fn may_be_part(exchange: &Exchange<'_>, declared: &Declared) -> bool {
+fn may_be_part(exchange: &Exchange<'_>, declared: &Declared<'_>) -> bool {
     let disposition = || ContentDisposition::parse(exchange.response.fields().get_all("content-disposition"));
     requester(exchange.request, exchange.client) == Requester::Subresource
         && verdict::may_show_part(declared)
@@ -87,7 +87,7 @@ fn may_be_part(exchange: &Exchange<'_>, declared: &Declared) -> bool {
 
 /// Whether a script or a program may get a file under a type that is none, or one of its own. Answers that grow while they are sent have
 /// no length; waiting for those would stop the page.
-fn may_be_disguised(exchange: &Exchange<'_>, declared: &Declared) -> bool {
+fn may_be_disguised(exchange: &Exchange<'_>, declared: &Declared<'_>) -> bool {
     let fields = exchange.response.fields();
     // By a type that nobody knows scripts may exchange anything; to a program it is a file, whatever it holds.
     let native = requester(exchange.request, exchange.client) == Requester::Native;

@@ -179,7 +179,7 @@ pub struct Classification {
 #[derive(Debug, Clone, Copy)]
 struct Evidence<'a> {
     disposition: &'a ContentDisposition,
-    declared: &'a Declared,
+    declared: &'a Declared<'a>,
     look: Look<'a>,
     /// What the app's rules call the request.
     rule: Option<ActivityType>,

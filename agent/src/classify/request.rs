@@ -1,5 +1,7 @@
 //! What a request is before there is a response: enough for what policies say of uploads and messages.
 
+use std::borrow::Cow;
+
 use super::content_type::essence;
 use super::form::Form;
 use super::{ActivityType, Classification, Exchange, classify, file_name};
@@ -17,7 +19,7 @@ pub fn classify_request(exchange: &Exchange<'_>) -> Classification {
         class.activity = ActivityType::None;
     }
     let request = exchange.request;
-    class.mime = request.fields().get("content-type").and_then(essence);
+    class.mime = request.fields().get("content-type").and_then(essence).map(Cow::into_owned);
     let mut names = Vec::new();
     for name in exchange.form.into_iter().flat_map(Form::names).filter_map(|name| display_name(name)) {
         if !names.contains(&name) {

@@ -108,7 +108,7 @@ pub(super) fn verdict(exchange: &Exchange<'_>, requester: Requester, evidence: &
 
 /// The app's rules say that this address answers with the content of a file. What a navigation shows stays a view, a
 /// page is the app asking back, and what pages show stays a preview; the rest is taken along.
-fn by_rule(requester: Requester, declared: &Declared) -> Option<Verdict> {
+fn by_rule(requester: Requester, declared: &Declared<'_>) -> Option<Verdict> {
     let is = |wanted: fn(Content) -> bool| {
         declared.all().all(|essence| wanted(media_type::traits(essence).content))
     };
@@ -127,7 +127,7 @@ fn by_rule(requester: Requester, declared: &Declared) -> Option<Verdict> {
 fn by_content(
     exchange: &Exchange<'_>,
     requester: Requester,
-    declared: &Declared,
+    declared: &Declared<'_>,
     look: Look<'_>,
 ) -> Option<Verdict> {
     if !matches!(requester, Requester::Fetch | Requester::Native) {
@@ -160,7 +160,7 @@ fn by_content(
 
 /// Whether a page can have a part of this type. That a request is for a part is the client's word, which a user who runs
 /// their own browser can put there; so it earns nothing that a page could not show.
-pub(super) fn may_be_part(disposition: &ContentDisposition, declared: &Declared) -> bool {
+pub(super) fn may_be_part(disposition: &ContentDisposition, declared: &Declared<'_>) -> bool {
     let fits = |essence: &str| match media_type::traits(essence).content {
         Content::Page | Content::Data | Content::Text | Content::Image | Content::Media => true,
         // Fonts, images and scripts are often served as mere octets, but not with a label that says to save them.
@@ -172,7 +172,7 @@ pub(super) fn may_be_part(disposition: &ContentDisposition, declared: &Declared)
 }
 
 /// Whether content decides that a page can have a part of this type: browsers go by it where octets are all that is declared.
-pub(super) fn may_show_part(declared: &Declared) -> bool {
+pub(super) fn may_show_part(declared: &Declared<'_>) -> bool {
     declared.all().all(|essence| {
         media_type::is_octets(essence) || media_type::traits(essence).content == Content::Unknown
     })
@@ -188,7 +188,7 @@ fn shows_part(look: Look<'_>) -> bool {
 }
 
 /// Whether pages show what is declared, as an image.
-fn is_image(declared: &Declared) -> bool {
+fn is_image(declared: &Declared<'_>) -> bool {
     declared.essence().is_some()
         && declared.all().all(|essence| {
             media_type::traits(essence).content == Content::Image && !media_type::is_shown_nowhere(essence)
@@ -229,7 +229,7 @@ fn by_disposition(
     exchange: &Exchange<'_>,
     requester: Requester,
     disposition: &ContentDisposition,
-    declared: &Declared,
+    declared: &Declared<'_>,
 ) -> Option<Verdict> {
     let kind = match requester {
         _ if exchange.response.status() == 206 => Kind::Range,
@@ -256,7 +256,7 @@ fn by_disposition(
     Some(download(kind, reason))
 }
 
-fn is_guarded_answer(disposition: &ContentDisposition, declared: &Declared) -> bool {
+fn is_guarded_answer(disposition: &ContentDisposition, declared: &Declared<'_>) -> bool {
     let guard = |name: &str| GUARD_NAMES.iter().any(|guard| guard.eq_ignore_ascii_case(name));
     !declared.contradicts_itself()
         && disposition.complaints().is_empty()
@@ -267,7 +267,7 @@ fn is_guarded_answer(disposition: &ContentDisposition, declared: &Declared) -> b
 }
 
 /// Whether browsers go by the content where they would show the declared type (WHATWG MIME Sniffing, section 7).
-pub(super) fn is_sniffed(exchange: &Exchange<'_>, declared: &Declared) -> bool {
+pub(super) fn is_sniffed(exchange: &Exchange<'_>, declared: &Declared<'_>) -> bool {
     match declared.essence() {
         None => true,
         Some(essence) if media_type::traits(essence).chromium == Handling::Sniff => true,
@@ -289,7 +289,12 @@ fn told(seen: Seen<'_>) -> Option<&'static str> {
     (seen.complete || sniffed != "text/plain" || seen.octets.len() >= sniff::TELLING).then_some(sniffed)
 }
 
-fn by_type(exchange: &Exchange<'_>, requester: Requester, declared: &Declared, look: Look<'_>) -> Verdict {
+fn by_type(
+    exchange: &Exchange<'_>,
+    requester: Requester,
+    declared: &Declared<'_>,
+    look: Look<'_>,
+) -> Verdict {
     let sniffs = is_sniffed(exchange, declared);
     let undeclared = declared.essence().is_none_or(|e| media_type::traits(e).chromium == Handling::Sniff);
     if undeclared {
