@@ -38,8 +38,9 @@ const SEARCH: Duration = Duration::from_millis(200);
 /// Processes that are asked before all others, and how many of them at once.
 const MOST_RECENT: usize = 8;
 const AT_ONCE: usize = 2;
-/// Descriptors of such a process that are looked at: its last one, and the next ones. A program gets the lowest that is free.
-const NEIGHBOURS: u32 = 6;
+/// How far from its last descriptor such a process is asked for its next one, in both directions. A program gets the lowest
+/// that is free, which is somewhere among those of its connections when they come and go.
+const NEIGHBOURS: u32 = 12;
 
 /// Those that held the last sockets that were looked for, the last one first.
 static RECENT: Mutex<VecDeque<Recent>> = Mutex::new(VecDeque::new());
@@ -145,12 +146,22 @@ pub(crate) fn recent_process_with(owner: SocketOwner) -> Option<u32> {
     let recent: Vec<_> = recent().iter().copied().take(AT_ONCE).collect();
     let found = recent.into_iter().find_map(|last| {
         let process = directory_of(last.pid);
-        let mut near = last.descriptor..=last.descriptor.saturating_add(NEIGHBOURS);
-        let descriptor = near.find(|number| links_to(&process.join(format!("fd/{number}")), &link))?;
-        is_of(&process, owner.uid).then_some(Recent { descriptor, ..last })
+        if !is_of(&process, owner.uid) {
+            return None;
+        }
+        let descriptor =
+            near(last.descriptor).find(|number| links_to(&process.join(format!("fd/{number}")), &link))?;
+        Some(Recent { descriptor, ..last })
     })?;
     remember(found);
     Some(found.pid)
+}
+
+/// A descriptor and its neighbours, the nearest first.
+fn near(descriptor: u32) -> impl Iterator<Item = u32> {
+    let around =
+        (1..=NEIGHBOURS).flat_map(move |away| [descriptor.checked_add(away), descriptor.checked_sub(away)]);
+    std::iter::once(descriptor).chain(around.flatten())
 }
 
 /// The process of `owner.uid` that holds the socket. Reads /proc: not for a thread that serves connections.
@@ -257,6 +268,13 @@ mod tests {
             other.set_port(1);
             assert_eq!(owner_of(other, accepted.local_addr().unwrap()), None);
         }
+    }
+
+    #[test]
+    fn descriptors_are_asked_for_from_the_last_one_outwards() {
+        assert_eq!(near(7).take(5).collect::<Vec<_>>(), [7, 8, 6, 9, 5]);
+        assert_eq!(near(1).take(5).collect::<Vec<_>>(), [1, 2, 0, 3, 4]);
+        assert_eq!(near(u32::MAX).count(), 1 + NEIGHBOURS as usize);
     }
 
     #[test]
