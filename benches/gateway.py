@@ -154,7 +154,7 @@ def third(served):
             processes += [sender.process for sender in senders]
             for sender in senders * 2:
                 sender.measure()
-            for _ in range(ROUNDS // len(PLACES)):
+            for _ in range(max(2, -(-ROUNDS // len(PLACES)))):
                 for turn in random.sample(range(len(senders)), len(senders)):
                     results[turn].append(senders[turn].measure())
             running.terminate()
@@ -174,9 +174,9 @@ def main():
         low, middle, high = statistics.quantiles(values, n=4)
         print(f"{name:>8}: median {middle:6.2f} Gbit/s, quartiles {low:6.2f} and {high:6.2f}, of {len(values)}")
     for served, (with_it, other, another) in enumerate(thirds):
-        print(f"{served:>8}: {ratio(with_it, other, another):.3f}")
-    noise = statistics.median(b / c for b, c in zip(results[1], results[2]))
-    print(f"   ratio: {ratio(*results):.3f}, of the others to each other {noise:.3f}")
+        noise = statistics.median(b / c for b, c in zip(other, another))
+        print(f"gateway {served}: {ratio(with_it, other, another):.3f}, of the others to each other {noise:.3f}")
+    print(f"   ratio: {ratio(*results):.3f}")
 
 
 def ratio(with_it, other, another):

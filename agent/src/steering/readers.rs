@@ -18,12 +18,19 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Has the kernel verify the programs and puts them in their places; an earlier agent's are exchanged, each in one step.
+    /// Has the kernel verify the programs, then puts them in their places; an earlier agent's are exchanged, each in one step.
     pub(super) fn install(ebpf: &mut Ebpf) -> Result<Self> {
         let mut map = ProgramArray::try_from(load::take_map(ebpf, "PC_OUT")?)?;
+        for (_, name) in PROGRAMS {
+            load::verified(ebpf, name).with_context(|| format!("loading {name}"))?;
+        }
         for (place, name) in PROGRAMS {
-            let putting = || format!("putting {name} in its place");
-            map.set(place, loaded(ebpf, name).with_context(putting)?, 0).with_context(putting)?;
+            // One map takes programs that were all translated to machine code, or all not: bpf_jit_enable may have changed.
+            map.set(place, loaded(ebpf, name)?, 0).with_context(|| {
+                format!(
+                    "putting {name} in its place (`portcullis cleanup` removes what an earlier agent left)"
+                )
+            })?;
         }
         Ok(Self { _map: map })
     }
@@ -31,6 +38,5 @@ impl Readers {
 
 fn loaded<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e ProgramFd> {
     let program: &mut CgroupSkb = load::program(ebpf, name)?.try_into()?;
-    program.load()?;
     Ok(program.fd()?)
 }

@@ -140,7 +140,7 @@ fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> Option<SocketOw
 }
 
 /// The process of `owner.uid` that holds the socket, if it is one that held the last ones, and where it would hold this
-/// one: a few links are read, which a thread that serves connections may do.
+/// one: at most some fifty links of two processes are read, which a thread that serves connections may do.
 pub(crate) fn recent_process_with(owner: SocketOwner) -> Option<u32> {
     let link = link_of(owner);
     let recent: Vec<_> = recent().iter().copied().take(AT_ONCE).collect();

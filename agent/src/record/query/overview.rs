@@ -217,19 +217,35 @@ impl Reader {
         // Until what is left is older than what is known of each.
         while let Some(segment) = segments.pop_if(|segment| seen.values().any(|known| *known < segment.until))
         {
-            let Some(times) = segment.times(&self.connection)? else { continue };
-            segment.column(by.kind(), &self.connection, |data| {
-                let Some(column) = Column::read(data, segment.records) else { return };
-                let values = column.values().unwrap_or_default();
-                for (code, time) in column.codes().zip(times) {
-                    if let Some(Value::Is(name)) = values.get(code)
-                        && let Ok(name) = std::str::from_utf8(name)
-                        && let Some(known) = seen.get_mut(name)
-                    {
-                        *known = time.max(*known);
-                    }
-                }
+            let found = segment.column(by.kind(), &self.connection, |data| {
+                let column = Column::read(data, segment.records)?;
+                // By their codes. Most segments have none that is asked about.
+                let names: Vec<Option<String>> = column
+                    .values()?
+                    .into_iter()
+                    .map(|value| match value {
+                        Value::Is(name) => std::str::from_utf8(name).ok().map(str::to_owned),
+                        _ => None,
+                    })
+                    .map(|name| {
+                        name.filter(|name| seen.get(name).is_some_and(|known| *known < segment.until))
+                    })
+                    .collect();
+                names.iter().any(Option::is_some).then(|| (names, column.codes().collect::<Vec<_>>()))
             })?;
+            let Some((names, codes)) = found.flatten() else { continue };
+            let Some(times) = segment.times(&self.connection)? else { continue };
+            let mut latest = vec![i64::MIN; names.len()];
+            for (code, time) in codes.into_iter().zip(times) {
+                if let Some(latest) = latest.get_mut(code) {
+                    *latest = time.max(*latest);
+                }
+            }
+            for (name, latest) in names.into_iter().zip(latest) {
+                if let Some(known) = name.and_then(|name| seen.get_mut(&name)) {
+                    *known = latest.max(*known);
+                }
+            }
         }
         Ok(seen)
     }

@@ -176,11 +176,19 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<(Vec<Segment>, i6
 
 /// Makes a segment of the next `size` records. `false` when there are not so many.
 pub(super) fn make(size: usize, connection: &mut Connection) -> rusqlite::Result<bool> {
-    let number = |sql| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));
-    let last = number("SELECT ifnull(max(last), 0) FROM segments")?;
+    // Asked at each turn of the writer: each is a look at one end of a table.
+    let mut ends = connection.prepare_cached(
+        "SELECT (SELECT min(seq) FROM activities), (SELECT max(seq) FROM activities),
+                (SELECT last FROM segments ORDER BY first DESC LIMIT 1)",
+    )?;
+    let [oldest, newest, last]: [Option<i64>; 3] =
+        ends.query_row([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+    drop(ends);
+    let (Some(oldest), Some(newest)) = (oldest, newest) else { return Ok(false) };
+    let last = last.unwrap_or(0).max(oldest - 1);
     // By their numbers, of which few are no record's: a segment may come out smaller, never empty.
-    let behind = number("SELECT ifnull(max(seq), 0) FROM activities")? - last;
-    if usize::try_from(behind).is_ok_and(|behind| behind < size) || behind < 0 {
+    let behind = newest - last;
+    if usize::try_from(behind).map_or(true, |behind| behind < size) {
         return Ok(false);
     }
     let transaction = connection.transaction()?;

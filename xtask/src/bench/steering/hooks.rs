@@ -1,4 +1,5 @@
-//! What the kernel itself says of each program: instructions that its verifier followed, and the time of a run.
+//! What the kernel itself says of each program: instructions that its verifier followed, and the time of a run. What a
+//! program jumps to is in its own runs.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -95,14 +95,13 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let mut with = Client::start("with", lab.client(), "client")?;
     let mut without = Client::start("without", lab.bystander(), "client")?;
     let mut again = Client::start("again", lab.bystander(), "client")?;
-    // Before every load was tried once: of those that are wanted none may say first words.
-    let before = hooks::counters(&agent)?;
     for client in [&mut with, &mut without, &mut again] {
         // The resolver's answers come first among the loads: from here on they explain the site's address.
         for load in &LOADS {
             client.measure(load, slot / 4)?;
         }
     }
+    let before = hooks::counters(&agent)?;
 
     let wanted = |load: &&'static Load| {
         arguments.load.is_empty() || arguments.load.iter().any(|part| load.name.contains(part.as_str()))
@@ -130,8 +129,10 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         }
     }
     let after = hooks::counters(&agent)?;
+    // The other loads need not say first words in a round.
+    let read = loads.iter().any(|load| load.name == "exchange");
     ensure!(
-        before.steered() == after.steered() && after.watched() > before.watched(),
+        before.steered() == after.steered() && (after.watched() > before.watched() || !read),
         "this was not traffic that is left alone: {before:?}, then {after:?}"
     );
 

@@ -145,7 +145,9 @@ pub(super) fn show(
             ratio(&with.cpu, &again.cpu),
         );
     }
-    println!("\nnanoseconds of a run, by load, and runs for each thing done (bulk: for each 64 KiB)");
+    println!(
+        "\nnanoseconds of a run, by load, and runs for each thing done (bulk: for each 64 KiB); those that pc_out\njumps to are in its runs"
+    );
     print!("{:<16}{:>10}", "program", "verified");
     for load in loads {
         print!("{:>16}", load.name);

@@ -65,6 +65,28 @@ fn records_come_into_segments_while_and_after_they_are_written() {
 }
 
 #[test]
+fn no_segment_is_made_of_few_records_behind_those_that_were_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    let (log, _) = ActivityLog::open_with(&path, of_segments(100)).unwrap();
+    (0..100).for_each(|_| log.record(named("old.pdf")).unwrap());
+    wait_until("a segment", || in_segments(&path) == 100);
+    drop(log);
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch("DELETE FROM activities; DELETE FROM segments; DELETE FROM columns").unwrap();
+    drop(old);
+    let (log, _) = ActivityLog::open_with(&path, of_segments(100)).unwrap();
+    (0..99).for_each(|_| log.record(named("new.pdf")).unwrap());
+    log.flush(SOON).unwrap();
+    drop(log);
+    assert_eq!(in_segments(&path), 0);
+    let (log, _) = ActivityLog::open_with(&path, of_segments(100)).unwrap();
+    log.record(named("new.pdf")).unwrap();
+    wait_until("the next", || in_segments(&path) == 100);
+    assert_eq!(found(&path, "new.pdf"), 100);
+}
+
+#[test]
 fn a_log_with_indexes_is_brought_to_segments() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("activity.db");
