@@ -54,7 +54,7 @@ enum Standing {
     Unknown,
 }
 
-/// `now` is of bpf_ktime_get_ns(), here and below: a look at the clock costs as much as one into a map.
+/// `now` is of [`crate::liveness::now`], here and below.
 #[inline(always)]
 pub fn of(settings: &Settings, address: &Address, now: u64) -> Interest {
     let standing = standing(settings, address, now);

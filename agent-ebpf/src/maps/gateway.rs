@@ -59,7 +59,7 @@ pub fn note_question(question: &Question, now: u64) {
     }
 }
 
-/// When this question passed, by bpf_ktime_get_ns().
+/// When this question passed, by CLOCK_MONOTONIC.
 #[inline(always)]
 pub fn asked_at(question: &Question) -> Option<u64> {
     // SAFETY: the entry may be overwritten meanwhile; one word is read.

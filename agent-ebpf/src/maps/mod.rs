@@ -39,7 +39,7 @@ static PC_APPS: HashMap<[u8; APP_ID], u32> = HashMap::with_max_entries(limits::A
 /// peeked at or, where the guard does not peek, its connections are watched.
 #[map]
 static PC_TARGETS: LruHashMap<Address, Target> = LruHashMap::with_max_entries(limits::TARGETS, 0);
-/// Addresses where the agent found nobody monitored, with the bpf_ktime_get_ns() until which that counts. A map of its
+/// Addresses where the agent found nobody monitored, with the time of CLOCK_MONOTONIC until which that counts. A map of its
 /// own, so that the agent can never overwrite what was learned of an address. LRU: one that is pushed out is peeked at again.
 #[map]
 static PC_PEEKED: LruHashMap<Address, u64> = LruHashMap::with_max_entries(limits::PEEKED, 0);
