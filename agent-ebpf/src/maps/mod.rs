@@ -11,7 +11,9 @@ mod sockets;
 use core::ffi::c_void;
 use core::ptr::{addr_of, read_volatile};
 
-use agent_common::abi::{APP_ID, Address, Event, Flow, FlowKey, Heartbeat, PatternKey, READERS, Settings, Target};
+use agent_common::abi::{
+    APP_ID, Address, Event, Flow, FlowKey, Heartbeat, PatternKey, READERS, Settings, Target,
+};
 use agent_common::counter::{self, Counter};
 use agent_common::domain::KEY_SIZE;
 use agent_common::limits;
