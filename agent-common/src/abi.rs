@@ -102,7 +102,7 @@ impl Address {
 #[repr(C)]
 pub struct Target {
     pub apps: u64,
-    /// bpf_ktime_get_ns() after which the entry counts for nothing.
+    /// Time of CLOCK_MONOTONIC after which the entry counts for nothing.
     pub expires_ns: u64,
 }
 
@@ -165,7 +165,7 @@ pub struct Flow {
     pub gid: u32,
     pub cgroup: u64,
     pub socket_cookie: u64,
-    /// bpf_ktime_get_ns() of the connect().
+    /// Time of CLOCK_MONOTONIC of the connect(), to a tick.
     pub time_ns: u64,
     /// Name of the *thread*, NUL padded.
     pub comm: [u8; 16],
@@ -312,7 +312,7 @@ pub const FAIL_CLOSED: u32 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Heartbeat {
-    /// CLOCK_MONOTONIC, the clock of bpf_ktime_get_ns(): it stands still while the machine is suspended, so an agent is
+    /// CLOCK_MONOTONIC, the clock of the programs: it stands still while the machine is suspended, so an agent is
     /// not taken for dead when it wakes up.
     pub time_ns: u64,
     /// The same moment in milliseconds of Unix time, for people.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::http::head::{RequestHead, ResponseHead};
-use crate::http::is_token;
+use crate::http::{is_token, lower_case};
 
 /// Bounds in bytes. The sum keeps a record below some ten KiB.
 pub const MAX_PATH: usize = 1024;
@@ -89,22 +89,13 @@ pub(super) fn essence(value: &[u8]) -> Option<Arc<str>> {
     let essence = std::str::from_utf8(first_part(value)).ok()?;
     let (kind, subtype) = essence.split_once('/')?;
     (is_token(kind.as_bytes()) && is_token(subtype.as_bytes()))
-        .then(|| lower_case(bounded(essence, MAX_NAME)))
+        .then(|| lower_case(bounded(essence, MAX_NAME)).into())
 }
 
 /// `Attachment; filename=x` -> `attachment`. `None` for what does not begin with a token (RFC 6266 section 4.1).
 pub(super) fn disposition_type(value: &[u8]) -> Option<Arc<str>> {
     let kind = std::str::from_utf8(first_part(value)).ok()?;
-    is_token(kind.as_bytes()).then(|| lower_case(bounded(kind, MAX_NAME)))
-}
-
-/// Nearly always it is so already, and copied once.
-fn lower_case(text: &str) -> Arc<str> {
-    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        text.to_ascii_lowercase().into()
-    } else {
-        text.into()
-    }
+    is_token(kind.as_bytes()).then(|| lower_case(bounded(kind, MAX_NAME)).into())
 }
 
 fn first_part(value: &[u8]) -> &[u8] {

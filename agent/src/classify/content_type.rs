@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::http::head::Fields;
-use crate::http::is_token;
+use crate::http::{is_token, lower_case};
 
 /// Longest essence taken for a media type: RFC 6838 section 4.2 allows 127 for each half.
 const MAX_ESSENCE: usize = 255;
@@ -77,10 +77,5 @@ pub(super) fn essence(value: &[u8]) -> Option<Cow<'_, str>> {
         return None;
     }
     // Tokens are ASCII.
-    let text = std::str::from_utf8(text).ok()?;
-    Some(if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        text.to_ascii_lowercase().into()
-    } else {
-        text.into()
-    })
+    std::str::from_utf8(text).ok().map(lower_case)
 }

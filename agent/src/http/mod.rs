@@ -11,4 +11,4 @@ pub(crate) mod multipart;
 pub mod named_hosts;
 pub mod proxy_request;
 
-pub(crate) use h1::syntax::is_token;
+pub(crate) use h1::syntax::{is_token, lower_case};

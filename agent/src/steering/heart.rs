@@ -42,7 +42,7 @@ impl Heart {
     }
 }
 
-/// The clock of heartbeats, in nanoseconds: CLOCK_MONOTONIC, as bpf_ktime_get_ns() reads it.
+/// The clock of heartbeats, in nanoseconds: CLOCK_MONOTONIC, as the programs read it, which see it as it stood at the last tick.
 pub fn now_ns() -> u64 {
     // The clock is always there; should it fail, time stands still and the kernel takes the agent for dead.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {

@@ -11,10 +11,9 @@ use lab::client::{Curl, python_daemon, sha256};
 use lab::{Lab, wait};
 use serde_json::Value;
 
-use super::{MONITORED, Stop, check_blocked, request_until, url};
+use super::{KILLS_VARIABLE, MONITORED, Stop, check_blocked, request_until, url};
 
-/// Number of kills; every one takes a few seconds.
-const KILLS_VARIABLE: &str = "PORTCULLIS_TEST_KILLS";
+/// Every one takes a few seconds.
 const KILLS: usize = 3;
 /// What the clients ask for meanwhile.
 const DOWNLOADS_A_SECOND: &str = "50";

@@ -16,7 +16,7 @@ use lab::client::{Curl, Family, issuer, probe, python};
 use lab::pins::{overwrite, pinned};
 use lab::{Lab, ORIGIN_CA_NAME, address_of, wait};
 
-use super::{MONITORED, Stop, UNMONITORED, check_blocked, check_passed, request_until, url};
+use super::{KILLS_VARIABLE, MONITORED, Stop, UNMONITORED, check_blocked, check_passed, request_until, url};
 
 /// From the event to the first refusal.
 const NOTICED: Duration = Duration::from_millis(1500);
@@ -263,6 +263,4 @@ fn closed_is_refused_where_nothing_can_be_pinned_and_open_goes_without() {
     assert_eq!(attached(lab.cgroup()).unwrap(), Vec::<String>::new());
 }
 
-/// Names how many times the agent is killed.
-const KILLS_VARIABLE: &str = "PORTCULLIS_KILLS";
 const KILLS: u64 = 20;

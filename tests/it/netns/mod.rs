@@ -59,6 +59,9 @@ use lab::client::{Curl, Reply};
 
 /// The site that the blocking policy covers.
 const MONITORED: &str = "files.corp.test";
+/// How many times tests that kill the agent do so.
+const KILLS_VARIABLE: &str = "PORTCULLIS_TEST_KILLS";
+
 /// A site that no app owns.
 const UNMONITORED: &str = "other.example.test";
 /// A site that no app owns, on an address of one that is monitored.

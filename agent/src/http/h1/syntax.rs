@@ -1,5 +1,6 @@
 //! The character rules that parsing and serialising share (RFC 9110 section 5.6, RFC 3986 section 3.2).
 
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use crate::http::head::split_port;
@@ -10,6 +11,15 @@ const MAX_HOST: usize = 254;
 /// One or more token characters: field names and methods.
 pub(crate) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| TOKEN_CHARS[usize::from(*byte)])
+}
+
+/// Names that case does not tell apart, written as they mostly are already: then nothing is copied.
+pub(crate) fn lower_case(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        text.to_ascii_lowercase().into()
+    } else {
+        text.into()
+    }
 }
 
 /// How many octets at the beginning of `text` are token characters.

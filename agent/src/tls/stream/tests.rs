@@ -1,7 +1,7 @@
 //! Streams of ours against rustls' own and against each other, and peers that break the rules behind the handshake.
 
 use rustls::crypto::CryptoProvider;
-use rustls::{AlertDescription, CipherSuite, PeerMisbehaved, RootCertStore, SupportedProtocolVersion};
+use rustls::{CipherSuite, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -391,88 +391,4 @@ pub(super) fn cause(error: &io::Error) -> Error {
         .and_then(|inner| inner.downcast_ref::<Error>())
         .cloned()
         .unwrap_or_else(|| panic!("{error}"))
-}
-
-/// What is broken, in which version, the records that do it, and the alert for it.
-type Case<'a> = (&'a str, &'a [&'static SupportedProtocolVersion], &'a [(u8, &'a [u8])], AlertDescription);
-
-#[tokio::test]
-async fn peers_that_break_the_rules_are_told_so_and_refused() {
-    const UPDATE: &[u8] = &[24, 0, 0, 1, 1];
-    let oversized = vec![7; MAX_PLAINTEXT + 1];
-    let data: &[u8] = b"data";
-    let cases: [Case<'_>; 13] = [
-        ("too long inside", V13, &[(23, &oversized)], AlertDescription::RecordOverflow),
-        ("too long inside", V12, &[(23, &oversized)], AlertDescription::RecordOverflow),
-        ("an unknown kind", V13, &[(99, data)], AlertDescription::UnexpectedMessage),
-        ("nothing but padding", V13, &[(0, &[0; 20])], AlertDescription::UnexpectedMessage),
-        ("a hello anew", V13, &[(22, &[1, 0, 0, 1, 0])], AlertDescription::UnexpectedMessage),
-        ("a ticket to a server", V13, &[(22, &[4, 0, 0, 1, 0])], AlertDescription::UnexpectedMessage),
-        ("an empty fragment", V13, &[(22, &[])], AlertDescription::DecodeError),
-        ("data within a message", V13, &[(22, &[24, 0]), (23, data)], AlertDescription::UnexpectedMessage),
-        (
-            "more behind a key update",
-            V13,
-            &[(22, &[24, 0, 0, 1, 0, 24])],
-            AlertDescription::UnexpectedMessage,
-        ),
-        ("a key update that asks for 2", V13, &[(22, &[24, 0, 0, 1, 2])], AlertDescription::DecodeError),
-        ("a message of 16 MiB", V13, &[(22, &[24, 255, 255, 255, 0])], AlertDescription::DecodeError),
-        ("half an alert", V13, &[(21, &[1])], AlertDescription::DecodeError),
-        ("a key update in TLS 1.2", V12, &[(22, UPDATE)], AlertDescription::UnexpectedMessage),
-    ];
-    for (what, versions, records, alert) in cases {
-        let (failed, told) = says_to(versions, records).await;
-        assert_eq!(told, Some(Error::AlertReceived(alert)), "{what}: {failed:?}");
-    }
-}
-
-#[tokio::test]
-async fn floods_beside_the_data_end() {
-    const WARNING: (u8, &[u8]) = (21, &[1, 100]);
-    const HELLO: (u8, &[u8]) = (22, &[1, 0, 0, 1, 0]);
-    let (failed, _) = says_to(V12, &[WARNING; 5]).await;
-    assert_eq!(failed, PeerMisbehaved::TooManyWarningAlertsReceived.into());
-    let (failed, told) = says_to(V12, &[HELLO; 2]).await;
-    assert_eq!(failed, PeerMisbehaved::TooManyRenegotiationRequests.into());
-    assert_eq!(told, Some(Error::AlertReceived(AlertDescription::UnexpectedMessage)));
-    // What ends the connection is not answered.
-    let (failed, told) = says_to(V13, &[(21, &[1, 40])]).await;
-    assert_eq!((failed, told), (Error::AlertReceived(AlertDescription::HandshakeFailure), None));
-
-    let ends = ends(V13, None);
-    let (mut far, mut near) = ours(&ends, 1 << 20).await;
-    for _ in 0..33 {
-        far.say(kind::HANDSHAKE, &[24, 0, 0, 1, 0]).await;
-        far.take_new_key();
-    }
-    let failed = near.read(&mut [0]).await.unwrap_err();
-    assert_eq!(cause(&failed), PeerMisbehaved::TooManyKeyUpdateRequests.into());
-}
-
-#[tokio::test]
-async fn a_record_that_was_touched_or_is_too_long_is_refused_before_it_counts() {
-    for versions in [V13, V12] {
-        let ends = ends(versions, None);
-        let mut record = vec![0; 100];
-        let (mut far, mut near) = ours(&ends, 1 << 20).await;
-        let length = far.sealer().seal(kind::APPLICATION_DATA, b"data", &mut record).unwrap();
-        record[length - 1] ^= 1;
-        far.stream.write_all(&record[..length]).await.unwrap();
-        assert_eq!(cause(&near.read(&mut [0; 64]).await.unwrap_err()), Error::DecryptError);
-        let told = far.read(&mut [0]).await.unwrap_err();
-        assert_eq!(cause(&told), Error::AlertReceived(AlertDescription::BadRecordMac));
-
-        let (mut far, mut near) = ours(&ends, 1 << 20).await;
-        far.stream.write_all(&[23, 3, 3, 0xff, 0xff]).await.unwrap();
-        assert_eq!(cause(&near.read(&mut [0; 64]).await.unwrap_err()), Error::PeerSentOversizedRecord);
-        let (mut far, mut near) = ours(&ends, 1 << 20).await;
-        far.stream.write_all(&[20, 3, 3, 0, 1, 1]).await.unwrap();
-        let failed = cause(&near.read(&mut [0; 64]).await.unwrap_err());
-        assert!(matches!(failed, Error::InappropriateMessage { .. }), "{failed:?}");
-        // Shorter than its tag.
-        let (mut far, mut near) = ours(&ends, 1 << 20).await;
-        far.stream.write_all(&[23, 3, 3, 0, 3, 1, 2, 3]).await.unwrap();
-        assert_eq!(cause(&near.read(&mut [0; 64]).await.unwrap_err()), Error::DecryptError);
-    }
 }

@@ -28,6 +28,8 @@ pub(super) struct Load {
     pub(super) what: &'static str,
     /// What is compared: how much, or how long each takes.
     pub(super) kind: Kind,
+    /// Whether each thing is a connection that says its first words, which the programs read.
+    pub(super) says_first_words: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,22 +44,54 @@ pub(super) enum Kind {
 
 /// In the order in which they are run: the answers of the resolver explain the site to the programs.
 pub(super) static LOADS: [Load; 8] = [
-    Load { name: "dns", what: "a socket, a question over UDP, dnsmasq's answer", kind: Kind::Latency },
+    Load {
+        name: "dns",
+        what: "a socket, a question over UDP, dnsmasq's answer",
+        kind: Kind::Latency,
+        says_first_words: false,
+    },
     Load {
         name: "connect",
         what: "connect() to a steered port: its first words are to be read",
         kind: Kind::Latency,
+        says_first_words: false,
     },
-    Load { name: "connect-other", what: "connect() to a port that is not steered", kind: Kind::Latency },
+    Load {
+        name: "connect-other",
+        what: "connect() to a port that is not steered",
+        kind: Kind::Latency,
+        says_first_words: false,
+    },
     Load {
         name: "exchange",
         what: "connect(), a ClientHello of 1.7 KB, one byte back, close",
         kind: Kind::Latency,
+        says_first_words: true,
     },
-    Load { name: "turns", what: "a byte there and back on an open TCP connection", kind: Kind::Latency },
-    Load { name: "datagrams", what: "UDP datagrams of 64 bytes, each way", kind: Kind::Count },
-    Load { name: "bulk-out", what: "one TCP connection, from the client", kind: Kind::Bulk },
-    Load { name: "bulk-in", what: "one TCP connection, to the client", kind: Kind::Bulk },
+    Load {
+        name: "turns",
+        what: "a byte there and back on an open TCP connection",
+        kind: Kind::Latency,
+        says_first_words: false,
+    },
+    Load {
+        name: "datagrams",
+        what: "UDP datagrams of 64 bytes, each way",
+        kind: Kind::Count,
+        says_first_words: false,
+    },
+    Load {
+        name: "bulk-out",
+        what: "one TCP connection, from the client",
+        kind: Kind::Bulk,
+        says_first_words: false,
+    },
+    Load {
+        name: "bulk-in",
+        what: "one TCP connection, to the client",
+        kind: Kind::Bulk,
+        says_first_words: false,
+    },
 ];
 
 /// What one slot came to.

@@ -146,7 +146,8 @@ pub(super) fn show(
         );
     }
     println!(
-        "\nnanoseconds of a run, by load, and runs for each thing done (bulk: for each 64 KiB); those that pc_out\njumps to are in its runs"
+        "\nnanoseconds of a run, by load, and runs for each thing done (bulk: for each 64 KiB)\n\
+         what pc_out jumps to is in its runs"
     );
     print!("{:<16}{:>10}", "program", "verified");
     for load in loads {
