@@ -9,9 +9,9 @@ use crate::domain::{DomainKey, KEY_SIZE};
 use crate::limits;
 
 /// Version of every layout in this file.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 /// Stands in the kernel object, where the loader looks for it. Ends in [`ABI_VERSION`].
-pub const ABI_TAG: &[u8; 16] = b"portcullis-abi-6";
+pub const ABI_TAG: &[u8; 16] = b"portcullis-abi-7";
 const _: () = assert!(ABI_TAG[15] == b'0' + ABI_VERSION as u8);
 
 /// Places of the programs that read what goes out of a host's sockets, and how many there are.

@@ -18,12 +18,12 @@ mod net_out;
 mod out;
 mod peer_name;
 mod skb;
-mod sock_ops;
+mod syn;
 mod udp_out;
 mod verdict;
 
-use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr, classifier, sock_ops};
-use aya_ebpf::programs::{SkBuffContext, SockAddrContext, SockOpsContext, TcContext};
+use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr, classifier};
+use aya_ebpf::programs::{SkBuffContext, SockAddrContext, TcContext};
 
 #[cgroup_sock_addr(connect4)]
 pub fn pc_connect4(ctx: SockAddrContext) -> i32 {
@@ -55,13 +55,6 @@ pub fn pc_peername4(ctx: SockAddrContext) -> i32 {
 pub fn pc_peername6(ctx: SockAddrContext) -> i32 {
     peer_name::getpeername6(&ctx);
     verdict::PASS
-}
-
-// Not named "sockops": that clashes with the section symbol.
-#[sock_ops]
-pub fn pc_tcp_connect(ctx: SockOpsContext) -> u32 {
-    sock_ops::tcp_connect(&ctx);
-    1
 }
 
 #[cgroup_skb(ingress)]

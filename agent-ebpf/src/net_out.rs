@@ -32,7 +32,11 @@ pub fn egress(ctx: &SkBuffContext) -> bool {
             None => false,
         };
     }
-    let first = skb::first_byte(socket);
+    let tcp = skb::tcp(socket);
+    if tcp.is_null() {
+        return false;
+    }
+    let first = skb::first_byte(socket, tcp);
     if first == skb::NONE {
         return false;
     }

@@ -1,4 +1,5 @@
-//! Every packet on its way out of a socket: whether anything in it is to be read, told in a few instructions.
+//! Every packet on its way out of a socket: whether anything in it is to be read, told in a few instructions; and the SYN of a
+//! steered socket.
 //!
 //! Nearly all packets are further segments of connections whose first words were read. What reads the others is in
 //! programs of its own, which this one jumps to: one program on the hook costs each packet less than two, and together
@@ -6,11 +7,11 @@
 
 use agent_common::abi::{READS_DATAGRAMS, READS_FIRST_WORDS};
 use agent_common::limits::NET_SEGMENTS;
-use aya_ebpf::helpers::bpf_tcp_sock;
+use aya_ebpf::bindings::{bpf_sock, bpf_tcp_sock};
 use aya_ebpf::programs::SkBuffContext;
 
-use crate::maps;
 use crate::skb::{self, UDP};
+use crate::{maps, syn};
 
 /// Bytes of a connection that arrived, more than it can have said before its first words were read or it was stopped: the
 /// SYN, and [`NET_SEGMENTS`] segments of at most GSO_MAX_SIZE each (8 * 65535, Linux 5.19).
@@ -25,21 +26,35 @@ pub fn egress(ctx: &SkBuffContext) {
     if any.is_null() {
         return;
     }
-    // SAFETY: not null. Null for what is not TCP, and for a socket that is not whole.
-    let tcp = unsafe { bpf_tcp_sock(any) };
-    // SAFETY: plain field load; not null.
-    if !tcp.is_null() && unsafe { (*tcp).bytes_acked } > READ_LONG_AGO {
+    // Null for a socket that is not whole, too.
+    let tcp = skb::tcp(any);
+    if tcp.is_null() {
+        datagram(ctx);
+    } else {
+        segment(ctx, any, tcp);
+    }
+}
+
+#[inline(always)]
+fn segment(ctx: &SkBuffContext, any: *mut bpf_sock, tcp: *mut bpf_tcp_sock) {
+    // SAFETY: plain field loads; not null.
+    let (arrived, said) = unsafe { ((*tcp).bytes_acked, (*tcp).data_segs_out) };
+    let connecting = skb::is_connecting(any);
+    if arrived > READ_LONG_AGO || (said == 0 && !connecting) {
         return;
     }
     let Some(socket) = skb::socket(ctx) else { return };
-    if !tcp.is_null() {
-        if maps::watched(socket).is_some() || skb::first_byte(socket) != skb::NONE {
-            maps::read_out(ctx, READS_FIRST_WORDS);
-        }
-        return;
+    if connecting {
+        syn::egress(socket);
     }
-    // SAFETY: plain field load from a whole socket.
-    if unsafe { (*socket).protocol } == UDP as u32 {
+    if maps::watched(socket).is_some() || skb::first_byte(socket, tcp) != skb::NONE {
+        maps::read_out(ctx, READS_FIRST_WORDS);
+    }
+}
+
+#[inline(always)]
+fn datagram(ctx: &SkBuffContext) {
+    if skb::socket_of(ctx, UDP).is_some() {
         maps::read_out(ctx, READS_DATAGRAMS);
     }
 }

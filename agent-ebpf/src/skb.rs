@@ -6,9 +6,9 @@ use agent_common::abi::{Address, Settings};
 use agent_common::byte_source::{ByteSource, Slot};
 use agent_common::limits::DNS_MESSAGE;
 use aya_ebpf::bindings::bpf_hdr_start_off::BPF_HDR_START_NET;
-use aya_ebpf::bindings::{__sk_buff, bpf_sock};
+use aya_ebpf::bindings::{__sk_buff, bpf_sock, bpf_tcp_sock};
 use aya_ebpf::helpers::generated::bpf_skb_load_bytes_relative;
-use aya_ebpf::helpers::{bpf_sk_fullsock, bpf_skb_load_bytes, bpf_tcp_sock};
+use aya_ebpf::helpers::{self, bpf_sk_fullsock, bpf_skb_load_bytes};
 use aya_ebpf::programs::SkBuffContext;
 
 use crate::liveness;
@@ -178,15 +178,10 @@ pub const NONE: u64 = u64::MAX;
 ///
 /// The SYN counts as one byte acknowledged, on the side that sent it alone (tcp_snd_una_update).
 #[inline(always)]
-pub fn first_byte(socket: *mut bpf_sock) -> u64 {
-    // SAFETY: a whole socket of TCP.
-    let tcp = unsafe { bpf_tcp_sock(socket) };
-    if tcp.is_null() {
-        return NONE;
-    }
-    // SAFETY: plain field loads; not null.
-    let (said, acknowledged, unacknowledged, state) =
-        unsafe { ((*tcp).data_segs_out, (*tcp).bytes_acked, (*tcp).snd_una, (*socket).state) };
+pub fn first_byte(socket: *mut bpf_sock, tcp: *mut bpf_tcp_sock) -> u64 {
+    // SAFETY: plain field loads; the caller saw that it is not null.
+    let (said, acknowledged, unacknowledged) =
+        unsafe { ((*tcp).data_segs_out, (*tcp).bytes_acked, (*tcp).snd_una) };
     // The segment that is being sent is counted already (__tcp_transmit_skb).
     if said == 0 {
         return NONE;
@@ -195,7 +190,21 @@ pub fn first_byte(socket: *mut bpf_sock) -> u64 {
         return unacknowledged as u64;
     }
     // A SYN can carry data (RFC 7413).
-    if acknowledged == 0 && state == SYN_SENT { unacknowledged.wrapping_add(1) as u64 } else { NONE }
+    if acknowledged == 0 && is_connecting(socket) { unacknowledged.wrapping_add(1) as u64 } else { NONE }
+}
+
+/// Whether a socket's SYN has no answer yet.
+#[inline(always)]
+pub fn is_connecting(socket: *mut bpf_sock) -> bool {
+    // SAFETY: plain field load from a whole socket.
+    unsafe { (*socket).state == SYN_SENT }
+}
+
+/// What the kernel says of a TCP socket; null for others.
+#[inline(always)]
+pub fn tcp(socket: *mut bpf_sock) -> *mut bpf_tcp_sock {
+    // SAFETY: a socket that the hook holds, not null.
+    unsafe { helpers::bpf_tcp_sock(socket) }
 }
 
 /// Port that a socket is connected to, in host order.

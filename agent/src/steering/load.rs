@@ -18,7 +18,6 @@ static EMBEDDED: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/
 pub(super) enum Hook {
     SkbIngress = 0,
     SkbEgress = 1,
-    SockOps = 3,
     Connect4 = 10,
     Connect6 = 11,
     SendMsg4 = 14,
@@ -41,7 +40,6 @@ const fn row(name: &'static str, hook: Hook) -> CgroupProgram {
 /// The programs of host mode in the order of attaching: what answers questions about steered sockets first, what steers
 /// last. Detaching goes the other way.
 pub(super) const HOST_PROGRAMS: &[CgroupProgram] = &[
-    row("pc_tcp_connect", Hook::SockOps),
     row("pc_peername4", Hook::PeerName4),
     row("pc_peername6", Hook::PeerName6),
     row("pc_dns_in", Hook::SkbIngress),
@@ -136,7 +134,6 @@ const LOADING: &str = "loading the kernel object (needs CAP_BPF, CAP_NET_ADMIN a
 pub(super) fn verified<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<BorrowedFd<'e>> {
     let program = program(ebpf, name)?;
     match program {
-        Program::SockOps(program) => program.load()?,
         Program::CgroupSockAddr(program) => program.load()?,
         Program::CgroupSkb(program) => program.load()?,
         other => bail!("{name} is no program for a cgroup: {other:?}"),

@@ -38,7 +38,6 @@ fn try_one(name: String, program: &mut Loaded) -> Program {
 
 fn load_one(program: &mut Loaded) -> Result<ProgramInfo, ProgramError> {
     match program {
-        Loaded::SockOps(program) => program.load()?,
         Loaded::CgroupSockAddr(program) => program.load()?,
         Loaded::CgroupSkb(program) => program.load()?,
         Loaded::CgroupSock(program) => program.load()?,
@@ -66,7 +65,6 @@ pub fn features(may_load: bool) -> Vec<Feature> {
     };
     for (name, since, need, kind) in [
         ("program cgroup_sock_addr", "4.17, CONFIG_CGROUP_BPF", Need::Host, ProgramType::CgroupSockAddr),
-        ("program sock_ops", "4.13, CONFIG_CGROUP_BPF", Need::Host, ProgramType::SockOps),
         ("program cgroup_skb", "4.10, CONFIG_CGROUP_BPF", Need::Host, ProgramType::CgroupSkb),
         ("program sched_cls", "4.1, CONFIG_NET_CLS_BPF", Need::Gateway, ProgramType::SchedClassifier),
     ] {

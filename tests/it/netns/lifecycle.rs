@@ -19,7 +19,7 @@ fn an_orderly_end_leaves_nothing_in_the_kernel() {
     let held = agent.kernel_objects();
     let hooks = attached(lab.cgroup()).unwrap();
     assert!(held.count("prog") > 0 && held.count("map") > 0, "the agent holds {held}");
-    for hook in ["inet4_connect", "inet6_connect", "inet4_getpeername", "inet6_getpeername", "sock_ops"] {
+    for hook in ["inet4_connect", "inet6_connect", "inet4_getpeername", "inet6_getpeername", "inet_egress"] {
         assert!(hooks.iter().any(|own| own.contains(hook)), "no {hook} among {hooks:?}");
     }
 
