@@ -26,7 +26,7 @@ impl Setup {
     fn record(&self, count: usize) -> Vec<Uuid> {
         let ids: Vec<Uuid> = (0..count).map(|_| Uuid::now_v7()).collect();
         for id in &ids {
-            self.log.record(Activity { id: *id, ..sample() }).unwrap();
+            self.log.record(&Activity { id: *id, ..sample() }).unwrap();
         }
         self.log.flush(SOON).unwrap();
         ids
@@ -132,7 +132,7 @@ fn a_download_that_was_under_way_is_told_again_with_its_end() {
     let setup = Setup::new();
     let path = setup.dir.path().join("out.jsonl");
     let id = Uuid::now_v7();
-    let (entered, transfer) = setup.log.begin(Activity { id, ..sample() });
+    let (entered, transfer) = setup.log.begin(&Activity { id, ..sample() });
     entered.unwrap();
     setup.log.flush(SOON).unwrap();
     let told = |count: usize| {

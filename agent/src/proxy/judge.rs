@@ -284,10 +284,10 @@ impl<'a> Judge<'a> {
         let networks = &self.shared.snapshot.load().config.networks;
         let activity = Activity::new(id, Timestamp::now(), &observed).located(networks);
         if class.activity == ActivityType::Download && decision.action() != Action::Block {
-            *self.transfer.borrow_mut() = Some(self.shared.recorder.download(self.guard.app(), activity));
+            *self.transfer.borrow_mut() = Some(self.shared.recorder.download(self.guard.app(), &activity));
         } else {
             // A lost record is counted by the log; it slows or stops nothing here.
-            let _ = self.shared.recorder.activity(self.guard.app(), activity);
+            let _ = self.shared.recorder.activity(self.guard.app(), &activity);
         }
         Answer::of_decision(decision, request, class, id, &session.app.name)
     }

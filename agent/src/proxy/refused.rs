@@ -117,7 +117,7 @@ pub fn decided(
     let networks = &shared.snapshot.load().config.networks;
     let activity = Activity::refused(Uuid::now_v7(), Timestamp::now(), &refused).located(networks);
     // What the log cannot take it counts as lost.
-    let _ = shared.recorder.activity(app, activity);
+    let _ = shared.recorder.activity(app, &activity);
 }
 
 /// Counts a refusal that belongs to no app: of such connections nothing is recorded.

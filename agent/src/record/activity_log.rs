@@ -18,9 +18,10 @@ use uuid::Uuid;
 use crate::activity::{Activity, TransferFacts};
 use crate::config::Durability;
 use crate::record::admission::Admissions;
+use crate::record::pending::Pending;
 use crate::record::policy_sets;
 use crate::record::segments;
-use crate::record::store::Gap;
+use crate::record::store::{Entry, Gap};
 use crate::record::transfer::{End, Stored, Transfer};
 use crate::record::usage::Report;
 use crate::record::writer::{Message, Writer};
@@ -198,17 +199,18 @@ impl ActivityLog {
     }
 
     /// Hands one record to the writer. Never waits.
-    pub fn record(&self, activity: Activity) -> Result<(), Lost> {
-        self.enter(activity, None)
+    pub fn record(&self, activity: &Activity) -> Result<(), Lost> {
+        self.enter(Pending::of(activity), None)
     }
 
     /// The same for a download that is let pass, whose end will follow. With strict durability this takes a runtime.
-    pub fn begin(&self, mut activity: Activity) -> (Result<(), Lost>, Transfer<'_>) {
-        activity.transfer = Some(TransferFacts::OPEN);
+    pub fn begin(&self, activity: &Activity) -> (Result<(), Lost>, Transfer<'_>) {
         let id = activity.id;
+        let pending =
+            Pending::of(activity).map(|pending| Pending { transfer: Some(TransferFacts::OPEN), ..pending });
         let strict = self.shared.strict.load(Ordering::Relaxed);
         let (waiter, stored) = strict.then(oneshot::channel).unzip();
-        let entered = self.enter(activity, waiter);
+        let entered = self.enter(pending, waiter);
         let stored = match stored {
             None => Stored::Unasked,
             Some(_) if entered.is_err() => Stored::Never,
@@ -217,10 +219,16 @@ impl ActivityLog {
         (entered, Transfer::new(self, id, stored, entered.is_ok()))
     }
 
-    fn enter(&self, activity: Activity, waiter: Option<oneshot::Sender<()>>) -> Result<(), Lost> {
+    fn enter(
+        &self,
+        pending: serde_json::Result<Pending>,
+        waiter: Option<oneshot::Sender<()>>,
+    ) -> Result<(), Lost> {
         self.admissions.admit();
         let urgent = waiter.is_some();
-        if self.send(Message::Record(Box::new(activity), waiter), urgent) {
+        if let Ok(pending) = pending
+            && self.send(Message::Record(Entry { pending, waiter }), urgent)
+        {
             return Ok(());
         }
         self.shared.lost.fetch_add(1, Ordering::Relaxed);

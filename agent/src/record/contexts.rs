@@ -4,16 +4,15 @@
 //! one of the age that it was written in, and what is older than the age of the oldest record can go.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher as _;
+use std::sync::Arc;
 
-use foldhash::quality::RandomState;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params};
 
-use crate::activity::Activity;
+use crate::record::pending::Kept;
 
 /// Contexts of one age, each of one or two KiB: users times apps times processes that are in use at one time.
-const AGE_MAX: usize = 2048;
+const AGE_MAX: usize = 8192;
 
 /// The step that makes the table.
 pub(super) const TABLE: &str = "
@@ -26,12 +25,15 @@ ALTER TABLE activities ADD COLUMN context INTEGER; -- NULL: the record is whole
 ALTER TABLE activities ADD COLUMN micros  INTEGER; -- NULL: the record says it
 ";
 
+/// A step that changes no table, for versions before it could not put the records together.
+pub(super) const MORE_IN_COMMON: &str =
+    "-- From here on contexts have client and request as well, all but port and path.";
+
 /// What the writer knows to be in the file.
 #[derive(Debug, Default)]
 pub(super) struct Contexts {
-    /// By the hash, with a record that has it.
-    known: HashMap<u64, (i64, Activity)>,
-    hasher: RandomState,
+    /// By the hash.
+    known: HashMap<u64, (i64, Arc<Kept>)>,
     age: i64,
     json: Vec<u8>,
 }
@@ -42,12 +44,10 @@ impl Contexts {
         self.known.clear();
     }
 
-    /// The id of the activity's context, which is stored if it is new.
-    pub(super) fn of(&mut self, activity: &Activity, connection: &Connection) -> rusqlite::Result<i64> {
-        let context = activity.context();
-        let hash = self.hasher.hash_one(&context);
-        if let Some((id, known)) = self.known.get(&hash)
-            && known.context() == context
+    /// The id of a context, which is stored if it is new.
+    pub(super) fn of(&mut self, kept: &Arc<Kept>, connection: &Connection) -> rusqlite::Result<i64> {
+        if let Some((id, known)) = self.known.get(&kept.hash)
+            && (Arc::ptr_eq(known, kept) || known == kept)
         {
             return Ok(*id);
         }
@@ -59,7 +59,7 @@ impl Contexts {
             self.age = connection.query_row(next, [], |row| row.get(0))?;
         }
         self.json.clear();
-        serde_json::to_writer(&mut self.json, &context)
+        serde_json::to_writer(&mut self.json, &kept.common.context())
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         // JSON is UTF-8.
         let text = ToSqlOutput::Borrowed(ValueRef::Text(&self.json));
@@ -67,7 +67,7 @@ impl Contexts {
             .prepare_cached("INSERT INTO contexts (age, text) VALUES (?1, ?2)")?
             .execute(params![self.age, text])?;
         let id = connection.last_insert_rowid();
-        self.known.insert(hash, (id, activity.clone()));
+        self.known.insert(kept.hash, (id, Arc::clone(kept)));
         Ok(id)
     }
 }
@@ -89,8 +89,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::activity::Activity;
     use crate::activity::tests::sample;
     use crate::record::activity_log::ActivityLog;
+    use crate::record::pending::Pending;
     use crate::record::query::{Entry, Filter, Reader};
     use crate::record::schema;
 
@@ -131,7 +133,7 @@ mod tests {
         let (log, _) = ActivityLog::open(&path, None).unwrap();
         let written = [record("ada", 1), record("ada", 2), record("bob", 3), record("ada", 4)];
         for activity in &written {
-            log.record(activity.clone()).unwrap();
+            log.record(&activity).unwrap();
         }
         log.flush(SOON).unwrap();
         assert_eq!(read(&path), written);
@@ -163,7 +165,7 @@ mod tests {
         older.close().unwrap();
         let (log, _) = ActivityLog::open(&path, None).unwrap();
         let after = record("ada", 8);
-        log.record(after.clone()).unwrap();
+        log.record(&after).unwrap();
         log.flush(SOON).unwrap();
         assert_eq!(read(&path), [whole, after]);
     }
@@ -177,7 +179,7 @@ mod tests {
         let mut known = Contexts::default();
         let add = |known: &mut Contexts, user: &str| {
             let activity = record(user, 1);
-            let context = known.of(&activity, &connection).unwrap();
+            let context = known.of(&Pending::of(&activity).unwrap().kept, &connection).unwrap();
             connection
                 .execute(
                     "INSERT INTO activities (id, time, type, action, app, device, client_ip, record, context)
@@ -217,7 +219,7 @@ mod tests {
         }
         let mut known = Contexts::default();
         for n in 0..=AGE_MAX {
-            known.of(&record(&n.to_string(), 1), &connection).unwrap();
+            known.of(&Pending::of(&record(&n.to_string(), 1)).unwrap().kept, &connection).unwrap();
         }
         assert_eq!(known.known.len(), 1);
         let last = AGE_MAX as i64 + 1;

@@ -5,6 +5,7 @@ mod admission;
 mod contexts;
 pub mod guard;
 pub mod metrics;
+mod pending;
 mod policy_sets;
 pub mod query;
 mod reserve;
@@ -38,16 +39,16 @@ impl Recorder {
 
     /// Counts the activity and hands it to the log. Never waits; a lost record is counted twice over, as an activity
     /// and as lost.
-    pub fn activity(&self, app: &AppMetrics, activity: Activity) -> Result<(), Lost> {
-        self.metrics.activity(app, &activity);
-        self.log.record(activity)
+    pub fn activity(&self, app: &AppMetrics, activity: &Activity) -> Result<(), Lost> {
+        self.metrics.activity(app, activity);
+        self.log.record(&activity)
     }
 
     /// The same for a download that is let pass: what is returned waits for the record and tells how it ended.
-    pub fn download(&self, app: &AppMetrics, activity: Activity) -> Transfer<'_> {
-        self.metrics.activity(app, &activity);
+    pub fn download(&self, app: &AppMetrics, activity: &Activity) -> Transfer<'_> {
+        self.metrics.activity(app, activity);
         // What the log cannot take it counts as lost.
-        let (_, transfer) = self.log.begin(activity);
+        let (_, transfer) = self.log.begin(&activity);
         transfer
     }
 

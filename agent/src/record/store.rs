@@ -8,8 +8,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::activity::{Activity, TransferFacts, TransferState};
+use crate::activity::{TransferFacts, TransferState};
 use crate::record::contexts::{self, Contexts};
+use crate::record::pending::Pending;
 use crate::record::transfer::End;
 use crate::record::usage::Sums;
 use crate::record::{policy_sets, schema, segments};
@@ -75,7 +76,7 @@ pub(super) struct Totals {
 
 /// A record on its way, with whoever waits until it is stored.
 pub(super) struct Entry {
-    pub(super) activity: Activity,
+    pub(super) pending: Pending,
     pub(super) waiter: Option<oneshot::Sender<()>>,
 }
 
@@ -94,11 +95,20 @@ impl Batch {
         self.entries.is_empty() && self.ends.is_empty() && self.sums.is_empty() && self.gaps.is_empty()
     }
 
+    /// Forgets everything but its own memory; gives those who wait.
+    pub(super) fn clear(&mut self) -> impl Iterator<Item = oneshot::Sender<()>> {
+        let Self { entries, ends, sums, gaps } = self;
+        ends.clear();
+        gaps.clear();
+        *sums = Sums::default();
+        entries.drain(..).filter_map(|entry| entry.waiter)
+    }
+
     /// Most transfers are over before their record is written: both are one row then.
     pub(super) fn end(&mut self, end: End) {
-        match self.entries.iter_mut().rev().find(|entry| entry.activity.id == end.id) {
+        match self.entries.iter_mut().rev().find(|entry| entry.pending.id == end.id) {
             Some(entry) => {
-                entry.activity.transfer = Some(TransferFacts { state: end.state, bytes: Some(end.bytes) });
+                entry.pending.transfer = Some(TransferFacts { state: end.state, bytes: Some(end.bytes) });
             }
             None => self.ends.push(end),
         }
@@ -111,13 +121,11 @@ pub(super) struct Store {
     /// The gap written last, which further losses may still extend.
     last_gap: Option<(i64, Gap)>,
     contexts: Contexts,
-    /// Where one record after the other becomes JSON.
-    json: Vec<u8>,
 }
 
 impl Store {
     pub(super) fn new(connection: Connection, run: Uuid) -> Self {
-        Self { connection, run, last_gap: None, contexts: Contexts::default(), json: Vec::new() }
+        Self { connection, run, last_gap: None, contexts: Contexts::default() }
     }
 
     pub(super) fn connection(&mut self) -> &mut Connection {
@@ -187,15 +195,14 @@ impl Store {
         let mut after = *totals;
         let transaction = self.connection.transaction()?;
         let mut rows = Vec::with_capacity(batch.entries.len());
-        for activity in batch.entries.iter().map(|entry| &entry.activity) {
-            match self.contexts.of(activity, &transaction) {
-                Ok(context) => rows.push((activity, context)),
+        for pending in batch.entries.iter().map(|entry| &entry.pending) {
+            match self.contexts.of(&pending.kept, &transaction) {
+                Ok(context) => rows.push((pending, context)),
                 Err(error) if is_refusal(&error) => written.refused += 1,
                 Err(error) => return Err(error),
             }
         }
-        let (to, json) = (&transaction, &mut self.json);
-        Addition { to, json, written: &mut written, sums: &mut sums }.add(&rows)?;
+        Addition { to: &transaction, written: &mut written, sums: &mut sums }.add(&rows)?;
         for end in &batch.ends {
             close_transfer(&transaction, end)?;
         }

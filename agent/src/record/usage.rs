@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::activity::{Activity, Via};
+use crate::activity::Via;
 use crate::catalog::App;
 use crate::classify::ActivityType;
 use crate::policy::decision::Action;
 use crate::record::activity_log::ActivityLog;
+use crate::record::pending::Pending;
 use crate::session::{Session, User};
 
 /// Hosts that one connection reports between two of its reports.
@@ -173,18 +174,18 @@ impl Sums {
         }
     }
 
-    /// An activity that was stored now is a use of its app as well.
-    pub(super) fn add_activity(&mut self, activity: &Activity) {
-        let at = activity.time.as_microsecond();
-        let app = self.apps.entry(Arc::clone(&activity.app.id)).or_insert_with(|| AppSum {
-            name: Arc::clone(&activity.app.name),
-            suite: activity.app.suite.clone(),
-            category: activity.app.category.clone(),
+    /// A record that was stored now is a use of its app as well.
+    pub(super) fn add_record(&mut self, pending: &Pending) {
+        let (at, common) = (pending.time, &pending.kept.common);
+        let app = self.apps.entry(Arc::clone(&common.app.id)).or_insert_with(|| AppSum {
+            name: Arc::clone(&common.app.name),
+            suite: common.app.suite.clone(),
+            category: common.app.category.clone(),
             ..AppSum::default()
         });
         app.last = app.last.max(at);
-        if activity.kind == ActivityType::Download {
-            match activity.decision.action {
+        if pending.kind == ActivityType::Download {
+            match common.decision.action {
                 Action::Block => app.blocked += 1,
                 Action::Allow | Action::Monitor => app.allowed += 1,
             }

@@ -10,10 +10,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::activity::Activity;
 use crate::record::activity_log::{Opened, Options, Shared};
 use crate::record::admission::{self, Admissions};
 use crate::record::reserve::{RESERVE, Reserve};
@@ -37,7 +35,7 @@ const GAPS_MAX: usize = 16;
 const TOO_SLOW: &str = "the agent could not store them fast enough";
 
 pub(super) enum Message {
-    Record(Box<Activity>, Option<oneshot::Sender<()>>),
+    Record(Entry),
     Ended(End),
     Used(Box<Report>),
     Absence(Gap),
@@ -259,9 +257,7 @@ impl Writer {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Record(activity, waiter) => {
-                self.batch.entries.push(Entry { activity: *activity, waiter });
-            }
+            Message::Record(entry) => self.batch.entries.push(entry),
             Message::Ended(end) => self.batch.end(end),
             Message::Absence(gap) => self.note(gap),
             Message::Used(report) => self.batch.sums.add_report(*report),
@@ -324,8 +320,7 @@ impl Writer {
         }
         self.policy_sets.store(&self.shared.policy_sets, store.connection())?;
         let written = store.write(&self.batch, &mut self.totals)?;
-        let batch = std::mem::take(&mut self.batch);
-        for waiter in batch.entries.into_iter().filter_map(|entry| entry.waiter) {
+        for waiter in self.batch.clear() {
             // The one who waited may have given up.
             let _ = waiter.send(());
         }
@@ -348,7 +343,7 @@ impl Writer {
 
     /// The disk did not recover in the time that closing may take. The next start finds the number in the marker.
     fn give_up(self) {
-        let queued = self.incoming.try_iter().filter(|m| matches!(m, Message::Record(..))).count();
+        let queued = self.incoming.try_iter().filter(|m| matches!(m, Message::Record(_))).count();
         self.shared.lost.fetch_add((self.batch.entries.len() + queued) as u64, Ordering::Relaxed);
     }
 }

@@ -30,7 +30,7 @@ impl Lab {
         if let Some(file) = &mut record.file {
             file.name = Some("<b onclick=alert(1)>\u{202E}fdp.exe".into());
         }
-        log.record(record.clone()).unwrap();
+        log.record(&record).unwrap();
         log.flush(Duration::from_secs(20)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -353,7 +353,7 @@ mod tests {
             if let Some(file) = &mut one.file {
                 file.name = Some(format!("f{}.pdf", n % 7).into());
             }
-            log.record(one).unwrap();
+            log.record(&one).unwrap();
         }
         log.flush(std::time::Duration::from_secs(20)).unwrap();
         let reader = Reader::open(&path).unwrap();

@@ -9,7 +9,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{OptionalExtension, Statement, ToSql, Transaction};
 
 use super::{Written, is_refusal};
-use crate::activity::Activity;
+use crate::record::pending::Pending;
 use crate::record::usage::Sums;
 
 /// Records of one statement.
@@ -46,13 +46,11 @@ fn insert(rows: usize) -> String {
 }
 
 /// A record and the id of its context.
-pub(super) type Row<'a> = (&'a Activity, i64);
+pub(super) type Row<'a> = (&'a Pending, i64);
 
 /// What rows are added to, and counted in.
 pub(super) struct Addition<'a, 't> {
     pub(super) to: &'a Transaction<'t>,
-    /// Where one record after the other becomes text.
-    pub(super) json: &'a mut Vec<u8>,
     pub(super) written: &'a mut Written,
     /// Of those that are new.
     pub(super) sums: &'a mut Sums,
@@ -87,13 +85,13 @@ impl Addition<'_, '_> {
         let several = rows.len() > 1;
         let before = if several { last(self.to)? } else { 0 };
         let mut into = self.to.prepare_cached(if several { &MANY } else { &ONE })?;
-        let known = rows.len().saturating_sub(execute(&mut into, rows, self.json)?);
+        let known = rows.len().saturating_sub(execute(&mut into, rows)?);
         self.written.stored += rows.len() as u64;
         self.written.known += known as u64;
         if known == 0 {
-            rows.iter().for_each(|(activity, _)| self.sums.add_activity(activity));
+            rows.iter().for_each(|(pending, _)| self.sums.add_record(pending));
         } else if several {
-            newer(rows, before, self.to)?.into_iter().for_each(|activity| self.sums.add_activity(activity));
+            newer(rows, before, self.to)?.into_iter().for_each(|pending| self.sums.add_record(pending));
         }
         Ok(())
     }
@@ -105,47 +103,45 @@ fn last(to: &Transaction<'_>) -> rusqlite::Result<i64> {
 }
 
 /// Those of `rows` that were not in the file before the number `before`, once each.
-fn newer<'a>(rows: &[Row<'a>], before: i64, to: &Transaction<'_>) -> rusqlite::Result<Vec<&'a Activity>> {
+fn newer<'a>(rows: &[Row<'a>], before: i64, to: &Transaction<'_>) -> rusqlite::Result<Vec<&'a Pending>> {
     let mut seq = to.prepare_cached("SELECT seq FROM activities WHERE id = ?1")?;
     let (mut new, mut seen) = (Vec::new(), HashSet::new());
-    for (activity, _) in rows {
-        let found: Option<i64> = seq.query_row([activity.id.as_bytes()], |row| row.get(0)).optional()?;
+    for (pending, _) in rows {
+        let found: Option<i64> = seq.query_row([pending.id.as_bytes()], |row| row.get(0)).optional()?;
         if found.is_some_and(|found| found > before && seen.insert(found)) {
-            new.push(*activity);
+            new.push(*pending);
         }
     }
     Ok(new)
 }
 
 /// Gives how many of the rows are new.
-fn execute(into: &mut Statement<'_>, rows: &[Row<'_>], json: &mut Vec<u8>) -> rusqlite::Result<usize> {
+fn execute(into: &mut Statement<'_>, rows: &[Row<'_>]) -> rusqlite::Result<usize> {
     let mut at = 0;
-    for (activity, context) in rows {
+    for (pending, context) in rows {
+        let common = &pending.kept.common;
         let mut bind = |value: &dyn ToSql| {
             at += 1;
             into.raw_bind_parameter(at, value)
         };
-        json.clear();
-        serde_json::to_writer(&mut *json, &activity.own())
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        bind(activity.id.as_bytes())?;
-        bind(&activity.time.as_microsecond())?;
-        bind(&activity.kind.name())?;
-        bind(&activity.decision.action.name())?;
-        bind(&&*activity.app.id)?;
-        bind(&activity.app.suite.as_deref())?;
-        bind(&activity.user.name.as_deref())?;
-        bind(&activity.user.uid)?;
-        bind(&&*activity.device.id)?;
-        bind(&address_bytes(activity.client.address).as_slice())?;
-        bind(&activity.decision.policy.as_deref())?;
-        bind(&activity.file.as_ref().and_then(|file| file.name.as_deref()))?;
+        bind(pending.id.as_bytes())?;
+        bind(&pending.time)?;
+        bind(&pending.kind.name())?;
+        bind(&common.decision.action.name())?;
+        bind(&&*common.app.id)?;
+        bind(&common.app.suite.as_deref())?;
+        bind(&common.user.name.as_deref())?;
+        bind(&common.user.uid)?;
+        bind(&&*common.device.id)?;
+        bind(&address_bytes(pending.client).as_slice())?;
+        bind(&common.decision.policy.as_deref())?;
+        bind(&pending.file.as_deref())?;
         // JSON is UTF-8.
-        bind(&ToSqlOutput::Borrowed(ValueRef::Text(json)))?;
-        bind(&activity.transfer.map(|transfer| transfer.state.name()))?;
-        bind(&activity.transfer.and_then(|transfer| transfer.bytes))?;
+        bind(&ToSqlOutput::Borrowed(ValueRef::Text(&pending.own)))?;
+        bind(&pending.transfer.map(|transfer| transfer.state.name()))?;
+        bind(&pending.transfer.and_then(|transfer| transfer.bytes))?;
         bind(context)?;
-        bind(&activity.decision.micros)?;
+        bind(&pending.micros)?;
     }
     into.raw_execute()
 }
@@ -164,6 +160,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::activity::Activity;
     use crate::activity::tests::sample;
     use crate::record::schema;
     use crate::record::store::{Batch, Entry, Store, Totals};
@@ -175,7 +172,8 @@ mod tests {
     }
 
     fn batch(activities: &[Activity]) -> Batch {
-        let entries = activities.iter().map(|activity| Entry { activity: activity.clone(), waiter: None });
+        let entries =
+            activities.iter().map(|activity| Entry { pending: Pending::of(activity).unwrap(), waiter: None });
         Batch { entries: entries.collect(), ..Batch::default() }
     }
 

@@ -113,7 +113,7 @@ fn a_follower_sees_each_matching_record_once_in_the_order_of_writing() {
             activity.app.id = "slack".into();
             expected.push(activity.id);
         }
-        log.record(activity).unwrap();
+        log.record(&activity).unwrap();
         if n % 250 == 0 {
             log.flush(SOON).unwrap();
             seen.extend(reader.added_since(&mut cursor, &filter).unwrap());
