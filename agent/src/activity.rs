@@ -127,11 +127,11 @@ pub struct ServerFacts {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestFacts {
-    pub method: Arc<str>,
+    pub method: Cow<'static, str>,
     pub host: Option<Arc<str>>,
     /// Without query and fragment; what is known to carry a credential inside a path is replaced.
     pub path: Arc<str>,
-    pub version: Arc<str>,
+    pub version: Cow<'static, str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,7 +166,7 @@ pub struct DecisionFacts {
     pub enforced: bool,
     pub policy: Option<Arc<str>>,
     pub rule: Option<Arc<str>>,
-    pub reason: Arc<str>,
+    pub reason: Cow<'static, str>,
     /// The policy set that was asked; absent when none was.
     pub policy_set: Option<Uuid>,
     /// How long classification and decision took, in microseconds.
@@ -285,7 +285,7 @@ impl Activity {
                 name: text::shared(&session.server_name, MAX_HOST),
             },
             request: RequestFacts {
-                method: text::bounded(request.method(), MAX_NAME).into(),
+                method: text::method(request.method()),
                 host: request.host().map(|h| text::bounded(h, MAX_HOST).into()),
                 path: text::path(request.path()),
                 version: request.version().name().into(),
@@ -298,7 +298,7 @@ impl Activity {
                 enforced: outcome.enforced,
                 policy: decision.policy().map(|s| text::shared(s, MAX_NAME)),
                 rule: decision.rule().map(|s| text::shared(s, MAX_NAME)),
-                reason: text::bounded(&decision.reason().to_string(), MAX_REASON).into(),
+                reason: text::words(decision.reason().words()),
                 policy_set: decision.set(),
                 micros: outcome.micros,
             },

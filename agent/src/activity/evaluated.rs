@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::text;
-use super::{Activity, ContentFacts, FileFacts, MAX_FILE_NAME, MAX_LISTED, MAX_NAME, MAX_REASON};
+use super::{Activity, ContentFacts, FileFacts, MAX_FILE_NAME, MAX_LISTED, MAX_NAME};
 use crate::catalog::App;
 use crate::classify::{Classification, FileType, Kind};
 use crate::policy::Circumstances;
@@ -71,7 +71,7 @@ impl Evaluated {
         Self {
             download: class.download,
             kind: class.kind,
-            why: bounded_why(class.reason.clone()),
+            why: text::words(class.reason.clone()),
             size,
             mime: class.mime.as_deref().filter(|_| !mime_said).map(|m| text::bounded(m, MAX_NAME).into()),
             file_type: class.file_type.filter(|_| file.is_none()).map(|known| known.name().into()),
@@ -89,10 +89,6 @@ impl Evaluated {
                 || class.mime.as_deref().is_some_and(|mime| mime.len() > MAX_NAME),
         }
     }
-}
-
-fn bounded_why(why: Cow<'static, str>) -> Cow<'static, str> {
-    if why.len() <= MAX_REASON { why } else { text::bounded(&why, MAX_REASON).to_owned().into() }
 }
 
 fn all_if_cut(words: &[Arc<str>]) -> Vec<Arc<str>> {

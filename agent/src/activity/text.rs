@@ -1,5 +1,6 @@
 //! What of a client's or origin's text may enter a record: bounds, and what is cut out because it can be a credential.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::http::head::{RequestHead, ResponseHead};
@@ -31,6 +32,20 @@ pub(super) fn shared(text: &Arc<str>, max: usize) -> Arc<str> {
 
 pub(super) fn list(items: &[Arc<str>]) -> Vec<Arc<str>> {
     items.iter().take(super::MAX_LISTED).map(|item| shared(item, MAX_NAME)).collect()
+}
+
+/// Why something is so, in words that are mostly the program's own.
+pub(super) fn words(text: Cow<'static, str>) -> Cow<'static, str> {
+    if text.len() <= MAX_REASON { text } else { bounded(&text, MAX_REASON).to_owned().into() }
+}
+
+/// The method of a request. Those that nearly all have are not copied.
+pub(super) fn method(text: &str) -> Cow<'static, str> {
+    const USUAL: [&str; 8] = ["GET", "POST", "PUT", "HEAD", "OPTIONS", "PATCH", "DELETE", "CONNECT"];
+    match USUAL.into_iter().find(|usual| *usual == text) {
+        Some(usual) => Cow::Borrowed(usual),
+        None => bounded(text, MAX_NAME).to_owned().into(),
+    }
 }
 
 /// Field bytes as text: what is no UTF-8 becomes U+FFFD.

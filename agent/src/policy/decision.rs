@@ -1,5 +1,6 @@
 //! The decision on one activity, with its reason. Only `policy` can make one, so nothing is enforced without a verdict.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -38,17 +39,24 @@ pub enum Reason {
     Failure(&'static str),
 }
 
+impl Reason {
+    /// In words, most of which are always the same.
+    pub fn words(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Reason::Policy => "the policy applies and its session control covers this activity",
+            Reason::NoPolicyApplied => "no enabled policy applies to this session",
+            Reason::Excluded { policy, by } => {
+                return Cow::Owned(format!("excluded from policy \"{policy}\" by {by}"));
+            }
+            Reason::NotControlled => "a policy applies, but its session control leaves this activity alone",
+            Reason::Failure(what) => what,
+        })
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Reason::Policy => f.write_str("the policy applies and its session control covers this activity"),
-            Reason::NoPolicyApplied => f.write_str("no enabled policy applies to this session"),
-            Reason::Excluded { policy, by } => write!(f, "excluded from policy \"{policy}\" by {by}"),
-            Reason::NotControlled => {
-                f.write_str("a policy applies, but its session control leaves this activity alone")
-            }
-            Reason::Failure(what) => f.write_str(what),
-        }
+        f.write_str(&self.words())
     }
 }
 

@@ -29,6 +29,8 @@ thread_local! {
 #[derive(Default)]
 struct Made {
     known: HashMap<u64, Arc<Kept>>,
+    /// That of the record before: exchanges of one client come one after the other, and to compare costs less than to hash.
+    last: Option<Arc<Kept>>,
     /// Where one record after the other becomes text.
     json: Vec<u8>,
 }
@@ -88,12 +90,17 @@ impl Pending {
 impl Made {
     fn kept(&mut self, activity: &Activity) -> Arc<Kept> {
         let context = activity.context();
-        let hash = HASHER.hash_one(&context);
-        if let Some(kept) = self.known.get(&hash)
-            && kept.common.context() == context
-        {
-            return Arc::clone(kept);
+        if let Some(last) = self.last.as_ref().filter(|last| last.common.context() == context) {
+            return Arc::clone(last);
         }
+        let hash = HASHER.hash_one(&context);
+        let known = self.known.get(&hash).filter(|kept| kept.common.context() == context).map(Arc::clone);
+        let kept = known.unwrap_or_else(|| self.keep(hash, activity));
+        self.last = Some(Arc::clone(&kept));
+        kept
+    }
+
+    fn keep(&mut self, hash: u64, activity: &Activity) -> Arc<Kept> {
         if self.known.len() >= KNOWN_MAX {
             self.known.clear();
         }
