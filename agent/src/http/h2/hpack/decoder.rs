@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::dynamic_table::{DynamicTable, ENTRY_OVERHEAD};
+use super::text::Text;
 use super::{HpackError, TABLE_SIZE, huffman, integer, static_table};
 
 /// Decodes the header blocks of one direction of a connection, in their order.
@@ -29,7 +30,7 @@ pub struct FieldLine {
 /// The lines of one header block. Used again for the next one, it asks for no memory.
 #[derive(Debug, Default)]
 pub struct FieldList {
-    text: Vec<u8>,
+    text: Text,
     lines: Vec<FieldLine>,
     size: usize,
     too_large: bool,
@@ -41,7 +42,7 @@ impl FieldList {
     }
 
     fn clear(&mut self) {
-        self.text.clear();
+        self.text.truncate(0);
         self.lines.clear();
         (self.size, self.too_large) = (0, false);
     }
@@ -56,16 +57,16 @@ impl FieldList {
     }
 
     pub fn name(&self, line: &FieldLine) -> &[u8] {
-        self.text.get(line.name.clone()).unwrap_or_default()
+        self.text.get(line.name.clone())
     }
 
     pub fn value(&self, line: &FieldLine) -> &[u8] {
-        self.text.get(line.value.clone()).unwrap_or_default()
+        self.text.get(line.value.clone())
     }
 
     /// Lines lie one behind the other in one text.
     pub(in crate::http::h2) fn text(&self, range: Range<usize>) -> &[u8] {
-        self.text.get(range).unwrap_or_default()
+        self.text.get(range)
     }
 
     #[cfg(test)]
@@ -135,8 +136,8 @@ impl Decoder {
         };
         list.size += text.len() + more.len() + ENTRY_OVERHEAD;
         if self.has_room(list) {
-            list.text.extend_from_slice(text);
-            list.text.extend_from_slice(more);
+            list.text.push(text);
+            list.text.push(more);
             list.push(start, name_len, false);
         }
         Ok(rest)
@@ -156,13 +157,13 @@ impl Decoder {
             rest = string(rest, &mut list.text)?;
         } else {
             let (name, _) = self.entry(index as usize)?;
-            list.text.extend_from_slice(name);
+            list.text.push(name);
         }
         let value = list.text.len();
         let rest = string(rest, &mut list.text)?;
         list.size += list.text.len() - start + ENTRY_OVERHEAD;
         if prefix == 6 {
-            let text = list.text.get(start..).unwrap_or_default();
+            let text = list.text.get(start..list.text.len());
             let (name, value) = text.split_at_checked(value - start).unwrap_or_default();
             self.table.insert(name, value);
         }
@@ -190,14 +191,14 @@ impl FieldList {
 }
 
 /// Appends a string literal (RFC 7541 section 5.2). It is part of the block, which bounds it.
-fn string<'a>(input: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8], HpackError> {
+fn string<'a>(input: &'a [u8], out: &mut Text) -> Result<&'a [u8], HpackError> {
     let coded = input.first().is_some_and(|first| first & 0x80 != 0);
     let (len, rest) = integer::decode(input, 7)?;
     let (text, rest) = rest.split_at_checked(len as usize).ok_or(HpackError::Truncated)?;
     if coded {
         huffman::decode(text, out)?;
     } else {
-        out.extend_from_slice(text);
+        out.push(text);
     }
     Ok(rest)
 }

@@ -2,6 +2,7 @@
 
 use super::HpackError;
 use super::huffman_lengths::LENGTHS;
+use super::text::Text;
 
 /// Longest code.
 const LONGEST: usize = 30;
@@ -126,74 +127,108 @@ static FAST: [Found; 1 << FAST_BITS] = {
 };
 
 /// Appends the text that `input` encodes. At most 8/5 of its length comes out.
-pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
-    let before = out.len();
+pub(super) fn decode(input: &[u8], out: &mut Text) -> Result<(), HpackError> {
     // Room for all there can be, and for a second symbol that is none.
-    out.resize(before + input.len() * 8 / 5 + 2, 0);
-    let decoded = decode_into(input, out.get_mut(before..).unwrap_or_default());
-    out.truncate(before + decoded.unwrap_or(0));
-    decoded.map(drop)
+    let written = decode_into(input, out.room(input.len() * 8 / 5 + 2))?;
+    out.take(written);
+    Ok(())
+}
+
+/// The bits that come next, left-aligned, and where further ones are.
+struct Bits<'a> {
+    window: u64,
+    /// How many of them are known. What stands behind them is zero, or what follows in the input.
+    known: u32,
+    input: &'a [u8],
+    /// The end of the input, for a look at its last octets.
+    tail: u64,
+}
+
+impl<'a> Bits<'a> {
+    fn of(input: &'a [u8]) -> Self {
+        let tail = match input.last_chunk() {
+            Some(word) => u64::from_be_bytes(*word),
+            None => input.iter().fold(0, |word, octet| word << 8 | u64::from(*octet)),
+        };
+        Self { window: 0, known: 0, input, tail }
+    }
+
+    /// Takes whole octets of the input, as many as there is room for.
+    fn refill(&mut self) {
+        let octets = ((u64::BITS - 1 - self.known) / 8) as usize;
+        let word = match self.input.first_chunk() {
+            Some(word) => u64::from_be_bytes(*word),
+            // Its last octets, fewer than eight. A shift by all bits is none that `<<` knows.
+            None => self.tail.checked_shl(u64::BITS - 8 * self.input.len() as u32).unwrap_or(0),
+        };
+        self.window |= word >> self.known;
+        let taken = octets.min(self.input.len());
+        self.input = self.input.get(taken..).unwrap_or_default();
+        self.known += 8 * taken as u32;
+    }
+
+    fn skip(&mut self, bits: u32) {
+        self.window <<= bits;
+        self.known -= bits;
+    }
 }
 
 /// Gives how many octets of `out` were written.
-fn decode_into(mut input: &[u8], out: &mut [u8]) -> Result<usize, HpackError> {
-    // The bits not yet decoded, left-aligned. What stands behind them is zero, or what follows in the input.
-    let (mut window, mut bits, mut written) = (0_u64, 0_u32, 0_usize);
+fn decode_into(input: &[u8], out: &mut [u8]) -> Result<usize, HpackError> {
+    let (mut bits, mut written) = (Bits::of(input), 0_usize);
     loop {
-        if let Some(word) = input.first_chunk() {
-            window |= u64::from_be_bytes(*word) >> bits;
-            let octets = (u64::BITS - 1 - bits) / 8;
-            input = input.get(octets as usize..).unwrap_or_default();
-            bits += octets * 8;
-        } else {
-            while bits <= u64::BITS - 8
-                && let Some((octet, rest)) = input.split_first()
-            {
-                window |= u64::from(*octet) << (u64::BITS - 8 - bits);
-                (input, bits) = (rest, bits + 8);
-            }
-            if bits < LONGEST as u32 {
-                return last(window, bits, written, out);
-            }
+        bits.refill();
+        if bits.input.is_empty() {
+            return last(bits, written, out);
         }
-        // More bits than the longest code has: no end can come in between.
-        while bits >= LONGEST as u32 {
-            let mut found = look(window);
+        // There is more behind these, so that no end can come in between.
+        while bits.known >= FAST_BITS {
+            let mut found = look(bits.window);
             if found.count() == 0 {
-                found = rare(window).ok_or(HpackError::Huffman)?;
+                if bits.known < LONGEST as u32 {
+                    break;
+                }
+                found = rare(bits.window).ok_or(HpackError::Huffman)?;
             }
             let room = out.get_mut(written..).and_then(<[u8]>::first_chunk_mut);
             *room.ok_or(HpackError::Huffman)? = found.symbols();
             written += found.count() as usize;
-            window <<= found.bits();
-            bits -= found.bits();
+            bits.skip(found.bits());
         }
     }
 }
 
 /// The end of a string: what is left after the last symbol is fewer than eight bits, all ones.
-fn last(mut window: u64, mut bits: u32, mut written: usize, out: &mut [u8]) -> Result<usize, HpackError> {
-    // Ones behind the end, as if the padding went on: a code that takes of them is none.
-    window |= u64::MAX >> bits;
+fn last(mut bits: Bits<'_>, mut written: usize, out: &mut [u8]) -> Result<usize, HpackError> {
+    // Ones behind the end, as if the padding went on: no code is all ones, so one that takes of them is none.
+    let mut window = bits.window | u64::MAX.checked_shr(bits.known).unwrap_or(0);
     loop {
-        if bits < 8 && window.leading_ones() >= bits {
-            return Ok(written);
-        }
         let mut found = look(window);
-        if found.count() == 0 {
-            found = rare(window).ok_or(HpackError::Huffman)?;
+        if found.count() == 0 || found.bits() > bits.known {
+            if bits.known < 8 && window.leading_ones() >= bits.known {
+                return Ok(written);
+            }
+            found = match found.count() {
+                0 => rare(window).ok_or(HpackError::Huffman)?,
+                // The second of two was padding.
+                2 => first_of(found),
+                _ => found,
+            };
+            if found.bits() > bits.known {
+                return Err(HpackError::Huffman);
+            }
         }
-        // The first of two: what comes behind it may be padding.
-        let [symbol, _] = found.symbols();
-        let length = if found.count() == 2 { LENGTHS[usize::from(symbol)].into() } else { found.bits() };
-        if length > bits {
-            return Err(HpackError::Huffman);
-        }
-        *out.get_mut(written).ok_or(HpackError::Huffman)? = symbol;
-        written += 1;
-        window = window << length | u64::MAX >> (u64::BITS - length);
-        bits -= length;
+        let room = out.get_mut(written..).and_then(<[u8]>::first_chunk_mut);
+        *room.ok_or(HpackError::Huffman)? = found.symbols();
+        written += found.count() as usize;
+        window = window << found.bits() | u64::MAX >> (u64::BITS - found.bits());
+        bits.known -= found.bits();
     }
+}
+
+fn first_of(two: Found) -> Found {
+    let [symbol, _] = two.symbols();
+    Found::new([symbol, 0], 1, LENGTHS[usize::from(symbol)].into())
 }
 
 /// What the top of `window` begins with.
@@ -248,8 +283,8 @@ mod tests {
     use super::*;
 
     fn decoded(input: &[u8]) -> Result<Vec<u8>, HpackError> {
-        let mut out = Vec::new();
-        decode(input, &mut out).map(|()| out)
+        let mut out = Text::default();
+        decode(input, &mut out).map(|()| out.get(0..out.len()).to_vec())
     }
 
     #[test]

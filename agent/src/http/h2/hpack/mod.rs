@@ -7,6 +7,7 @@ mod huffman;
 mod huffman_lengths;
 mod integer;
 mod static_table;
+mod text;
 
 use std::fmt;
 
