@@ -197,5 +197,7 @@ fn extended_name(value: &[u8]) -> Option<String> {
         return None;
     }
     let charset = encoding::encoding_for_loosely(charset)?;
-    Some(encoding::decode_lossy(&encoding::percent_decode(text), charset).nfc().collect())
+    let octets = encoding::percent_decode(text);
+    let name = encoding::decode_lossy(&octets, charset);
+    Some(if name.is_ascii() { name.into_owned() } else { name.nfc().collect() })
 }

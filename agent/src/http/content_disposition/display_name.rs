@@ -1,5 +1,7 @@
 //! File names made safe to show and to keep: in a block page, a terminal, a log line, a record.
 
+use std::borrow::Cow;
+
 /// Length bound of a shown name in bytes: what common file systems hold.
 pub const MAX_DISPLAY_NAME: usize = 255;
 
@@ -30,10 +32,19 @@ fn steers(c: char) -> bool {
         )
 }
 
+/// Whether every character is one of ASCII that is safe, as in most names.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|octet| matches!(octet, b' '..=b'~') && !matches!(octet, b'/' | b'\\'))
+}
+
 /// The name with every unsafe character replaced by `_`, without blanks and quotes of nothing around it, shortened in
 /// front of its extension. `None` when nothing is left to show.
 pub fn display_name(name: &str) -> Option<String> {
-    let safe: String = name.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect();
+    let safe = if is_plain(name) {
+        Cow::Borrowed(name)
+    } else {
+        Cow::Owned(name.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect())
+    };
     let shown = shortened(safe.trim());
     let dots_only = shown.chars().all(|c| c == '.');
     (!dots_only).then_some(shown)

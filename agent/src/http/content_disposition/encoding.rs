@@ -27,18 +27,22 @@ pub(super) fn percent_octet(bytes: &[u8]) -> Option<u8> {
 pub(super) fn percent_decode_if(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
-    while let Some((&first, tail)) = rest.split_first() {
-        match percent_octet(rest) {
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        let (plain, escape) = rest.split_at_checked(at).unwrap_or((rest, &[]));
+        out.extend_from_slice(plain);
+        let taken = match percent_octet(escape) {
             Some(octet) if wanted(octet) => {
                 out.push(octet);
-                rest = rest.get(3..).unwrap_or_default();
+                3
             }
             _ => {
-                out.push(first);
-                rest = tail;
+                out.push(b'%');
+                1
             }
-        }
+        };
+        rest = escape.get(taken..).unwrap_or_default();
     }
+    out.extend_from_slice(rest);
     out
 }
 

@@ -6,14 +6,13 @@
 use super::encoding;
 use super::gecko_parameters::{Parameters, is_space};
 use super::gecko_words;
-use super::{Effect, Reading, trim_lws};
+use super::{Effect, trim_lws};
 
-/// Reads all field values of one response.
-pub(super) fn read(values: &[&[u8]]) -> Reading {
+/// What all field values of one response do to it.
+pub(super) fn effect(values: &[&[u8]]) -> Effect {
     let mut trimmed = values.iter().map(|value| trim_lws(value));
     let first = trimmed.next().unwrap_or_default();
-    let effect = if trimmed.any(|value| value != first) { Effect::Refuse } else { effect(first) };
-    Reading { effect, filename: filename(first) }
+    if trimmed.any(|value| value != first) { Effect::Refuse } else { effect_of(first) }
 }
 
 /// The C string in `value`; `None` when text follows its end, which Gecko refuses as a whole.
@@ -23,7 +22,7 @@ fn c_string(value: &[u8]) -> Option<&[u8]> {
     rest.iter().all(|&b| b == 0).then_some(text)
 }
 
-fn effect(value: &[u8]) -> Effect {
+fn effect_of(value: &[u8]) -> Effect {
     let Some(text) = c_string(value) else { return Effect::Download };
     let start = text.iter().position(|&b| !is_space(b)).unwrap_or(text.len());
     let text = text.get(start..).unwrap_or_default();
@@ -38,23 +37,33 @@ fn effect(value: &[u8]) -> Effect {
     }
 }
 
-/// The name Gecko proposes for saving, before it is fitted to the file system.
-pub(super) fn filename(value: &[u8]) -> Option<String> {
-    let text = c_string(value)?;
-    let (octets, charset) = Parameters::of(text).chosen()?;
-    let name = decoded(&octets, &charset)?;
-    if !name.contains('%') {
-        return Some(name).filter(|n| !n.is_empty());
-    }
-    // Names often come percent-encoded once more. Escapes of control octets stay; so does a result that is no UTF-8.
-    let unescaped = encoding::percent_decode_if(name.as_bytes(), |octet| !octet.is_ascii_control());
-    Some(String::from_utf8(unescaped).unwrap_or(name)).filter(|n| !n.is_empty())
+/// The names in one value.
+#[derive(Default)]
+pub(super) struct Names {
+    /// What Gecko proposes for saving, before it is fitted to the file system.
+    pub(super) chosen: Option<String>,
+    /// The plain `filename=` value alone, which clients that know no other form go by (curl).
+    pub(super) plain: Option<String>,
 }
 
-/// The plain `filename=` value alone, which clients that know no other form go by (curl).
-pub(super) fn plain_filename(value: &[u8]) -> Option<String> {
-    let octets = Parameters::of(c_string(value)?).plain?;
-    decoded(&octets, b"").filter(|n| !n.is_empty())
+impl Names {
+    pub(super) fn of(value: &[u8]) -> Self {
+        let Some(text) = c_string(value) else { return Self::default() };
+        let parameters = Parameters::of(text);
+        let plain = parameters.plain.as_deref().and_then(|octets| decoded(octets, b""));
+        let chosen = parameters.chosen().and_then(|(octets, charset)| decoded(&octets, &charset));
+        let [chosen, plain] = [chosen.map(unescaped), plain].map(|name| name.filter(|name| !name.is_empty()));
+        Self { chosen, plain }
+    }
+}
+
+/// Names often come percent-encoded once more. Escapes of control octets stay; so does a result that is no UTF-8.
+fn unescaped(name: String) -> String {
+    if !name.contains('%') {
+        return name;
+    }
+    let octets = encoding::percent_decode_if(name.as_bytes(), |octet| !octet.is_ascii_control());
+    String::from_utf8(octets).unwrap_or(name)
 }
 
 /// Text of the octets: by the charset they came with, else with quoted pairs and encoded words undone, as UTF-8 if they
@@ -72,6 +81,9 @@ fn decoded(octets: &[u8], charset: &[u8]) -> Option<String> {
 
 /// Drops a backslash before CR, LF, `"` or another backslash.
 fn undo_quoted_pairs(octets: &[u8]) -> Vec<u8> {
+    if !octets.contains(&b'\\') {
+        return octets.to_vec();
+    }
     let mut out = Vec::with_capacity(octets.len());
     let mut rest = octets.iter().copied().peekable();
     while let Some(byte) = rest.next() {

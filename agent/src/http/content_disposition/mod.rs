@@ -93,9 +93,11 @@ impl ContentDisposition {
     pub fn parse<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let values: Vec<&[u8]> = values.into_iter().filter(|value| !trim_lws(value).is_empty()).collect();
         let chromium = chromium::read(&values);
-        let gecko = gecko::read(&values);
+        let found: Vec<_> = values.iter().map(|value| gecko::Names::of(trim_lws(value))).collect();
+        let filename = found.first().and_then(|names| names.chosen.clone());
+        let gecko = Reading { effect: gecko::effect(&values), filename };
         let kind = disposition_type(&values);
-        let names = names(&values, &chromium, &gecko);
+        let names = names(&chromium, &gecko, &found);
         let complaints = complaints(&values, kind, &chromium, &names);
         // The same field twice asks for no more than once: browsers take it for one.
         let download = differ(&values)
@@ -147,8 +149,8 @@ impl ContentDisposition {
 }
 
 /// Every name some client derives, the preferred one first: of a browser that saves before one that does not.
-fn names(values: &[&[u8]], chromium: &Reading, gecko: &Reading) -> Vec<String> {
-    let repeated = values.len() > 1;
+fn names(chromium: &Reading, gecko: &Reading, found: &[gecko::Names]) -> Vec<String> {
+    let repeated = found.len() > 1;
     let rank = |reading: &Reading| match reading.effect {
         Effect::Download => 0,
         Effect::Inline => 1,
@@ -157,12 +159,12 @@ fn names(values: &[&[u8]], chromium: &Reading, gecko: &Reading) -> Vec<String> {
     // Chromium goes first, but not where it makes one name out of the text of several fields.
     let mut readings = if repeated { [gecko, chromium] } else { [chromium, gecko] };
     readings.sort_by_key(|reading| rank(reading));
-    let each = values.iter().skip(1).filter_map(|value| gecko::filename(trim_lws(value)));
-    let plain = values.iter().filter_map(|value| gecko::plain_filename(trim_lws(value)));
+    let each = found.iter().skip(1).filter_map(|names| names.chosen.as_ref());
+    let plain = found.iter().filter_map(|names| names.plain.as_ref());
     let mut names: Vec<String> = Vec::new();
-    for name in readings.iter().filter_map(|reading| reading.filename.clone()).chain(each).chain(plain) {
-        if !names.contains(&name) && names.len() < MAX_NAMES {
-            names.push(name);
+    for name in readings.iter().filter_map(|reading| reading.filename.as_ref()).chain(each).chain(plain) {
+        if !names.contains(name) && names.len() < MAX_NAMES {
+            names.push(name.clone());
         }
     }
     names
