@@ -133,7 +133,7 @@ mod tests {
         let (log, _) = ActivityLog::open(&path, None).unwrap();
         let written = [record("ada", 1), record("ada", 2), record("bob", 3), record("ada", 4)];
         for activity in &written {
-            log.record(&activity).unwrap();
+            log.record(activity).unwrap();
         }
         log.flush(SOON).unwrap();
         assert_eq!(read(&path), written);

@@ -41,14 +41,14 @@ impl Recorder {
     /// and as lost.
     pub fn activity(&self, app: &AppMetrics, activity: &Activity) -> Result<(), Lost> {
         self.metrics.activity(app, activity);
-        self.log.record(&activity)
+        self.log.record(activity)
     }
 
     /// The same for a download that is let pass: what is returned waits for the record and tells how it ended.
     pub fn download(&self, app: &AppMetrics, activity: &Activity) -> Transfer<'_> {
         self.metrics.activity(app, activity);
         // What the log cannot take it counts as lost.
-        let (_, transfer) = self.log.begin(&activity);
+        let (_, transfer) = self.log.begin(activity);
         transfer
     }
 

@@ -52,7 +52,7 @@ impl Log {
 
     fn add(&self, records: &[Activity]) {
         for record in records {
-            self.log.record(&record).unwrap();
+            self.log.record(record).unwrap();
         }
         self.log.flush(SOON).unwrap();
     }

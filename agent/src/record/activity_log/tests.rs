@@ -56,7 +56,7 @@ fn what_is_recorded_is_read_back_equal_newest_first() {
     assert_eq!(opened, Opened::Ready { lost: 0 });
     let mut written: Vec<Activity> = (0..1500).map(|_| record()).collect();
     for activity in &written {
-        log.record(&activity).unwrap();
+        log.record(activity).unwrap();
     }
     log.flush(SOON).unwrap();
     let (while_open, gaps) = read(&path);

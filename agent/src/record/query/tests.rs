@@ -164,7 +164,7 @@ fn shown(reader: &Reader, filter: &Filter) -> Vec<Uuid> {
 fn store(path: &Path, records: &[Activity]) -> ActivityLog {
     let (log, _) = ActivityLog::open(path, None).unwrap();
     for record in records {
-        log.record(&record).unwrap();
+        log.record(record).unwrap();
     }
     log.flush(SOON).unwrap();
     log
