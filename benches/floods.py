@@ -3,12 +3,13 @@
     python3 benches/floods.py target/release/portcullis [SECONDS] [KIND ...]
 
 nginx answers, the agent stands in between as an explicit proxy and inspects. A good client asks every few milliseconds on
-one connection; four offenders flood, and connect again as soon as they are cut. Slots with and without offenders take
-turns. Offenders have the lowest priority and the good client a high one, so that what is seen is how the agent divides
-its own time, and not how the machine divides the processors. Root, nginx, openssl and python3-hpack.
+one connection; four offenders flood, and connect again as soon as they are cut. Slots take turns: nobody else, as many
+processes that only compute, and the offenders. Offenders and those that compute have the lowest priority and the good
+client a high one; what busy processors alone do to it, which is the kernel's business, the second kind of slot says.
+Root, nginx, openssl and python3-hpack.
 
-For each kind: p50 and p99 in milliseconds without and with, their ratio, the longest time to a cut, and what the agent's
-resident memory grew by.
+For each kind: p50 and p99 in milliseconds alone, beside what computes and beside offenders, the ratio of the last two p99,
+the longest time to a cut, and what the agent's resident memory grew by.
 """
 
 import multiprocessing
@@ -138,6 +139,14 @@ def offend(kind, until, pipe):
     pipe.send((longest, connections))
 
 
+def compute(until, pipe):
+    """Keeps a processor busy."""
+    os.nice(19)
+    while time.monotonic() < until:
+        sum(range(1000))
+    pipe.send(0)
+
+
 def together(jobs):
     """Runs each job in a process of its own; gives what they sent."""
     running = []
@@ -197,14 +206,16 @@ proxy = start("unshare", "--mount", "sh", "-c", mount)
 try:
     wait_for(ORIGIN)
     wait_for(PROXY)
-    print("| flood | p50 ms without, with | p99 ms without, with | ratio of p99 | longest to a cut, s | connections | memory +MiB |")
+    print("| flood | p50 ms: alone, busy, flood | p99 ms: alone, busy, flood | flood to busy | longest to a cut, s | connections | memory +MiB |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for kind in [*flood.FLOODS, *OTHERS]:
         if wanted and kind not in wanted:
             continue
-        without, during, cuts, connections, before = [], [], [], 0, resident()
+        alone, busy, during, cuts, connections, before = [], [], [], [], 0, resident()
         for _ in range(SLOTS):
-            without += together([(good, time.monotonic() + seconds)])[0]
+            alone += together([(good, time.monotonic() + seconds)])[0]
+            until = time.monotonic() + seconds
+            busy += together([(good, until)] + [(compute, until)] * OFFENDERS)[0]
             until = time.monotonic() + seconds
             times, *offenders = together([(good, until)] + [(offend, kind, until)] * OFFENDERS)
             during += times
@@ -212,8 +223,9 @@ try:
             connections += sum(count for _, count in offenders)
         shown = "-" if kind in OTHERS else f"{max(cuts):.2f}"
         print(
-            f"| `{kind}` | {p(without, 50):.2f}, {p(during, 50):.2f} | {p(without, 99):.2f}, {p(during, 99):.2f} "
-            f"| {p(during, 99) / p(without, 99):.2f} | {shown} | {connections} | {(resident() - before) / 1024:.1f} |",
+            f"| `{kind}` | {', '.join(f'{p(times, 50):.2f}' for times in (alone, busy, during))} "
+            f"| {', '.join(f'{p(times, 99):.2f}' for times in (alone, busy, during))} "
+            f"| {p(during, 99) / p(busy, 99):.2f} | {shown} | {connections} | {(resident() - before) / 1024:.1f} |",
             flush=True,
         )
 finally:
