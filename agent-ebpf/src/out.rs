@@ -40,6 +40,7 @@ fn segment(ctx: &SkBuffContext, any: *mut bpf_sock, tcp: *mut bpf_tcp_sock) {
     // SAFETY: plain field loads; not null.
     let (arrived, said) = unsafe { ((*tcp).bytes_acked, (*tcp).data_segs_out) };
     let connecting = skb::is_connecting(any);
+    // What is being sent is counted already: without data so far only the SYN is of interest, which can carry some.
     if arrived > READ_LONG_AGO || (said == 0 && !connecting) {
         return;
     }

@@ -36,8 +36,8 @@ pub fn getpeername6(ctx: &SockAddrContext) {
     }
 }
 
-/// The record of the socket, when its peer is the agent's listener: a socket that was steered once and then connected
-/// elsewhere shows its real peer.
+/// The record of the socket, when its peer has the agent's port: a socket that was steered once and then connected elsewhere
+/// shows its real peer, unless that is the same port of another host, or the listener by hand.
 #[inline(always)]
 fn steered(addr: *mut bpf_sock_addr) -> Option<&'static Flow> {
     let settings: &Settings = maps::settings()?;

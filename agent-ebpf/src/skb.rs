@@ -196,11 +196,11 @@ pub fn first_byte(socket: *mut bpf_sock, tcp: *mut bpf_tcp_sock) -> u64 {
 /// Whether a socket's SYN has no answer yet.
 #[inline(always)]
 pub fn is_connecting(socket: *mut bpf_sock) -> bool {
-    // SAFETY: plain field load from a whole socket.
+    // SAFETY: plain field load, from any socket of TCP.
     unsafe { (*socket).state == SYN_SENT }
 }
 
-/// What the kernel says of a TCP socket; null for others.
+/// What the kernel says of a whole TCP socket; null for others.
 #[inline(always)]
 pub fn tcp(socket: *mut bpf_sock) -> *mut bpf_tcp_sock {
     // SAFETY: a socket that the hook holds, not null.

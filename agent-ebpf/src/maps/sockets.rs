@@ -70,7 +70,7 @@ pub fn take_fresh(socket: *mut bpf_sock) -> Option<Flow> {
     if found.is_null() {
         return None;
     }
-    // SAFETY: not null; storage lives as long as its socket, which is locked during the hook.
+    // SAFETY: not null; storage lives as long as its socket, which is held, and locked unless its SYN was queued outside.
     unsafe {
         if (*found).flags & FLOW_FRESH == 0 {
             return None;

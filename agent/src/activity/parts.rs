@@ -13,8 +13,8 @@ use super::{
 };
 use crate::classify::ActivityType;
 
-/// Who, with which app, on which device, by which process, where to, how it was asked, and what was decided. Equal for most
-/// records of one user and app.
+/// Who, with which app, on which device, by which process, where to, and what was decided. Equal for most records of one user
+/// and app.
 #[derive(PartialEq, Eq, Hash, Serialize)]
 pub struct Context<'a> {
     app: &'a AppFacts,
@@ -24,8 +24,6 @@ pub struct Context<'a> {
     server: &'a ServerFacts,
     decision: Untimed<'a>,
     report_only: &'a [Arc<str>],
-    client: Option<Portless<'a>>,
-    request: Option<Pathless<'a>>,
 }
 
 /// The same, kept for itself.
@@ -38,10 +36,6 @@ pub struct Common {
     pub server: ServerFacts,
     pub decision: DecisionFacts,
     pub report_only: Vec<Arc<str>>,
-    /// But for the port. Absent in texts of versions that kept it with each record.
-    pub client: Option<ClientFacts>,
-    /// But for the path. Absent likewise.
-    pub request: Option<RequestFacts>,
 }
 
 impl Common {
@@ -54,67 +48,46 @@ impl Common {
             server: &self.server,
             decision: Untimed(&self.decision),
             report_only: &self.report_only,
-            client: self.client.as_ref().map(Portless),
-            request: self.request.as_ref().map(Pathless),
         }
     }
 }
 
-/// Makes a borrowed part of a record one that is equal, hashed and written without what differs from record to record.
-macro_rules! without {
-    ($(#[$about:meta])* $name:ident of $facts:ident: $($kept:ident),+; $($left:ident: $none:expr),+) => {
-        $(#[$about])*
-        struct $name<'a>(&'a $facts);
+/// A decision but for the time it took.
+struct Untimed<'a>(&'a DecisionFacts);
 
-        impl<'a> $name<'a> {
-            fn key(&self) -> impl Eq + Hash + use<'a> {
-                let $facts { $($kept),+, $($left: _),+ } = self.0;
-                ($($kept),+)
-            }
-        }
-
-        impl PartialEq for $name<'_> {
-            fn eq(&self, other: &Self) -> bool {
-                self.key() == other.key()
-            }
-        }
-
-        impl Eq for $name<'_> {}
-
-        impl Hash for $name<'_> {
-            fn hash<H: Hasher>(&self, state: &mut H) {
-                self.key().hash(state);
-            }
-        }
-
-        impl Serialize for $name<'_> {
-            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                $facts { $($left: $none),+, ..self.0.clone() }.serialize(to)
-            }
-        }
-    };
+impl<'a> Untimed<'a> {
+    fn key(&self) -> impl Eq + Hash + use<'a> {
+        let DecisionFacts { action, enforced, policy, rule, reason, policy_set, micros: _ } = self.0;
+        (action, enforced, policy, rule, reason, policy_set)
+    }
 }
 
-without! {
-    /// A decision but for the time it took.
-    Untimed of DecisionFacts: action, enforced, policy, rule, reason, policy_set; micros: 0
-}
-without! {
-    /// A client but for its port.
-    Portless of ClientFacts: address, kind, user_agent, locations; port: 0
-}
-without! {
-    /// A request but for its path.
-    Pathless of RequestFacts: method, host, version; path: "".into()
+impl PartialEq for Untimed<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
 }
 
-/// What is neither in the context nor, beside it, in [`Row`].
+impl Eq for Untimed<'_> {}
+
+impl Hash for Untimed<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl Serialize for Untimed<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        DecisionFacts { micros: 0, ..self.0.clone() }.serialize(to)
+    }
+}
+
+/// What is neither in the context nor, beside it, in [`Row`]. What a client can choose anew for each request is here: a context
+/// of its own would make each of its records several times as large.
 #[derive(Serialize)]
 pub struct Own<'a> {
-    /// The client's.
-    port: u16,
-    /// The request's.
-    path: &'a str,
+    client: &'a ClientFacts,
+    request: &'a RequestFacts,
     #[serde(skip_serializing_if = "Option::is_none")]
     response: &'a Option<ResponseFacts>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,25 +111,12 @@ pub struct Row {
 
 #[derive(Deserialize)]
 struct OwnRead {
-    port: Option<u16>,
-    path: Option<Arc<str>>,
-    /// In texts of versions that kept it with each record, and so the next.
-    client: Option<ClientFacts>,
-    request: Option<RequestFacts>,
+    client: ClientFacts,
+    request: RequestFacts,
     response: Option<ResponseFacts>,
     file: Option<FileFacts>,
     content: Option<ContentFacts>,
     evaluated: Option<Evaluated>,
-}
-
-impl OwnRead {
-    fn client(&mut self, common: Option<ClientFacts>) -> Option<ClientFacts> {
-        self.client.take().or_else(|| Some(ClientFacts { port: self.port?, ..common? }))
-    }
-
-    fn request(&mut self, common: Option<RequestFacts>) -> Option<RequestFacts> {
-        self.request.take().or_else(|| Some(RequestFacts { path: self.path.take()?, ..common? }))
-    }
 }
 
 impl Activity {
@@ -169,8 +129,6 @@ impl Activity {
             server: &self.server,
             decision: Untimed(&self.decision),
             report_only: &self.report_only,
-            client: Some(Portless(&self.client)),
-            request: Some(Pathless(&self.request)),
         }
     }
 
@@ -184,15 +142,13 @@ impl Activity {
             server: self.server.clone(),
             decision: self.decision.clone(),
             report_only: self.report_only.clone(),
-            client: Some(self.client.clone()),
-            request: Some(self.request.clone()),
         }
     }
 
     pub fn own(&self) -> Own<'_> {
         Own {
-            port: self.client.port,
-            path: &self.request.path,
+            client: &self.client,
+            request: &self.request,
             response: &self.response,
             file: &self.file,
             content: &self.content,
@@ -205,27 +161,28 @@ impl Activity {
     /// # Errors
     /// One of the texts is not what it should be.
     pub fn from_parts(context: &str, own: &str, row: Row) -> serde_json::Result<Self> {
-        let common: Common = serde_json::from_str(context)?;
-        let mut own: OwnRead = serde_json::from_str(own)?;
-        let missing = |what| serde::de::Error::missing_field(what);
+        let Common { app, user, device, process, server, decision, report_only } =
+            serde_json::from_str(context)?;
+        let OwnRead { client, request, response, file, content, evaluated } = serde_json::from_str(own)?;
         let Row { id, time, kind, micros, transfer } = row;
+        let decision = DecisionFacts { micros, ..decision };
         Ok(Self {
             id,
             time,
             kind,
-            app: common.app,
-            user: common.user,
-            device: common.device,
-            process: common.process,
-            client: own.client(common.client).ok_or_else(|| missing("client"))?,
-            server: common.server,
-            request: own.request(common.request).ok_or_else(|| missing("request"))?,
-            response: own.response,
-            file: own.file,
-            decision: DecisionFacts { micros, ..common.decision },
-            report_only: common.report_only,
-            content: own.content,
-            evaluated: own.evaluated,
+            app,
+            user,
+            device,
+            process,
+            client,
+            server,
+            request,
+            response,
+            file,
+            decision,
+            report_only,
+            content,
+            evaluated,
             transfer,
         })
     }
@@ -236,40 +193,29 @@ mod tests {
     use super::*;
     use crate::activity::tests::sample;
 
-    fn row(activity: &Activity) -> Row {
-        let Activity { id, time, kind, decision: DecisionFacts { micros, .. }, transfer, .. } = *activity;
-        Row { id, time, kind, micros, transfer }
-    }
-
     #[test]
     fn what_was_taken_apart_is_put_together_again() {
-        let activity = sample();
-        let (context, own) = (activity.context(), activity.own());
-        let (context, own) = (serde_json::to_string(&context).unwrap(), serde_json::to_string(&own).unwrap());
-        assert_eq!(Activity::from_parts(&context, &own, row(&activity)).unwrap(), activity);
-        // And records that had more of their own.
-        let mut context: serde_json::Value = serde_json::from_str(&context).unwrap();
-        let (client, request) = (context["client"].take(), context["request"].take());
-        let mut own: serde_json::Value = serde_json::from_str(&own).unwrap();
-        let error = Activity::from_parts(&context.to_string(), &own.to_string(), row(&activity)).unwrap_err();
-        assert!(error.to_string().contains("client"), "{error}");
-        (own["client"], own["request"]) = (client, request);
-        (own["client"]["port"], own["request"]["path"]) = (own["port"].take(), own["path"].take());
-        assert_eq!(
-            Activity::from_parts(&context.to_string(), &own.to_string(), row(&activity)).unwrap(),
-            activity
-        );
+        let whole = sample();
+        let without = Activity { response: None, file: None, content: None, evaluated: None, ..sample() };
+        for activity in [whole, without] {
+            let context = serde_json::to_string(&activity.context()).unwrap();
+            let own = serde_json::to_string(&activity.own()).unwrap();
+            let Activity { id, time, kind, transfer, .. } = activity;
+            let row = Row { id, time, kind, micros: activity.decision.micros, transfer };
+            assert_eq!(Activity::from_parts(&context, &own, row).unwrap(), activity);
+        }
     }
 
     #[test]
-    fn records_that_differ_in_port_path_and_time_have_one_context() {
+    fn a_client_cannot_make_a_context_by_what_it_says() {
         let activity = sample();
         let mut other = activity.clone();
         (other.client.port, other.decision.micros) = (1, 2);
-        other.request.path = "/elsewhere".into();
+        (other.client.user_agent, other.request.host) = (Some("another".into()), Some("elsewhere".into()));
+        (other.request.method, other.request.path) = ("OTHER".into(), "/elsewhere".into());
         assert!(activity.context() == other.context());
         assert!(other.common().context() == activity.context());
-        other.request.method = "PUT".into();
+        other.decision.enforced = !other.decision.enforced;
         assert!(activity.context() != other.context());
     }
 }

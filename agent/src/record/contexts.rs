@@ -12,7 +12,7 @@ use rusqlite::{Connection, params};
 use crate::record::pending::Kept;
 
 /// Contexts of one age, each of one or two KiB: users times apps times processes that are in use at one time.
-const AGE_MAX: usize = 8192;
+const AGE_MAX: usize = 2048;
 
 /// The step that makes the table.
 pub(super) const TABLE: &str = "
@@ -24,10 +24,6 @@ CREATE TABLE contexts (
 ALTER TABLE activities ADD COLUMN context INTEGER; -- NULL: the record is whole
 ALTER TABLE activities ADD COLUMN micros  INTEGER; -- NULL: the record says it
 ";
-
-/// A step that changes no table, for versions before it could not put the records together.
-pub(super) const MORE_IN_COMMON: &str =
-    "-- From here on contexts have client and request as well, all but port and path.";
 
 /// What the writer knows to be in the file.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! A record as it waits for the database: taken apart where it was made, on the thread of its connection.
 //!
 //! What a session and its policies are named by is shared by many records and many threads. It is dropped where it was taken,
-//! so that no processor waits for another's count of references, and the writer has nothing to do but write.
+//! so that processors wait for one another's count of references once a record, and the writer has nothing to do but write.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use crate::activity::{Activity, Common, TransferFacts};
 use crate::classify::ActivityType;
 
 /// What one thread's records have in common, at most, each of one or two KiB. Beyond them all is made anew.
-const KNOWN_MAX: usize = 512;
+const KNOWN_MAX: usize = 256;
 
 /// One for all threads, so that equal contexts have equal hashes.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);

@@ -20,15 +20,8 @@ const CHECK_AT_START_MAX: u64 = 256 << 20;
 const WAL_LIMIT: u64 = 64 << 20;
 
 /// Each step moves the file one `user_version` on. A step that was released is never edited.
-pub(super) const MIGRATIONS: &[&str] = &[
-    ACTIVITIES,
-    policy_sets::TABLE,
-    USAGE,
-    CLIENTS,
-    contexts::TABLE,
-    segments::TABLES,
-    contexts::MORE_IN_COMMON,
-];
+pub(super) const MIGRATIONS: &[&str] =
+    &[ACTIVITIES, policy_sets::TABLE, USAGE, CLIENTS, contexts::TABLE, segments::TABLES];
 
 const ACTIVITIES: &str = "
 CREATE TABLE activities (
