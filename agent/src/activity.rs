@@ -27,7 +27,7 @@ use crate::policy::decision::{Action, Decision};
 use crate::session::{ClientKind, Device, Session};
 
 pub use evaluated::{Evaluated, MAX_GROUPS, NotEvaluated};
-pub use parts::{Common, Context, Own, Row};
+pub use parts::{Context, Own, Row};
 pub use related::{Via, related_hosts};
 pub use text::{MAX_FILE_NAME, MAX_HOST, MAX_NAME, MAX_PATH, MAX_REASON, MAX_USER_AGENT};
 pub use transfer::{TransferFacts, TransferState};

@@ -26,32 +26,6 @@ pub struct Context<'a> {
     report_only: &'a [Arc<str>],
 }
 
-/// The same, kept for itself.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Common {
-    pub app: AppFacts,
-    pub user: UserFacts,
-    pub device: DeviceFacts,
-    pub process: ProcessFacts,
-    pub server: ServerFacts,
-    pub decision: DecisionFacts,
-    pub report_only: Vec<Arc<str>>,
-}
-
-impl Common {
-    pub fn context(&self) -> Context<'_> {
-        Context {
-            app: &self.app,
-            user: &self.user,
-            device: &self.device,
-            process: &self.process,
-            server: &self.server,
-            decision: Untimed(&self.decision),
-            report_only: &self.report_only,
-        }
-    }
-}
-
 /// A decision but for the time it took.
 struct Untimed<'a>(&'a DecisionFacts);
 
@@ -110,6 +84,17 @@ pub struct Row {
 }
 
 #[derive(Deserialize)]
+struct ContextRead {
+    app: AppFacts,
+    user: UserFacts,
+    device: DeviceFacts,
+    process: ProcessFacts,
+    server: ServerFacts,
+    decision: DecisionFacts,
+    report_only: Vec<Arc<str>>,
+}
+
+#[derive(Deserialize)]
 struct OwnRead {
     client: ClientFacts,
     request: RequestFacts,
@@ -132,19 +117,6 @@ impl Activity {
         }
     }
 
-    /// [`context`](Self::context), kept for itself.
-    pub fn common(&self) -> Common {
-        Common {
-            app: self.app.clone(),
-            user: self.user.clone(),
-            device: self.device.clone(),
-            process: self.process.clone(),
-            server: self.server.clone(),
-            decision: self.decision.clone(),
-            report_only: self.report_only.clone(),
-        }
-    }
-
     pub fn own(&self) -> Own<'_> {
         Own {
             client: &self.client,
@@ -161,7 +133,7 @@ impl Activity {
     /// # Errors
     /// One of the texts is not what it should be.
     pub fn from_parts(context: &str, own: &str, row: Row) -> serde_json::Result<Self> {
-        let Common { app, user, device, process, server, decision, report_only } =
+        let ContextRead { app, user, device, process, server, decision, report_only } =
             serde_json::from_str(context)?;
         let OwnRead { client, request, response, file, content, evaluated } = serde_json::from_str(own)?;
         let Row { id, time, kind, micros, transfer } = row;
@@ -214,7 +186,6 @@ mod tests {
         (other.client.user_agent, other.request.host) = (Some("another".into()), Some("elsewhere".into()));
         (other.request.method, other.request.path) = ("OTHER".into(), "/elsewhere".into());
         assert!(activity.context() == other.context());
-        assert!(other.common().context() == activity.context());
         other.decision.enforced = !other.decision.enforced;
         assert!(activity.context() != other.context());
     }

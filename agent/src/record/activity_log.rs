@@ -26,7 +26,8 @@ use crate::record::transfer::{End, Stored, Transfer};
 use crate::record::usage::Report;
 use crate::record::writer::{Message, Writer};
 
-/// Records that wait for the writer at most. A record is one or two KiB, and some ten at worst.
+/// Records that wait for the writer at most. A record is less than a KiB as a rule, and some ten at worst; what many have in
+/// common waits once.
 pub const QUEUE_MAX: usize = 8192;
 /// Records in one transaction at most.
 pub const BATCH_MAX: usize = 512;

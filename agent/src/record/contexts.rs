@@ -55,7 +55,7 @@ impl Contexts {
             self.age = connection.query_row(next, [], |row| row.get(0))?;
         }
         self.json.clear();
-        serde_json::to_writer(&mut self.json, &kept.common.context())
+        serde_json::to_writer(&mut self.json, &kept.record.context())
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         // JSON is UTF-8.
         let text = ToSqlOutput::Borrowed(ValueRef::Text(&self.json));

@@ -12,10 +12,10 @@ use std::sync::{Arc, LazyLock};
 use foldhash::quality::RandomState;
 use uuid::Uuid;
 
-use crate::activity::{Activity, Common, TransferFacts};
+use crate::activity::{Activity, TransferFacts};
 use crate::classify::ActivityType;
 
-/// What one thread's records have in common, at most, each of one or two KiB. Beyond them all is made anew.
+/// Contexts that one thread keeps, each with a record of one or two KiB. Beyond them all are made anew.
 const KNOWN_MAX: usize = 256;
 
 /// One for all threads, so that equal contexts have equal hashes.
@@ -35,16 +35,17 @@ struct Made {
     json: Vec<u8>,
 }
 
-/// What many records have in common.
+/// The context of many records.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) hash: u64,
-    pub(super) common: Common,
+    /// A record that has it.
+    pub(super) record: Activity,
 }
 
 impl PartialEq for Kept {
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.common.context() == other.common.context()
+        self.hash == other.hash && self.record.context() == other.record.context()
     }
 }
 
@@ -90,11 +91,11 @@ impl Pending {
 impl Made {
     fn kept(&mut self, activity: &Activity) -> Arc<Kept> {
         let context = activity.context();
-        if let Some(last) = self.last.as_ref().filter(|last| last.common.context() == context) {
+        if let Some(last) = self.last.as_ref().filter(|last| last.record.context() == context) {
             return Arc::clone(last);
         }
         let hash = HASHER.hash_one(&context);
-        let known = self.known.get(&hash).filter(|kept| kept.common.context() == context).map(Arc::clone);
+        let known = self.known.get(&hash).filter(|kept| kept.record.context() == context).map(Arc::clone);
         let kept = known.unwrap_or_else(|| self.keep(hash, activity));
         self.last = Some(Arc::clone(&kept));
         kept
@@ -104,7 +105,7 @@ impl Made {
         if self.known.len() >= KNOWN_MAX {
             self.known.clear();
         }
-        let kept = Arc::new(Kept { hash, common: activity.common() });
+        let kept = Arc::new(Kept { hash, record: activity.clone() });
         self.known.insert(hash, Arc::clone(&kept));
         kept
     }

@@ -176,16 +176,16 @@ impl Sums {
 
     /// A record that was stored now is a use of its app as well.
     pub(super) fn add_record(&mut self, pending: &Pending) {
-        let (at, common) = (pending.time, &pending.kept.common);
-        let app = self.apps.entry(Arc::clone(&common.app.id)).or_insert_with(|| AppSum {
-            name: Arc::clone(&common.app.name),
-            suite: common.app.suite.clone(),
-            category: common.app.category.clone(),
+        let (at, like) = (pending.time, &pending.kept.record);
+        let app = self.apps.entry(Arc::clone(&like.app.id)).or_insert_with(|| AppSum {
+            name: Arc::clone(&like.app.name),
+            suite: like.app.suite.clone(),
+            category: like.app.category.clone(),
             ..AppSum::default()
         });
         app.last = app.last.max(at);
         if pending.kind == ActivityType::Download {
-            match common.decision.action {
+            match like.decision.action {
                 Action::Block => app.blocked += 1,
                 Action::Allow | Action::Monitor => app.allowed += 1,
             }

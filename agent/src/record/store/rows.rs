@@ -119,7 +119,7 @@ fn newer<'a>(rows: &[Row<'a>], before: i64, to: &Transaction<'_>) -> rusqlite::R
 fn execute(into: &mut Statement<'_>, rows: &[Row<'_>]) -> rusqlite::Result<usize> {
     let mut at = 0;
     for (pending, context) in rows {
-        let common = &pending.kept.common;
+        let like = &pending.kept.record;
         let mut bind = |value: &dyn ToSql| {
             at += 1;
             into.raw_bind_parameter(at, value)
@@ -127,14 +127,14 @@ fn execute(into: &mut Statement<'_>, rows: &[Row<'_>]) -> rusqlite::Result<usize
         bind(pending.id.as_bytes())?;
         bind(&pending.time)?;
         bind(&pending.kind.name())?;
-        bind(&common.decision.action.name())?;
-        bind(&&*common.app.id)?;
-        bind(&common.app.suite.as_deref())?;
-        bind(&common.user.name.as_deref())?;
-        bind(&common.user.uid)?;
-        bind(&&*common.device.id)?;
+        bind(&like.decision.action.name())?;
+        bind(&&*like.app.id)?;
+        bind(&like.app.suite.as_deref())?;
+        bind(&like.user.name.as_deref())?;
+        bind(&like.user.uid)?;
+        bind(&&*like.device.id)?;
         bind(&address_bytes(pending.client).as_slice())?;
-        bind(&common.decision.policy.as_deref())?;
+        bind(&like.decision.policy.as_deref())?;
         bind(&pending.file.as_deref())?;
         // JSON is UTF-8.
         bind(&ToSqlOutput::Borrowed(ValueRef::Text(&pending.own)))?;
