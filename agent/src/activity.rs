@@ -3,8 +3,10 @@
 //! A record never holds a query string, a cookie, a token or matched content, and no text in it is longer than its
 //! bound here, whatever a client or origin sent. What is not known is `null`; nothing is filled in by guess.
 
+mod context;
 mod evaluated;
 mod names;
+mod own;
 mod parts;
 mod related;
 mod text;
@@ -26,8 +28,9 @@ use crate::policy::Networks;
 use crate::policy::decision::{Action, Decision};
 use crate::session::{ClientKind, Device, Session};
 
+pub use context::Context;
 pub use evaluated::{Evaluated, MAX_GROUPS, NotEvaluated};
-pub use parts::{Context, Own, Row};
+pub use own::{Own, Row};
 pub use related::{Via, related_hosts};
 pub use text::{MAX_FILE_NAME, MAX_HOST, MAX_NAME, MAX_PATH, MAX_REASON, MAX_USER_AGENT};
 pub use transfer::{TransferFacts, TransferState};
@@ -158,7 +161,7 @@ pub struct FileFacts {
     pub file_type: Option<Cow<'static, str>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DecisionFacts {
     #[serde(with = "names::action")]
     pub action: Action,
@@ -221,6 +224,8 @@ pub struct Observed<'a> {
     pub size: Option<u64>,
     pub decision: &'a Decision,
     pub outcome: Outcome<'a>,
+    /// The named locations of the settings in force, of which a record says those that hold the client's address.
+    pub networks: &'a Networks,
 }
 
 /// What only the pipeline knows.
@@ -238,74 +243,7 @@ pub struct Outcome<'a> {
 impl Activity {
     /// The record of one exchange. `id` and `time` come from the shell: this half of the program reads no clock.
     pub fn new(id: Uuid, time: Timestamp, observed: &Observed<'_>) -> Self {
-        let Observed { session, device, request, response, classification, size, decision, outcome } =
-            *observed;
-        let file = FileFacts::of(request, response, classification, outcome.file_size);
-        let asked = decision.set().is_some();
-        Self {
-            id,
-            time: whole_micros(time),
-            kind: classification.activity,
-            app: AppFacts {
-                id: text::shared(&session.app.id, MAX_NAME),
-                name: text::shared(&session.app.name, MAX_NAME),
-                suite: session.app.suite.as_ref().map(|s| text::shared(s, MAX_NAME)),
-                category: session.app.category.as_ref().map(|s| text::shared(s, MAX_NAME)),
-            },
-            user: UserFacts {
-                name: session.user.name.as_ref().map(|s| text::shared(s, MAX_NAME)),
-                uid: session.user.uid,
-                groups: text::list(&session.user.groups),
-            },
-            device: DeviceFacts {
-                id: text::shared(&device.id, MAX_NAME),
-                compliant: device.compliant,
-                tags: text::list(&device.tags),
-                os: text::shared(&device.os, MAX_NAME),
-                reason: Some(text::shared(&device.reason, MAX_REASON)),
-            },
-            process: ProcessFacts {
-                pid: session.process.pid,
-                exe: session.process.exe.as_ref().map(|s| text::shared(s, MAX_PATH)),
-                name: session.process.name.as_ref().map(|s| text::shared(s, MAX_NAME)),
-                cgroup: session.process.cgroup.as_ref().map(|s| text::shared(s, MAX_PATH)),
-                unit: session.process.unit.as_ref().map(|s| text::shared(s, MAX_PATH)),
-                container: session.process.container.as_ref().map(|s| text::shared(s, MAX_PATH)),
-            },
-            client: ClientFacts {
-                address: session.location.0.to_canonical(),
-                port: session.client.0.port(),
-                kind: session.kind,
-                user_agent: request.fields().get("user-agent").map(|v| text::lossy(v, MAX_USER_AGENT)),
-                locations: Vec::new(),
-            },
-            server: ServerFacts {
-                address: session.original_dst.0.ip().to_canonical(),
-                port: session.original_dst.0.port(),
-                name: text::shared(&session.server_name, MAX_HOST),
-            },
-            request: RequestFacts {
-                method: text::method(request.method()),
-                host: request.host().map(|h| text::bounded(h, MAX_HOST).into()),
-                path: text::path(request.path()),
-                version: request.version().name().into(),
-            },
-            response: response.map(ResponseFacts::from_head),
-            evaluated: asked.then(|| Evaluated::of(session, device, classification, size, file.as_ref())),
-            file,
-            decision: DecisionFacts {
-                action: decision.action(),
-                enforced: outcome.enforced,
-                policy: decision.policy().map(|s| text::shared(s, MAX_NAME)),
-                rule: decision.rule().map(|s| text::shared(s, MAX_NAME)),
-                reason: text::words(decision.reason().words()),
-                policy_set: decision.set(),
-                micros: outcome.micros,
-            },
-            report_only: text::list(decision.report_only()),
-            content: outcome.content.map(ContentFacts::of),
-            transfer: None,
-        }
+        Self::from_parts(observed.row(id, time), Context::of(observed), Own::of(observed))
     }
 }
 
@@ -319,20 +257,14 @@ pub struct Refused<'a> {
     pub enforced: bool,
     /// The request that was refused; `None` where the connection did not get that far.
     pub request: Option<&'a RequestHead>,
+    /// The named locations of the settings in force.
+    pub networks: &'a Networks,
 }
 
 impl Activity {
-    /// With the named locations of the settings in force that hold the client's address.
-    pub fn located(mut self, networks: &Networks) -> Self {
-        let address = self.client.address;
-        let held = networks.iter().filter(|(_, nets)| nets.iter().any(|net| net.contains(&address)));
-        self.client.locations = text::list(&held.map(|(name, _)| name.clone()).collect::<Vec<_>>());
-        self
-    }
-
     /// The record of a refusal: type `access`. `id` and `time` as in [`Activity::new`].
     pub fn refused(id: Uuid, time: Timestamp, refused: &Refused<'_>) -> Self {
-        let Refused { session, device, decision, enforced, request } = *refused;
+        let Refused { session, device, decision, enforced, request, networks } = *refused;
         let nothing = RequestHead::new("", "", Version::Http11);
         let classification = Classification {
             activity: ActivityType::Access,
@@ -353,6 +285,7 @@ impl Activity {
             size: None,
             decision,
             outcome: Outcome { enforced, micros: 0, file_size: None, content: None },
+            networks,
         };
         let mut activity = Self::new(id, time, &observed);
         if request.is_none() {
@@ -400,11 +333,6 @@ impl FileFacts {
             file_type: classification.file_type.map(|known| known.name().into()),
         })
     }
-}
-
-/// The log stores microseconds; a record that carried more would not come back equal.
-fn whole_micros(time: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
 #[cfg(test)]

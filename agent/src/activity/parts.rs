@@ -1,144 +1,13 @@
-//! A record in two parts, as it is stored: what many records have in common, and what is its own.
+//! A record in the parts in which it is made and stored, and put together of them.
 
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
-
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize, Serializer};
-use uuid::Uuid;
-
-use super::{
-    Activity, AppFacts, ClientFacts, ContentFacts, DecisionFacts, DeviceFacts, Evaluated, FileFacts,
-    ProcessFacts, RequestFacts, ResponseFacts, ServerFacts, TransferFacts, UserFacts,
-};
-use crate::classify::ActivityType;
-
-/// Who, with which app, on which device, by which process, where to, and what was decided. Equal for most records of one user
-/// and app.
-#[derive(PartialEq, Eq, Hash, Serialize)]
-pub struct Context<'a> {
-    app: &'a AppFacts,
-    user: &'a UserFacts,
-    device: &'a DeviceFacts,
-    process: &'a ProcessFacts,
-    server: &'a ServerFacts,
-    decision: Untimed<'a>,
-    report_only: &'a [Arc<str>],
-}
-
-/// A decision but for the time it took.
-struct Untimed<'a>(&'a DecisionFacts);
-
-impl<'a> Untimed<'a> {
-    fn key(&self) -> impl Eq + Hash + use<'a> {
-        let DecisionFacts { action, enforced, policy, rule, reason, policy_set, micros: _ } = self.0;
-        (action, enforced, policy, rule, reason, policy_set)
-    }
-}
-
-impl PartialEq for Untimed<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Untimed<'_> {}
-
-impl Hash for Untimed<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
-    }
-}
-
-impl Serialize for Untimed<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        DecisionFacts { micros: 0, ..self.0.clone() }.serialize(to)
-    }
-}
-
-/// What is neither in the context nor, beside it, in [`Row`]. What a client can choose anew for each request is here: a context
-/// of its own would make each of its records several times as large.
-#[derive(Serialize)]
-pub struct Own<'a> {
-    client: &'a ClientFacts,
-    request: &'a RequestFacts,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response: &'a Option<ResponseFacts>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file: &'a Option<FileFacts>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: &'a Option<ContentFacts>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    evaluated: &'a Option<Evaluated>,
-}
-
-/// What is in neither of the texts.
-#[derive(Debug, Clone, Copy)]
-pub struct Row {
-    pub id: Uuid,
-    pub time: Timestamp,
-    pub kind: ActivityType,
-    /// [`DecisionFacts::micros`]
-    pub micros: u64,
-    pub transfer: Option<TransferFacts>,
-}
-
-#[derive(Deserialize)]
-struct ContextRead {
-    app: AppFacts,
-    user: UserFacts,
-    device: DeviceFacts,
-    process: ProcessFacts,
-    server: ServerFacts,
-    decision: DecisionFacts,
-    report_only: Vec<Arc<str>>,
-}
-
-#[derive(Deserialize)]
-struct OwnRead {
-    client: ClientFacts,
-    request: RequestFacts,
-    response: Option<ResponseFacts>,
-    file: Option<FileFacts>,
-    content: Option<ContentFacts>,
-    evaluated: Option<Evaluated>,
-}
+use super::{Activity, Context, DecisionFacts, Own, Row};
 
 impl Activity {
-    pub fn context(&self) -> Context<'_> {
-        Context {
-            app: &self.app,
-            user: &self.user,
-            device: &self.device,
-            process: &self.process,
-            server: &self.server,
-            decision: Untimed(&self.decision),
-            report_only: &self.report_only,
-        }
-    }
-
-    pub fn own(&self) -> Own<'_> {
-        Own {
-            client: &self.client,
-            request: &self.request,
-            response: &self.response,
-            file: &self.file,
-            content: &self.content,
-            evaluated: &self.evaluated,
-        }
-    }
-
-    /// The record that was taken apart into the JSON of [`context`](Self::context) and [`own`](Self::own), and `row`.
-    ///
-    /// # Errors
-    /// One of the texts is not what it should be.
-    pub fn from_parts(context: &str, own: &str, row: Row) -> serde_json::Result<Self> {
-        let ContextRead { app, user, device, process, server, decision, report_only } =
-            serde_json::from_str(context)?;
-        let OwnRead { client, request, response, file, content, evaluated } = serde_json::from_str(own)?;
+    pub fn from_parts(row: Row, context: Context, own: Own) -> Self {
+        let Context { app, user, device, process, server, decision, report_only } = context;
+        let Own { client, request, response, file, content, evaluated } = own;
         let Row { id, time, kind, micros, transfer } = row;
-        let decision = DecisionFacts { micros, ..decision };
-        Ok(Self {
+        Self {
             id,
             time,
             kind,
@@ -151,12 +20,48 @@ impl Activity {
             request,
             response,
             file,
-            decision,
+            decision: DecisionFacts { micros, ..decision },
             report_only,
             content,
             evaluated,
             transfer,
-        })
+        }
+    }
+
+    pub fn into_parts(self) -> (Row, Context, Own) {
+        let row = Row {
+            id: self.id,
+            time: self.time,
+            kind: self.kind,
+            micros: self.decision.micros,
+            transfer: self.transfer,
+        };
+        let context = Context {
+            app: self.app,
+            user: self.user,
+            device: self.device,
+            process: self.process,
+            server: self.server,
+            decision: DecisionFacts { micros: 0, ..self.decision },
+            report_only: self.report_only,
+        };
+        let own = Own {
+            client: self.client,
+            request: self.request,
+            response: self.response,
+            file: self.file,
+            content: self.content,
+            evaluated: self.evaluated,
+        };
+        (row, context, own)
+    }
+
+    /// The record whose parts were stored as the JSON of `context` and `own`, and `row`.
+    ///
+    /// # Errors
+    /// One of the texts is not what it should be.
+    pub fn from_stored(row: Row, context: &str, own: &str) -> serde_json::Result<Self> {
+        Ok(Self::from_parts(row, serde_json::from_str(context)?, serde_json::from_str(own)?))
     }
 }
 
@@ -165,28 +70,69 @@ mod tests {
     use super::*;
     use crate::activity::tests::sample;
 
+    fn stored(activity: &Activity) -> (Row, String, String) {
+        let (row, context, own) = activity.clone().into_parts();
+        (row, serde_json::to_string(&context).unwrap(), serde_json::to_string(&own).unwrap())
+    }
+
+    /// Every member is there.
+    fn full() -> Activity {
+        let mut full = sample();
+        full.client.locations = vec!["office".into()];
+        if let Some(file) = &mut full.file {
+            file.file_type = Some("pdf".into());
+        }
+        full.content = Some(
+            serde_json::from_value(serde_json::json!({
+                "matches": [{"detector": "iban", "count": 3}], "unscanned": "too large"
+            }))
+            .unwrap(),
+        );
+        if let Some(evaluated) = &mut full.evaluated {
+            evaluated.mime = Some("text/plain".into());
+            evaluated.file_type = Some("zip".into());
+            (evaluated.names, evaluated.cut) = (vec!["a".into(), "b".into()], true);
+            (evaluated.groups, evaluated.tags) = (vec!["g".into()], vec!["t".into()]);
+        }
+        full
+    }
+
     #[test]
     fn what_was_taken_apart_is_put_together_again() {
-        let whole = sample();
         let without = Activity { response: None, file: None, content: None, evaluated: None, ..sample() };
-        for activity in [whole, without] {
-            let context = serde_json::to_string(&activity.context()).unwrap();
-            let own = serde_json::to_string(&activity.own()).unwrap();
-            let Activity { id, time, kind, transfer, .. } = activity;
-            let row = Row { id, time, kind, micros: activity.decision.micros, transfer };
-            assert_eq!(Activity::from_parts(&context, &own, row).unwrap(), activity);
+        for activity in [sample(), full(), without] {
+            let (row, context, own) = stored(&activity);
+            assert_eq!(Activity::from_stored(row, &context, &own).unwrap(), activity);
         }
+    }
+
+    /// The files of users have these: a member that changes its place would be read as another.
+    #[test]
+    fn what_is_stored_stays_what_it_is() {
+        let own = r#"[["10.1.2.3",40000,"native","Mozilla/5.0 (X11)",["office"]],["GET","files.corp.test","/sites/hr/q3%20plan.xlsx","HTTP/1.1"],[200,"application/pdf","attachment"],["q3 plan.xlsx","xlsx",12345,"application/vnd.ms-excel","pdf"],[[["iban",3]],"too large"],[true,"attachment","says attachment",12345,"text/plain","zip",["a","b"],["g"],["t"],true]]"#;
+        assert_eq!(stored(&full()).2, own);
+        let short = r#"[["10.1.2.3",40000,"native","Mozilla/5.0 (X11)",[]],["GET","files.corp.test","/sites/hr/q3%20plan.xlsx","HTTP/1.1"],[200,"application/pdf","attachment"],["q3 plan.xlsx","xlsx",12345,"application/vnd.ms-excel",null],null,[true,"attachment","says attachment",12345]]"#;
+        assert_eq!(stored(&sample()).2, short);
+    }
+
+    /// As the versions wrote them that named every member.
+    #[test]
+    fn objects_are_read_as_well() {
+        let own = r#"{"client":{"address":"10.1.2.3","port":40000,"kind":"native","user_agent":"Mozilla/5.0 (X11)","locations":[]},"request":{"method":"GET","host":"files.corp.test","path":"/sites/hr/q3%20plan.xlsx","version":"HTTP/1.1"},"response":{"status":200,"mime":"application/pdf","disposition":"attachment"},"file":{"name":"q3 plan.xlsx","extension":"xlsx","size":12345,"mime":"application/vnd.ms-excel","type":null},"evaluated":{"download":true,"kind":"attachment","why":"says attachment","size":12345}}"#;
+        let (row, context, _) = stored(&sample());
+        assert_eq!(Activity::from_stored(row, &context, own).unwrap(), sample());
     }
 
     #[test]
     fn a_client_cannot_make_a_context_by_what_it_says() {
         let activity = sample();
+        let context = |activity: &Activity| activity.clone().into_parts().1;
         let mut other = activity.clone();
         (other.client.port, other.decision.micros) = (1, 2);
         (other.client.user_agent, other.request.host) = (Some("another".into()), Some("elsewhere".into()));
         (other.request.method, other.request.path) = ("OTHER".into(), "/elsewhere".into());
-        assert!(activity.context() == other.context());
+        assert_eq!(context(&activity), context(&other));
         other.decision.enforced = !other.decision.enforced;
-        assert!(activity.context() != other.context());
+        assert_ne!(context(&activity), context(&other));
     }
 }

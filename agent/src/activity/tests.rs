@@ -62,6 +62,7 @@ struct Facts {
     response: ResponseHead,
     classification: Classification,
     decision: Decision,
+    networks: Networks,
 }
 
 impl Facts {
@@ -100,6 +101,7 @@ impl Facts {
                 reason: "says attachment".into(),
             },
             decision: Decision::for_test(Action::Block, Some("no downloads"), Reason::Policy, &["trial"]),
+            networks: Networks::new(),
         }
     }
 
@@ -113,6 +115,7 @@ impl Facts {
             size: Some(12_345),
             decision: &self.decision,
             outcome: Outcome { enforced: true, micros: 42, file_size: None, content: None },
+            networks: &self.networks,
         }
     }
 
@@ -236,6 +239,7 @@ fn of_a_refusal_nothing_was_asked() {
         decision: &decision,
         enforced: true,
         request: None,
+        networks: &facts.networks,
     };
     let record = Activity::refused(Uuid::nil(), Timestamp::UNIX_EPOCH, &refused);
     assert_eq!(record.circumstances().unwrap_err(), NotEvaluated::Refused);
@@ -422,11 +426,46 @@ fn the_named_locations_that_hold_the_client_are_named() {
     let all = if address.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
     let own = format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 });
     let named = [("lab", networks(&own)), ("elsewhere", networks("192.0.2.0/32")), ("any", networks(all))];
-    let named = named.into_iter().map(|(name, nets)| (Arc::from(name), nets)).collect();
-    let record = sample().located(&named);
+    let mut facts = Facts::new();
+    facts.networks = named.into_iter().map(|(name, nets)| (Arc::from(name), nets)).collect();
+    let record = facts.record();
     assert_eq!(record.client.locations, ["any".into(), "lab".into()]);
     let mut json = serde_json::to_value(&record).unwrap();
     assert_eq!(serde_json::from_value::<Activity>(json.clone()).unwrap(), record);
     json["client"].as_object_mut().unwrap().remove("locations");
     assert!(serde_json::from_value::<Activity>(json).unwrap().client.locations.is_empty(), "an older record");
+}
+
+#[test]
+fn a_context_holds_for_what_would_make_it_again() {
+    let facts = Facts::new();
+    let context = Context::of(&facts.observed());
+    let holds = |facts: &Facts, enforced| context.holds(&facts.device, &facts.decision, enforced);
+    let copy = |change: fn(&mut Facts)| {
+        let mut other =
+            Facts { decision: facts.decision.clone(), device: facts.device.clone(), ..Facts::new() };
+        change(&mut other);
+        other
+    };
+    assert!(holds(&facts, true) && holds(&copy(|_| ()), true) && !holds(&facts, false));
+    let decided = |action, policy, reason, report| Decision::for_test(action, policy, reason, report);
+    let others = [
+        copy(|other| other.device.id = "d-2".into()),
+        copy(|other| other.device.compliant = true),
+        copy(|other| other.device.reason = "another".into()),
+        copy(|other| other.device.tags.clear()),
+        copy(|other| other.device.os = "Debian 13".into()),
+    ];
+    for other in &others {
+        assert!(!holds(other, true), "{:?}", other.device);
+    }
+    for decision in [
+        decided(Action::Allow, Some("no downloads"), Reason::Policy, &["trial"]),
+        decided(Action::Block, None, Reason::Policy, &["trial"]),
+        decided(Action::Block, Some("another"), Reason::Policy, &["trial"]),
+        decided(Action::Block, Some("no downloads"), Reason::NotControlled, &["trial"]),
+        decided(Action::Block, Some("no downloads"), Reason::Policy, &[]),
+    ] {
+        assert!(!context.holds(&facts.device, &decision, true), "{decision:?}");
+    }
 }

@@ -30,8 +30,8 @@ pub(super) fn shared(text: &Arc<str>, max: usize) -> Arc<str> {
     if text.len() <= max { Arc::clone(text) } else { bounded(text, max).into() }
 }
 
-pub(super) fn list(items: &[Arc<str>]) -> Vec<Arc<str>> {
-    items.iter().take(super::MAX_LISTED).map(|item| shared(item, MAX_NAME)).collect()
+pub(super) fn list<'a>(items: impl IntoIterator<Item = &'a Arc<str>>) -> Vec<Arc<str>> {
+    items.into_iter().take(super::MAX_LISTED).map(|item| shared(item, MAX_NAME)).collect()
 }
 
 /// Why something is so, in words that are mostly the program's own.

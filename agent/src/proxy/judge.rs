@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use super::enforce::Answer;
 use super::exchanges::{Hold, Sent};
 use super::refused;
 use super::worker::Shared;
-use crate::activity::{Activity, Observed, Outcome, related_hosts};
+use crate::activity::{Context, Observed, Outcome, Own, related_hosts};
 use crate::classify::{self, ActivityType, Classification, Exchange, FirstBytes, Form, Further, MAX_FORM};
 use crate::config::Quic;
 use crate::detect::scan::{Held, Scan, Unscanned, is_stream, scan};
@@ -26,6 +27,7 @@ use crate::policy::{Bodies, PolicySet, Standing, Subject};
 use crate::record::guard::ConnectionGuard;
 use crate::record::transfer::Transfer;
 use crate::record::usage::InUse;
+use crate::record::{Kept, Record};
 use crate::session::{Device, Session};
 
 pub(super) struct Judge<'a> {
@@ -35,6 +37,8 @@ pub(super) struct Judge<'a> {
     in_use: InUse<'a>,
     /// What of the policies concerns the session, since they were last asked.
     standing: RefCell<Option<Standing>>,
+    /// That of the record before.
+    context: RefCell<Option<Arc<Kept>>>,
     /// Of the response that was let pass last, until it is asked for.
     transfer: RefCell<Option<Transfer<'a>>>,
 }
@@ -47,6 +51,7 @@ impl<'a> Judge<'a> {
             guard,
             in_use: shared.recorder.in_use(session),
             standing: RefCell::default(),
+            context: RefCell::default(),
             transfer: RefCell::default(),
         }
     }
@@ -279,17 +284,41 @@ impl<'a> Judge<'a> {
         (request, response): (&RequestHead, Option<&ResponseHead>),
     ) -> Option<Answer> {
         let id = Uuid::now_v7();
-        let observed =
-            Observed { session, device, request, response, classification: class, size, decision, outcome };
         let networks = &self.shared.snapshot.load().config.networks;
-        let activity = Activity::new(id, Timestamp::now(), &observed).located(networks);
+        let classification = class;
+        let observed = Observed {
+            session,
+            device,
+            request,
+            response,
+            classification,
+            size,
+            decision,
+            outcome,
+            networks,
+        };
+        let record = Record {
+            row: observed.row(id, Timestamp::now()),
+            kept: self.context(&observed),
+            own: Own::of(&observed),
+        };
         if class.activity == ActivityType::Download && decision.action() != Action::Block {
-            *self.transfer.borrow_mut() = Some(self.shared.recorder.download(self.guard.app(), &activity));
+            *self.transfer.borrow_mut() = Some(self.shared.recorder.download(self.guard.app(), record));
         } else {
             // A lost record is counted by the log; it slows or stops nothing here.
-            let _ = self.shared.recorder.activity(self.guard.app(), &activity);
+            let _ = self.shared.recorder.activity(self.guard.app(), record);
         }
         Answer::of_decision(decision, request, class, id, &session.app.name)
+    }
+
+    /// What the record of an exchange has in common with others, which is mostly what it was for the exchange before.
+    fn context(&self, observed: &Observed<'_>) -> Arc<Kept> {
+        let Observed { device, decision, outcome, .. } = *observed;
+        let mut last = self.context.borrow_mut();
+        match &*last {
+            Some(kept) if kept.context().holds(device, decision, outcome.enforced) => Arc::clone(kept),
+            _ => Arc::clone(last.insert(Kept::of(Context::of(observed)))),
+        }
     }
 
     /// How much of a body is held for content detection. One octet more than it says to have shows that it has ended;

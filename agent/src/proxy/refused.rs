@@ -113,11 +113,11 @@ pub fn decided(
     (enforced, request): (bool, Option<&RequestHead>),
 ) {
     let device = shared.device_of(session);
-    let refused = activity::Refused { session, device: &device, decision, enforced, request };
     let networks = &shared.snapshot.load().config.networks;
-    let activity = Activity::refused(Uuid::now_v7(), Timestamp::now(), &refused).located(networks);
+    let refused = activity::Refused { session, device: &device, decision, enforced, request, networks };
+    let activity = Activity::refused(Uuid::now_v7(), Timestamp::now(), &refused);
     // What the log cannot take it counts as lost.
-    let _ = shared.recorder.activity(app, &activity);
+    let _ = shared.recorder.activity(app, activity.into());
 }
 
 /// Counts a refusal that belongs to no app: of such connections nothing is recorded.

@@ -15,10 +15,10 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::activity::{Activity, TransferFacts};
+use crate::activity::TransferFacts;
 use crate::config::Durability;
 use crate::record::admission::Admissions;
-use crate::record::pending::Pending;
+use crate::record::pending::{Pending, Record};
 use crate::record::policy_sets;
 use crate::record::segments;
 use crate::record::store::{Entry, Gap};
@@ -203,18 +203,18 @@ impl ActivityLog {
     }
 
     /// Hands one record to the writer. Never waits.
-    pub fn record(&self, activity: &Activity) -> Result<(), Lost> {
-        self.enter(Pending::of(activity), None)
+    pub fn record(&self, record: impl Into<Record>) -> Result<(), Lost> {
+        self.enter(record.into(), None)
     }
 
     /// The same for a download that is let pass, whose end will follow. With strict durability this takes a runtime.
-    pub fn begin(&self, activity: &Activity) -> (Result<(), Lost>, Transfer<'_>) {
-        let id = activity.id;
-        let pending =
-            Pending::of(activity).map(|pending| Pending { transfer: Some(TransferFacts::OPEN), ..pending });
+    pub fn begin(&self, record: impl Into<Record>) -> (Result<(), Lost>, Transfer<'_>) {
+        let mut record = record.into();
+        let id = record.row.id;
+        record.row.transfer = Some(TransferFacts::OPEN);
         let strict = self.shared.strict.load(Ordering::Relaxed);
         let (waiter, stored) = strict.then(oneshot::channel).unzip();
-        let entered = self.enter(pending, waiter);
+        let entered = self.enter(record, waiter);
         let stored = match stored {
             None => Stored::Unasked,
             Some(_) if entered.is_err() => Stored::Never,
@@ -223,14 +223,10 @@ impl ActivityLog {
         (entered, Transfer::new(self, id, stored, entered.is_ok()))
     }
 
-    fn enter(
-        &self,
-        pending: serde_json::Result<Pending>,
-        waiter: Option<oneshot::Sender<()>>,
-    ) -> Result<(), Lost> {
+    fn enter(&self, record: Record, waiter: Option<oneshot::Sender<()>>) -> Result<(), Lost> {
         self.admissions.admit();
         let urgent = waiter.is_some();
-        if let Ok(pending) = pending
+        if let Ok(pending) = Pending::of(record)
             && self.send(Message::Record(Entry { pending, waiter }), urgent)
         {
             return Ok(());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params};
 
-use crate::record::pending::Kept;
+use crate::record::kept::Kept;
 
 /// Contexts of one age, each of one or two KiB: users times apps times processes that are in use at one time.
 const AGE_MAX: usize = 2048;
@@ -55,7 +55,7 @@ impl Contexts {
             self.age = connection.query_row(next, [], |row| row.get(0))?;
         }
         self.json.clear();
-        serde_json::to_writer(&mut self.json, &kept.record.context())
+        serde_json::to_writer(&mut self.json, &kept.context)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         // JSON is UTF-8.
         let text = ToSqlOutput::Borrowed(ValueRef::Text(&self.json));
@@ -87,8 +87,8 @@ mod tests {
     use super::*;
     use crate::activity::Activity;
     use crate::activity::tests::sample;
+    use crate::record::Record;
     use crate::record::activity_log::ActivityLog;
-    use crate::record::pending::Pending;
     use crate::record::query::{Entry, Filter, Reader};
     use crate::record::schema;
 
@@ -175,7 +175,7 @@ mod tests {
         let mut known = Contexts::default();
         let add = |known: &mut Contexts, user: &str| {
             let activity = record(user, 1);
-            let context = known.of(&Pending::of(&activity).unwrap().kept, &connection).unwrap();
+            let context = known.of(&Record::from(&activity).kept, &connection).unwrap();
             connection
                 .execute(
                     "INSERT INTO activities (id, time, type, action, app, device, client_ip, record, context)
@@ -215,7 +215,7 @@ mod tests {
         }
         let mut known = Contexts::default();
         for n in 0..=AGE_MAX {
-            known.of(&Pending::of(&record(&n.to_string(), 1)).unwrap().kept, &connection).unwrap();
+            known.of(&Record::from(record(&n.to_string(), 1)).kept, &connection).unwrap();
         }
         assert_eq!(known.known.len(), 1);
         let last = AGE_MAX as i64 + 1;

@@ -18,8 +18,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::activity::Activity;
 use crate::policy::failure_mode::Failure;
+use crate::record::Record;
 pub use handles::{AppMetrics, Direction, Path, Side};
 use handles::{Families, Labels, PolicyMetrics};
 use histogram::Histogram;
@@ -267,10 +267,10 @@ impl Metrics {
     }
 
     /// Counts one activity: its type and action, its policy, and the time the decision took.
-    pub fn activity(&self, app: &AppMetrics, activity: &Activity) {
-        let decision = &activity.decision;
-        app.activity(activity.kind, decision.action);
-        self.decision_seconds.observe_micros(decision.micros);
+    pub fn activity(&self, app: &AppMetrics, record: &Record) {
+        let decision = &record.kept.context().decision;
+        app.activity(record.row.kind, decision.action);
+        self.decision_seconds.observe_micros(record.row.micros);
         let policies = self.policies.load();
         let policy = match &decision.policy {
             None => &self.no_policy,

@@ -4,6 +4,7 @@ pub mod activity_log;
 mod admission;
 mod contexts;
 pub mod guard;
+mod kept;
 pub mod metrics;
 mod pending;
 mod policy_sets;
@@ -18,12 +19,14 @@ mod writer;
 
 use std::sync::Arc;
 
-use crate::activity::Activity;
 use crate::session::Session;
 use activity_log::{ActivityLog, Lost};
 use metrics::{AppMetrics, Metrics};
 use transfer::Transfer;
 use usage::InUse;
+
+pub use kept::Kept;
+pub use pending::Record;
 
 /// The one way an activity is recorded, so that the numbers and the log speak of the same activities.
 pub struct Recorder {
@@ -39,16 +42,16 @@ impl Recorder {
 
     /// Counts the activity and hands it to the log. Never waits; a lost record is counted twice over, as an activity
     /// and as lost.
-    pub fn activity(&self, app: &AppMetrics, activity: &Activity) -> Result<(), Lost> {
-        self.metrics.activity(app, activity);
-        self.log.record(activity)
+    pub fn activity(&self, app: &AppMetrics, record: Record) -> Result<(), Lost> {
+        self.metrics.activity(app, &record);
+        self.log.record(record)
     }
 
     /// The same for a download that is let pass: what is returned waits for the record and tells how it ended.
-    pub fn download(&self, app: &AppMetrics, activity: &Activity) -> Transfer<'_> {
-        self.metrics.activity(app, activity);
+    pub fn download(&self, app: &AppMetrics, record: Record) -> Transfer<'_> {
+        self.metrics.activity(app, &record);
         // What the log cannot take it counts as lost.
-        let (_, transfer) = self.log.begin(activity);
+        let (_, transfer) = self.log.begin(record);
         transfer
     }
 

@@ -411,7 +411,7 @@ impl Found {
         };
         let (id, micros) = (Uuid::from_bytes(row.get(5)?), row.get(7)?);
         let beside = activity::Row { id, time, kind, micros, transfer };
-        Ok(Activity::from_parts(context, record, beside).map(Box::new))
+        Ok(Activity::from_stored(beside, context, record).map(Box::new))
     }
 }
 

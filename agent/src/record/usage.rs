@@ -176,7 +176,7 @@ impl Sums {
 
     /// A record that was stored now is a use of its app as well.
     pub(super) fn add_record(&mut self, pending: &Pending) {
-        let (at, like) = (pending.time, &pending.kept.record);
+        let (at, like) = (pending.time, &pending.kept.context);
         let app = self.apps.entry(Arc::clone(&like.app.id)).or_insert_with(|| AppSum {
             name: Arc::clone(&like.app.name),
             suite: like.app.suite.clone(),

@@ -96,7 +96,7 @@ fn sessions_users_downloads_and_discovered_hosts_are_counted_and_survive_a_resta
             activity.id = uuid::Uuid::now_v7();
             activity.kind = kind;
             activity.decision.action = action;
-            log.activity(&metrics, &activity).unwrap();
+            log.activity(&metrics, activity.into()).unwrap();
         }
     }
     drop(log);

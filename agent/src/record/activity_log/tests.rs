@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::*;
+use crate::activity::Activity;
 use crate::activity::tests::sample;
 use crate::record::query::{Entry, Filter, Gap, Reader};
 

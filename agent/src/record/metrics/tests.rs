@@ -18,7 +18,7 @@ fn exercise(metrics: &Metrics) {
     app.request(Version::Http11);
     app.request(Version::Http2);
     app.bytes(Direction::ToClient, 1234);
-    metrics.activity(&app, &sample());
+    metrics.activity(&app, &sample().into());
     metrics.tls_handshake(Side::Client, "ok");
     metrics.certificate_minted();
     metrics.upstream_failure("connect");
@@ -163,9 +163,9 @@ fn names_that_no_snapshot_holds_share_one_series() {
     metrics.no_app().connection(Path::Spliced);
     let mut activity = sample();
     activity.decision.policy = Some("gone".into());
-    metrics.activity(&metrics.app("slack"), &activity);
+    metrics.activity(&metrics.app("slack"), &Record::from(&activity));
     activity.decision.policy = None;
-    metrics.activity(&metrics.app("slack"), &activity);
+    metrics.activity(&metrics.app("slack"), &Record::from(&activity));
     check(&metrics, "portcullis_requests_total{app=\"other\",protocol=\"http/1.0\"} 1");
     check(&metrics, "portcullis_connections_total{app=\"none\",path=\"spliced\"} 1");
     check(&metrics, "portcullis_decisions_total{policy=\"other\",action=\"block\"} 1");

@@ -119,7 +119,7 @@ fn newer<'a>(rows: &[Row<'a>], before: i64, to: &Transaction<'_>) -> rusqlite::R
 fn execute(into: &mut Statement<'_>, rows: &[Row<'_>]) -> rusqlite::Result<usize> {
     let mut at = 0;
     for (pending, context) in rows {
-        let like = &pending.kept.record;
+        let like = &pending.kept.context;
         let mut bind = |value: &dyn ToSql| {
             at += 1;
             into.raw_bind_parameter(at, value)
@@ -172,8 +172,9 @@ mod tests {
     }
 
     fn batch(activities: &[Activity]) -> Batch {
-        let entries =
-            activities.iter().map(|activity| Entry { pending: Pending::of(activity).unwrap(), waiter: None });
+        let entries = activities
+            .iter()
+            .map(|activity| Entry { pending: Pending::of(activity.into()).unwrap(), waiter: None });
         Batch { entries: entries.collect(), ..Batch::default() }
     }
 
