@@ -86,7 +86,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("activity.db");
         let (log, _) = ActivityLog::open(&path, None).unwrap();
-        log.record(&sample()).unwrap();
+        log.record(sample()).unwrap();
         log.flush(Duration::from_secs(20)).unwrap();
         let asked = Log { deadline: Duration::from_millis(100), ..Log::new(path) };
         for _ in 0..3 * AT_A_TIME {

@@ -79,7 +79,7 @@ fn dropping_the_log_stores_what_is_queued() {
     let path = dir.path().join("activity.db");
     let (log, _) = ActivityLog::open(&path, None).unwrap();
     for _ in 0..3000 {
-        log.record(&record()).unwrap();
+        log.record(record()).unwrap();
     }
     drop(log);
     assert_eq!(read(&path).0.len(), 3000);
@@ -105,7 +105,7 @@ fn only_the_owner_can_read_any_of_the_files() {
     std::fs::write(&path, b"").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     let (log, _) = ActivityLog::open(&path, None).unwrap();
-    log.record(&record()).unwrap();
+    log.record(record()).unwrap();
     log.flush(SOON).unwrap();
     let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).collect();
     // And the reserve, where it was made already.
@@ -128,7 +128,7 @@ fn opening_the_log_again_leaves_the_locks_of_its_readers() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("activity.db");
     let (log, _) = ActivityLog::open(&path, None).unwrap();
-    log.record(&record()).unwrap();
+    log.record(record()).unwrap();
     drop(log);
     let reader = Reader::open(&path).unwrap();
     reader.end().unwrap();
@@ -157,7 +157,7 @@ fn what_the_queue_cannot_hold_is_counted_exactly_and_announced() {
     let (log, _) = ActivityLog::open_with(&path, options).unwrap();
     let other = lock(&path);
     let began = Instant::now();
-    let refused = (0..500).filter(|_| log.record(&record()).is_err()).count() as u64;
+    let refused = (0..500).filter(|_| log.record(record()).is_err()).count() as u64;
     assert!(began.elapsed() < Duration::from_secs(2), "recording never waits for the disk");
     assert!((485..=490).contains(&refused), "{refused}");
     assert_eq!(log.state().lost, refused);
@@ -186,7 +186,7 @@ fn a_full_disk_loses_nothing_silently() {
     let (log, _) = ActivityLog::open_with(&path, options).unwrap();
     let (mut taken, mut refused) = (0, 0);
     wait_until("the disk is full", || {
-        match log.record(&record()) {
+        match log.record(record()) {
             Ok(()) => taken += 1,
             Err(Lost) => refused += 1,
         }
@@ -211,7 +211,7 @@ fn check_set_aside(damage: impl FnOnce(&Path)) {
     let path = dir.path().join("activity.db");
     let (log, _) = ActivityLog::open(&path, None).unwrap();
     for _ in 0..400 {
-        log.record(&record()).unwrap();
+        log.record(record()).unwrap();
     }
     drop(log);
     damage(&path);
@@ -251,7 +251,7 @@ fn a_place_that_cannot_be_written_delays_the_records_but_not_the_start() {
     let path = dir.path().join("later").join("activity.db");
     let (log, opened) = ActivityLog::open(&path, None).unwrap();
     assert!(matches!(opened, Opened::Unavailable { .. }), "{opened:?}");
-    log.record(&record()).unwrap();
+    log.record(record()).unwrap();
     std::fs::create_dir(dir.path().join("later")).unwrap();
     log.flush(SOON).unwrap();
     assert_eq!(read(&path).0.len(), 1);
@@ -263,13 +263,13 @@ fn a_file_that_was_removed_is_begun_anew() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("activity.db");
     let (log, _) = ActivityLog::open(&path, None).unwrap();
-    log.record(&record()).unwrap();
+    log.record(record()).unwrap();
     log.flush(SOON).unwrap();
     for part in ["", "-wal", "-shm"] {
         std::fs::remove_file(crate::record::schema::beside(&path, part)).unwrap();
     }
     wait_until("the file is back", || path.exists() && Reader::open(&path).is_ok());
-    log.record(&record()).unwrap();
+    log.record(record()).unwrap();
     log.flush(SOON).unwrap();
     let (activities, gaps) = read(&path);
     assert_eq!((activities.len(), gaps.len()), (1, 1));
@@ -283,7 +283,7 @@ fn records_older_than_the_retention_are_deleted() {
     let (log, _) = ActivityLog::open(&path, None).unwrap();
     let now = Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap();
     for i in 0..5000_u32 {
-        log.record(&record_at(now - (2 * day + Duration::from_secs(i.into())))).unwrap();
+        log.record(record_at(now - (2 * day + Duration::from_secs(i.into())))).unwrap();
     }
     let young = record_at(now - day / 2);
     log.record(&young).unwrap();
@@ -308,7 +308,7 @@ fn child_that_records_until_it_is_killed() {
     writeln!(out, "\nopened {opened:?}").unwrap();
     for n in 1.. {
         // What was lost to a full queue counts as admitted all the same.
-        let _ = log.record(&record());
+        let _ = log.record(record());
         writeln!(out, "{n}").unwrap();
     }
 }

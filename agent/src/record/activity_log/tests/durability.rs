@@ -102,7 +102,7 @@ fn a_strict_download_is_withheld_while_the_file_cannot_be_written() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("activity.db");
     let (log, _) = ActivityLog::open_with(&path, strict()).unwrap();
-    log.record(&record()).unwrap();
+    log.record(record()).unwrap();
     log.flush(SOON).unwrap();
     let other = lock(&path);
     let activity = record();
@@ -130,7 +130,7 @@ fn what_the_queue_does_not_take_is_not_released_either() {
     let other = lock(&path);
     let mut refused = 0;
     for _ in 0..10 {
-        if log.record(&record()).is_err() {
+        if log.record(record()).is_err() {
             refused += 1;
         }
     }
@@ -153,13 +153,13 @@ fn a_reader_that_stays_does_not_let_the_write_ahead_log_grow_without_end() {
     let path = dir.path().join("activity.db");
     let options = Options { wal_max: WAL_MAX, queue: 500, batch: 100, ..Options::default() };
     let (log, _) = ActivityLog::open_with(&path, options).unwrap();
-    log.record(&record()).unwrap();
+    log.record(record()).unwrap();
     log.flush(SOON).unwrap();
     let reader = Connection::open(&path).unwrap();
     reader.execute_batch("BEGIN; SELECT count(*) FROM activities").unwrap();
     let (mut taken, mut refused) = (1, 0);
     wait_until("the bound is met", || {
-        match log.record(&record()) {
+        match log.record(record()) {
             Ok(()) => taken += 1,
             Err(Lost) => refused += 1,
         }

@@ -46,7 +46,7 @@ fn records_come_into_segments_while_and_after_they_are_written() {
     let path = dir.path().join("activity.db");
     let (log, _) = ActivityLog::open_with(&path, of_segments(100)).unwrap();
     for n in 0..250 {
-        log.record(&named(if n % 50 == 0 { "Wanted.pdf" } else { "other.pdf" })).unwrap();
+        log.record(named(if n % 50 == 0 { "Wanted.pdf" } else { "other.pdf" })).unwrap();
     }
     log.flush(SOON).unwrap();
     wait_until("two segments", || in_segments(&path) == 200);
@@ -54,11 +54,11 @@ fn records_come_into_segments_while_and_after_they_are_written() {
     drop(log);
     // The next run counts what the one before left.
     let (log, _) = ActivityLog::open_with(&path, of_segments(100)).unwrap();
-    (0..49).for_each(|_| log.record(&named("wanted.pdf")).unwrap());
+    (0..49).for_each(|_| log.record(named("wanted.pdf")).unwrap());
     log.flush(SOON).unwrap();
     assert_eq!(found(&path, "wanted*"), 54);
     assert_eq!(in_segments(&path), 200);
-    log.record(&named("wanted.pdf")).unwrap();
+    log.record(named("wanted.pdf")).unwrap();
     wait_until("the third", || in_segments(&path) == 300);
     assert_eq!(found(&path, "wanted*"), 55);
     assert_eq!(found(&path, "*.pdf"), 300);
@@ -69,19 +69,19 @@ fn no_segment_is_made_of_few_records_behind_those_that_were_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("activity.db");
     let (log, _) = ActivityLog::open_with(&path, of_segments(100)).unwrap();
-    (0..100).for_each(|_| log.record(&named("old.pdf")).unwrap());
+    (0..100).for_each(|_| log.record(named("old.pdf")).unwrap());
     wait_until("a segment", || in_segments(&path) == 100);
     drop(log);
     let old = Connection::open(&path).unwrap();
     old.execute_batch("DELETE FROM activities; DELETE FROM segments; DELETE FROM columns").unwrap();
     drop(old);
     let (log, _) = ActivityLog::open_with(&path, of_segments(100)).unwrap();
-    (0..99).for_each(|_| log.record(&named("new.pdf")).unwrap());
+    (0..99).for_each(|_| log.record(named("new.pdf")).unwrap());
     log.flush(SOON).unwrap();
     drop(log);
     assert_eq!(in_segments(&path), 0);
     let (log, _) = ActivityLog::open_with(&path, of_segments(100)).unwrap();
-    log.record(&named("new.pdf")).unwrap();
+    log.record(named("new.pdf")).unwrap();
     wait_until("the next", || in_segments(&path) == 100);
     assert_eq!(found(&path, "new.pdf"), 100);
 }
@@ -92,7 +92,7 @@ fn a_log_with_indexes_is_brought_to_segments() {
     let path = dir.path().join("activity.db");
     // Never reaches a segment, and so keeps the indexes of its first steps until it has looked after the file.
     let (log, _) = ActivityLog::open_with(&path, of_segments(1000)).unwrap();
-    (0..350).for_each(|_| log.record(&named("old.pdf")).unwrap());
+    (0..350).for_each(|_| log.record(named("old.pdf")).unwrap());
     drop(log);
     let old = Connection::open(&path).unwrap();
     old.execute_batch("DROP TABLE segments; DROP TABLE columns").unwrap();
@@ -120,8 +120,8 @@ fn segments_go_with_their_records() {
     let path = dir.path().join("activity.db");
     let (log, _) = ActivityLog::open_with(&path, of_segments(10)).unwrap();
     let long_ago = Timestamp::now().checked_sub(Duration::from_secs(100 * 86_400)).unwrap();
-    (0..40).for_each(|_| log.record(&record_at(long_ago)).unwrap());
-    (0..20).for_each(|_| log.record(&record()).unwrap());
+    (0..40).for_each(|_| log.record(record_at(long_ago)).unwrap());
+    (0..20).for_each(|_| log.record(record()).unwrap());
     wait_until("all in segments", || in_segments(&path) == 60);
     drop(log);
     let (log, _) = ActivityLog::open_with(
