@@ -42,7 +42,7 @@ where
 {
     let mut proxy = Proxy {
         client,
-        origin: Some(Origin::new(origin)),
+        origin: Some(Box::new(Origin::new(origin))),
         reader: RequestReader::new(Target::Origin),
         exchanges,
         limits,
@@ -79,7 +79,8 @@ enum Next {
 
 struct Proxy<'a, C, X: Exchanges> {
     client: &'a mut Side<C>,
-    origin: Option<Origin<X::Origin>>,
+    /// A box, as it goes to and fro.
+    origin: Option<Box<Origin<X::Origin>>>,
     reader: RequestReader,
     exchanges: &'a X,
     limits: &'a Limits,
@@ -139,7 +140,7 @@ where
         let mut body = Pump::new(request.framing, request.framing, self.limits);
         let wanted = self.exchanges.holds_request(&request.head);
         if wanted.most > 0 {
-            self.hold_request(&mut request, &mut body, wanted).await?;
+            Box::pin(self.hold_request(&mut request, &mut body, wanted)).await?;
             match self.exchanges.request_body(&request.head, body.held()) {
                 Ok(sent) => request.sent = sent,
                 Err(answer) => return self.answer(&request, &answer, body.is_read()).await,
@@ -148,7 +149,7 @@ where
         self.exchanges.adapt_request(&mut request.head);
         let mut response = self.forward(&request, body).await?;
         if response.turn == Turn::Switched {
-            return self.upgraded(&request, &response.head).await;
+            return Box::pin(self.upgraded(&request, &response.head)).await;
         }
         let wanted = self.exchanges.holds_response(&request.head, &response.head);
         if wanted.most > 0 {
@@ -157,7 +158,7 @@ where
         let held = (wanted.most > 0).then(|| response.down.as_ref().map_or(Held::NOTHING, Pump::held));
         let mut answer = self.exchanges.response(&request.head, &response.head, &request.sent, held);
         if answer.is_none() && self.exchanges.alters_page(&request.head, &response.head) {
-            answer = self.alter_page(&request, &mut response).await?;
+            answer = Box::pin(self.alter_page(&request, &mut response)).await?;
         }
         if let Some(answer) = answer {
             // The rest of the blocked body is not fetched: its connection goes.
@@ -175,7 +176,7 @@ where
                 .answer(&request, &exchanges.unrecorded(), response.sent && response.body.is_read())
                 .await;
         }
-        self.pass(request, response, transfer).await
+        self.pass(&request, &mut response, transfer).await
     }
 
     /// `None` when the client closed, or stayed silent, between two requests.
@@ -225,23 +226,23 @@ where
     /// Sends the response as it is, body streaming, together with what is left of the request's body.
     async fn pass(
         &mut self,
-        request: Request,
-        response: Response,
+        request: &Request,
+        response: &mut Response,
         transfer: Option<Transfer<'_>>,
     ) -> Result<Next, Ended> {
-        let Response { mut head, body: mut up, sent, down, .. } = response;
+        let Response { head, body: up, sent, down, .. } = response;
         let origin_fault = |refusal| Ended::Refused(Peer::Origin, refusal);
         let method = request.head.method();
-        let (arriving, leaving) = response_framing(&request.head, &head)?;
-        let origin_persists = connection::response_keep_alive(&head, method, arriving);
+        let (arriving, leaving) = response_framing(&request.head, head)?;
+        let origin_persists = connection::response_keep_alive(head, method, arriving);
         let persistent = request.persistent && leaving != Framing::Close;
         head.set_version(request.head.version());
         let emit = Emit { framing: leaving, persistent, upgrade: false };
-        h1::write_response(&head, method, emit, self.client.out()).map_err(origin_fault)?;
+        h1::write_response(head, method, emit, self.client.out()).map_err(origin_fault)?;
         let Some(mut origin) = self.origin.take() else { return Err(Ended::OriginBroken("connection")) };
         self.mid_response = true;
-        let mut down = down.unwrap_or_else(|| Pump::new(arriving, leaving, self.limits));
-        let mut up_done = sent;
+        let down = down.get_or_insert_with(|| Pump::new(arriving, leaving, self.limits));
+        let mut up_done = *sent;
         let mut down_done = false;
         let client = &mut *self.client;
         let timeouts = self.timeouts;

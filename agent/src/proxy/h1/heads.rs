@@ -76,7 +76,7 @@ where
     }
 
     /// A connection on which nothing has come for the next request to take for its answer.
-    pub(super) async fn fresh_origin(&mut self) -> Result<Origin<X::Origin>, Ended> {
+    pub(super) async fn fresh_origin(&mut self) -> Result<Box<Origin<X::Origin>>, Ended> {
         let unasked = || Ended::Refused(Peer::Origin, Refusal::Unasked);
         if let Some(mut origin) = self.origin.take() {
             if !origin.side.is_stale().await {
@@ -86,7 +86,8 @@ where
                 return Err(unasked());
             }
         }
-        let mut origin = Origin::new(self.exchanges.dial().await.map_err(Ended::OriginBroken)?);
+        let stream = Box::pin(self.exchanges.dial()).await.map_err(Ended::OriginBroken)?;
+        let mut origin = Box::new(Origin::new(stream));
         if origin.side.is_stale().await && origin.speaks_unasked(self.limits) {
             return Err(unasked());
         }
