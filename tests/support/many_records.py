@@ -8,10 +8,15 @@ path, count = sys.argv[1], int(sys.argv[2])
 draw = random.Random(1)
 database = sqlite3.connect(path, isolation_level=None, timeout=30)
 found = database.execute(
-    "SELECT hex(a.id), a.type, c.text, a.record FROM activities a JOIN contexts c ON c.id = a.context WHERE a.action = 'block'"
+    "SELECT hex(a.id), a.type, c.text, a.record FROM activities a JOIN contexts c ON c.id = a.context WHERE c.action = 'block'"
     " ORDER BY a.seq DESC LIMIT 1").fetchone()
+# What is a record's own is a list of lists, whose places stand for these.
+NAMES = [("client", "address port kind user_agent locations"), ("request", "method host path version"),
+         ("response", "status mime disposition"), ("file", "name extension size mime type"), ("content", "matches unscanned"),
+         ("evaluated", "download kind why size mime file_type names groups tags cut")]
+own = {name: part and dict(zip(members.split(), part)) for (name, members), part in zip(NAMES, json.loads(found[3]))}
 # Whole again, as records were before they shared what they have in common: both kinds are read.
-template = {"id": str(uuid.UUID(hex=found[0])), "type": found[1], "transfer": None, **json.loads(found[2]), **json.loads(found[3])}
+template = {"id": str(uuid.UUID(hex=found[0])), "type": found[1], "transfer": None, **json.loads(found[2]), **own}
 now = time.time()
 
 USERS = ["alice", "bob", "carol", "dmitri", "eve", "farid", "grace", "heidi", "ivan", "judy", "ken.van-der-lange", None]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params};
 
+use crate::activity::Context;
 use crate::record::kept::Kept;
 
 /// Contexts of one age, each of one or two KiB: users times apps times processes that are in use at one time.
@@ -24,6 +25,22 @@ CREATE TABLE contexts (
 ALTER TABLE activities ADD COLUMN context INTEGER; -- NULL: the record is whole
 ALTER TABLE activities ADD COLUMN micros  INTEGER; -- NULL: the record says it
 ";
+
+/// The step after which records leave to their context what filters ask of it.
+pub(super) const COLUMNS: &str = "
+ALTER TABLE contexts ADD COLUMN action TEXT;     -- NULL in all of them: the records themselves have them
+ALTER TABLE contexts ADD COLUMN app    TEXT;
+ALTER TABLE contexts ADD COLUMN suite  TEXT;
+ALTER TABLE contexts ADD COLUMN user   TEXT;
+ALTER TABLE contexts ADD COLUMN uid    INTEGER;
+ALTER TABLE contexts ADD COLUMN device TEXT;
+ALTER TABLE contexts ADD COLUMN policy TEXT;
+";
+
+/// SQL for what stands in one of those columns, of a row of `activities` or of its context. An action is never empty.
+pub(super) fn column(name: &str) -> String {
+    format!("iif(action = '', (SELECT contexts.{name} FROM contexts WHERE contexts.id = context), {name})")
+}
 
 /// What the writer knows to be in the file.
 #[derive(Debug, Default)]
@@ -57,11 +74,25 @@ impl Contexts {
         self.json.clear();
         serde_json::to_writer(&mut self.json, &kept.context)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let Context { app, user, device, decision, .. } = &kept.context;
         // JSON is UTF-8.
         let text = ToSqlOutput::Borrowed(ValueRef::Text(&self.json));
         connection
-            .prepare_cached("INSERT INTO contexts (age, text) VALUES (?1, ?2)")?
-            .execute(params![self.age, text])?;
+            .prepare_cached(
+                "INSERT INTO contexts (age, text, action, app, suite, user, uid, device, policy)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                self.age,
+                text,
+                decision.action.name(),
+                app.id,
+                app.suite,
+                user.name,
+                user.uid,
+                device.id,
+                decision.policy
+            ])?;
         let id = connection.last_insert_rowid();
         self.known.insert(kept.hash, (id, Arc::clone(kept)));
         Ok(id)

@@ -21,7 +21,7 @@ const WAL_LIMIT: u64 = 64 << 20;
 
 /// Each step moves the file one `user_version` on. A step that was released is never edited.
 pub(super) const MIGRATIONS: &[&str] =
-    &[ACTIVITIES, policy_sets::TABLE, USAGE, CLIENTS, contexts::TABLE, segments::TABLES];
+    &[ACTIVITIES, policy_sets::TABLE, USAGE, CLIENTS, contexts::TABLE, segments::TABLES, contexts::COLUMNS];
 
 const ACTIVITIES: &str = "
 CREATE TABLE activities (

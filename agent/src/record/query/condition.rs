@@ -70,7 +70,8 @@ impl Where {
             wanted.is(Kind::Action, action.name());
         }
         if let Some(app) = &filter.app {
-            wanted.and("(app = ? OR suite = ?)", [app.clone().into(), app.clone().into()]);
+            let either = format!("({} = ? OR {} = ?)", Kind::App.sql(), Kind::Suite.sql());
+            wanted.and(&either, [app.clone().into(), app.clone().into()]);
             wanted.test([Kind::App, Kind::Suite].map(|kind| (kind, Wanted::is(app.as_bytes()))));
         }
         if let Some(policy) = &filter.policy {
@@ -82,7 +83,8 @@ impl Where {
         match filter.user.as_ref().map(|user| (user, user.parse::<u32>())) {
             Some((user, Ok(uid))) => {
                 let uid = i64::from(uid);
-                wanted.and("(user = ? OR uid = ?)", [user.clone().into(), uid.into()]);
+                let either = format!("({} = ? OR {} = ?)", Kind::User.sql(), Kind::Uid.sql());
+                wanted.and(&either, [user.clone().into(), uid.into()]);
                 wanted.test([
                     (Kind::User, Wanted::is(user.as_bytes())),
                     (Kind::Uid, Wanted::is(&uid.to_be_bytes())),
@@ -133,7 +135,7 @@ impl Where {
     }
 
     fn is(&mut self, kind: Kind, value: &str) {
-        self.and(&format!("{} = ?", kind.name()), [value.to_owned().into()]);
+        self.and(&format!("{} = ?", kind.sql()), [value.to_owned().into()]);
         self.test([(kind, Wanted::is(value.as_bytes()))]);
     }
 

@@ -83,8 +83,9 @@ impl Reader {
             for segment in &segments {
                 slots.add_segment(segment, &self.connection)?;
             }
-            let sql = "SELECT time, action FROM activities NOT INDEXED WHERE seq > ?1";
-            let mut statement = self.connection.prepare_cached(sql)?;
+            let action_of = Kind::Action.sql();
+            let sql = format!("SELECT time, {action_of} FROM activities NOT INDEXED WHERE seq > ?1");
+            let mut statement = self.connection.prepare_cached(&sql)?;
             let mut rows = statement.query([last])?;
             while let Some(row) = rows.next()? {
                 slots.add(row.get(0)?, action(row.get_ref(1)?.as_bytes()?), 1);
@@ -119,11 +120,12 @@ impl Reader {
         let rows = || -> rusqlite::Result<Vec<BlockedFile>> {
             let mut candidates = Candidates::of(&blocked, None, &self.connection)?;
             let seqs = candidates.some(BLOCKS_MAX, &self.connection)?;
-            let mut statement = self.connection.prepare_cached(
-                "SELECT file, app, count(*), max(time) FROM activities NOT INDEXED
-                 WHERE seq IN (SELECT value FROM json_each(?1)) AND action = 'block' AND file IS NOT NULL
-                 GROUP BY file, app ORDER BY 3 DESC, 4 DESC LIMIT ?2",
-            )?;
+            let (app, action) = (Kind::App.sql(), Kind::Action.sql());
+            let mut statement = self.connection.prepare_cached(&format!(
+                "SELECT file, {app}, count(*), max(time) FROM activities NOT INDEXED
+                 WHERE seq IN (SELECT value FROM json_each(?1)) AND {action} = 'block' AND file IS NOT NULL
+                 GROUP BY 1, 2 ORDER BY 3 DESC, 4 DESC LIMIT ?2"
+            ))?;
             let read = |row: &rusqlite::Row<'_>| {
                 Ok(BlockedFile {
                     file: row.get(0)?,
@@ -184,7 +186,7 @@ impl Reader {
         let sql = format!(
             "SELECT {0}, count(*) FROM activities NOT INDEXED
              WHERE seq > ?1 AND time >= ?2 AND time < ?3 AND {0} IS NOT NULL GROUP BY 1",
-            by.kind().name()
+            by.kind().sql()
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query((last, since, until))?;
@@ -204,7 +206,7 @@ impl Reader {
         let (mut segments, last) = segments::all(&self.connection)?;
         let sql = format!(
             "SELECT {0}, max(time) FROM activities NOT INDEXED WHERE seq > ?1 AND {0} IS NOT NULL GROUP BY 1",
-            by.kind().name()
+            by.kind().sql()
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query([last])?;

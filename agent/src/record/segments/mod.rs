@@ -9,6 +9,9 @@
 mod column;
 mod mask;
 mod numbers;
+mod shared;
+
+use std::borrow::Cow;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -17,6 +20,9 @@ use column::Builder;
 pub(super) use column::{Column, Value};
 pub(super) use mask::Mask;
 pub(super) use numbers::read as numbers;
+use shared::Shared;
+
+use super::contexts;
 
 /// Records of a segment. The more, the fewer segments there are to look at, and the more records behind the last one.
 pub const RECORDS: usize = 4096;
@@ -90,8 +96,17 @@ impl Kind {
         Self::File,
     ];
 
+    /// Those that a record leaves to its context.
+    const OF_CONTEXT: [Self; 7] =
+        [Self::Action, Self::App, Self::Suite, Self::User, Self::Uid, Self::Device, Self::Policy];
+
+    /// What SQL calls its value of a record.
+    pub(super) fn sql(self) -> String {
+        if Self::OF_CONTEXT.contains(&self) { contexts::column(self.name()) } else { self.name().to_owned() }
+    }
+
     /// Its name in the table of the records.
-    pub(super) const fn name(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Self::Time => "time",
             Self::Seq => "seq",
@@ -165,6 +180,16 @@ fn is_whole(first: i64, last: i64, records: usize) -> bool {
         .is_some_and(|distance| usize::try_from(distance).is_ok_and(|distance| distance + 1 == records))
 }
 
+/// A value as a column has it.
+fn octets(kind: Kind, value: ValueRef<'_>) -> Option<Cow<'_, [u8]>> {
+    match value {
+        ValueRef::Text(text) if kind == Kind::File => Some(text.to_ascii_lowercase().into()),
+        ValueRef::Text(octets) | ValueRef::Blob(octets) => Some(octets.into()),
+        ValueRef::Integer(number) => Some(number.to_be_bytes().to_vec().into()),
+        ValueRef::Null | ValueRef::Real(_) => None,
+    }
+}
+
 /// All segments in the order of writing, and the number of the last record that is in one.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<(Vec<Segment>, i64)> {
     let sql = format!("SELECT {} FROM segments ORDER BY first", Segment::COLUMNS);
@@ -196,23 +221,21 @@ pub(super) fn make(size: usize, connection: &mut Connection) -> rusqlite::Result
     let (mut seqs, mut times) = (Vec::with_capacity(size), Vec::with_capacity(size));
     {
         let named = Kind::VALUES.map(Kind::name).join(", ");
-        let sql = format!("SELECT seq, time, {named} FROM activities WHERE seq > ?1 ORDER BY seq LIMIT ?2");
+        let sql = format!(
+            "SELECT seq, time, action = '', context, {named} FROM activities WHERE seq > ?1 ORDER BY seq LIMIT ?2"
+        );
         let mut statement = transaction.prepare_cached(&sql)?;
         let mut rows = statement.query((last, size))?;
-        let mut folded = Vec::new();
+        let mut shared = Shared::default();
         while let Some(row) = rows.next()? {
             seqs.push(row.get(0)?);
             times.push(row.get(1)?);
+            let context = if row.get(2)? { Some(shared.of(row.get(3)?, &transaction)?) } else { None };
             for (at, (kind, column)) in columns.iter_mut().enumerate() {
-                match row.get_ref(at + 2)? {
-                    ValueRef::Text(text) if *kind == Kind::File => {
-                        folded.clear();
-                        folded.extend(text.iter().map(u8::to_ascii_lowercase));
-                        column.push(Some(&folded));
-                    }
-                    ValueRef::Text(octets) | ValueRef::Blob(octets) => column.push(Some(octets)),
-                    ValueRef::Integer(number) => column.push(Some(&number.to_be_bytes())),
-                    ValueRef::Null | ValueRef::Real(_) => column.push(None),
+                let place = Kind::OF_CONTEXT.iter().position(|other| other == kind);
+                match context.zip(place) {
+                    Some((context, place)) => column.push(context.get(place).and_then(Option::as_deref)),
+                    None => column.push(octets(*kind, row.get_ref(at + 4)?).as_deref()),
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Segments as the writer makes them, brings an older log to them, and lets them go with their records.
 
 use super::*;
+use crate::policy::decision::Action;
 use crate::record::schema::MIGRATIONS;
 use crate::record::segments::TABLES;
 
@@ -24,13 +25,16 @@ fn indexes(path: &Path) -> i64 {
 }
 
 fn found(path: &Path, file: &str) -> usize {
-    let filter = Filter { file: Some(file.to_owned()), ..Filter::default() };
+    matching(path, &Filter { file: Some(file.to_owned()), ..Filter::default() })
+}
+
+fn matching(path: &Path, filter: &Filter) -> usize {
     let mut found = 0;
     let count = |_| {
         found += 1;
         ControlFlow::Continue(())
     };
-    Reader::open(path).unwrap().newest_first(&filter, count).unwrap();
+    Reader::open(path).unwrap().newest_first(filter, count).unwrap();
     found
 }
 
@@ -96,6 +100,13 @@ fn a_log_with_indexes_is_brought_to_segments() {
     drop(log);
     let old = Connection::open(&path).unwrap();
     old.execute_batch("DROP TABLE segments; DROP TABLE columns").unwrap();
+    for name in ["action", "app", "suite", "user", "uid", "device", "policy"] {
+        let of_context = format!("(SELECT contexts.{name} FROM contexts WHERE contexts.id = context)");
+        old.execute_batch(&format!(
+            "UPDATE activities SET {name} = {of_context}; ALTER TABLE contexts DROP COLUMN {name}"
+        ))
+        .unwrap();
+    }
     for name in ["app", "action", "user", "device"] {
         old.execute_batch(&format!(
             "CREATE INDEX IF NOT EXISTS activities_{name} ON activities ({name}, time)"
@@ -111,6 +122,24 @@ fn a_log_with_indexes_is_brought_to_segments() {
     wait_until("all in segments", || in_segments(&path) == 300);
     wait_until("the indexes of time and of open transfers are left", || indexes(&path) == 2);
     assert_eq!(found(&path, "old.pdf"), 350);
+    // Those before say themselves what those behind leave to their context; the last ones of either are in no segment.
+    let all = || {
+        let (user, app, device) = (Some("ada".into()), Some("corp".into()), Some("d-1".into()));
+        let of_policy =
+            Filter { policy: Some("no downloads".into()), action: Some(Action::Block), ..Filter::default() };
+        let filters =
+            [of_policy, Filter { user, ..Filter::default() }, Filter { app, device, ..Filter::default() }];
+        filters.map(|filter| matching(&path, &filter))
+    };
+    assert_eq!(all(), [350; 3]);
+    (0..33).for_each(|_| log.record(named("new.pdf")).unwrap());
+    log.flush(SOON).unwrap();
+    assert_eq!(all(), [383; 3]);
+    (0..100).for_each(|_| log.record(named("new.pdf")).unwrap());
+    wait_until("both in segments", || in_segments(&path) == 400);
+    assert_eq!(all(), [483; 3]);
+    let user = Some("bob".into());
+    assert_eq!(matching(&path, &Filter { user, ..Filter::default() }), 0);
     drop(log);
 }
 
