@@ -1,16 +1,17 @@
 //! Who made a connection from this host: the kernel is asked for the socket (sock_diag(7)), /proc for its process.
 //! Needs no privileges; the links of other users' processes cannot be read without, then the process stays unknown.
 
+mod recent;
+
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use recent::{recent, remember};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// NETLINK_SOCK_DIAG (linux/netlink.h).
@@ -35,26 +36,12 @@ const MOST_DESCRIPTORS: usize = 4096;
 /// Longest search for a process.
 const SEARCH: Duration = Duration::from_millis(200);
 
-/// Processes that are asked before all others, and how many of them at once.
-const MOST_RECENT: usize = 8;
+/// Of the processes that held the last sockets, those that are asked at once.
 const AT_ONCE: usize = 2;
-/// How far from its last descriptor such a process is asked for its next one, in both directions. A program gets the lowest
-/// that is free, which is somewhere among those of its connections when they come and go.
-const NEIGHBOURS: u32 = 12;
-
-/// Those that held the last sockets that were looked for, the last one first.
-static RECENT: Mutex<VecDeque<Recent>> = Mutex::new(VecDeque::new());
 
 thread_local! {
     /// Where this thread asks the kernel. Each question has one answer, which is there when the question is sent.
     static KERNEL: Cell<Option<Socket>> = const { Cell::new(None) };
-}
-
-/// A process, and the descriptor under which it held its last socket.
-#[derive(Debug, Clone, Copy)]
-struct Recent {
-    pid: u32,
-    descriptor: u32,
 }
 
 /// The owner of a socket as the kernel has it.
@@ -144,24 +131,16 @@ fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> Option<SocketOw
 pub(crate) fn recent_process_with(owner: SocketOwner) -> Option<u32> {
     let link = link_of(owner);
     let recent: Vec<_> = recent().iter().copied().take(AT_ONCE).collect();
-    let found = recent.into_iter().find_map(|last| {
+    let (pid, descriptor) = recent.into_iter().find_map(|last| {
         let process = directory_of(last.pid);
         if !is_of(&process, owner.uid) {
             return None;
         }
-        let descriptor =
-            near(last.descriptor).find(|number| links_to(&process.join(format!("fd/{number}")), &link))?;
-        Some(Recent { descriptor, ..last })
+        let found = last.guesses().find(|number| links_to(&process.join(format!("fd/{number}")), &link))?;
+        Some((last.pid, found))
     })?;
-    remember(found);
-    Some(found.pid)
-}
-
-/// A descriptor and its neighbours, the nearest first.
-fn near(descriptor: u32) -> impl Iterator<Item = u32> {
-    let around =
-        (1..=NEIGHBOURS).flat_map(move |away| [descriptor.checked_add(away), descriptor.checked_sub(away)]);
-    std::iter::once(descriptor).chain(around.flatten())
+    remember(pid, descriptor);
+    Some(pid)
 }
 
 /// The process of `owner.uid` that holds the socket. Reads /proc: not for a thread that serves connections.
@@ -170,25 +149,9 @@ pub(crate) fn process_with(owner: SocketOwner) -> Option<u32> {
     // Programs make several connections: whoever held the last ones is asked first. What it holds is read anew.
     let recent: Vec<_> = recent().iter().map(|last| last.pid).collect();
     let holder = recent.into_iter().find_map(|pid| held_by(pid, owner.uid, &link));
-    let found = holder.or_else(|| search(owner, &link))?;
-    remember(found);
-    Some(found.pid)
-}
-
-fn recent() -> MutexGuard<'static, VecDeque<Recent>> {
-    RECENT.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn remember(found: Recent) {
-    let mut recent = recent();
-    match recent.front_mut() {
-        Some(first) if first.pid == found.pid => *first = found,
-        _ => {
-            recent.retain(|last| last.pid != found.pid);
-            recent.push_front(found);
-            recent.truncate(MOST_RECENT);
-        }
-    }
+    let (pid, descriptor) = holder.or_else(|| search(owner, &link))?;
+    remember(pid, descriptor);
+    Some(pid)
 }
 
 fn link_of(owner: SocketOwner) -> String {
@@ -203,17 +166,18 @@ fn links_to(path: &Path, link: &str) -> bool {
     fs::read_link(path).is_ok_and(|to| to.as_os_str() == link)
 }
 
-fn held_by(pid: u32, uid: u32, link: &str) -> Option<Recent> {
+/// The process, and the descriptor under which it holds the socket.
+fn held_by(pid: u32, uid: u32, link: &str) -> Option<(u32, u32)> {
     let process = directory_of(pid);
     let descriptor = is_of(&process, uid).then(|| holds(&process, link))??;
-    Some(Recent { pid, descriptor })
+    Some((pid, descriptor))
 }
 
 fn is_of(process: &Path, uid: u32) -> bool {
     fs::metadata(process).is_ok_and(|meta| meta.uid() == uid)
 }
 
-fn search(owner: SocketOwner, link: &str) -> Option<Recent> {
+fn search(owner: SocketOwner, link: &str) -> Option<(u32, u32)> {
     let until = Instant::now() + SEARCH;
     let processes = fs::read_dir("/proc").ok()?.flatten().take(MOST_PROCESSES);
     for entry in processes {
@@ -268,13 +232,6 @@ mod tests {
             other.set_port(1);
             assert_eq!(owner_of(other, accepted.local_addr().unwrap()), None);
         }
-    }
-
-    #[test]
-    fn descriptors_are_asked_for_from_the_last_one_outwards() {
-        assert_eq!(near(7).take(5).collect::<Vec<_>>(), [7, 8, 6, 9, 5]);
-        assert_eq!(near(1).take(5).collect::<Vec<_>>(), [1, 2, 0, 3, 4]);
-        assert_eq!(near(u32::MAX).count(), 1 + NEIGHBOURS as usize);
     }
 
     #[test]
