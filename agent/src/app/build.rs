@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use super::authority::Custody;
 use super::gap::{self, Gap};
 use super::last_good::LastGood;
-use super::{ACTIVITY_LOG, ADMITTED, LOCK, live, orders};
+use super::{ACTIVITY_LOG, LOCK, live, orders};
 use crate::admin::health::{Condition, Health, Part};
 use crate::catalog::HostPattern;
 use crate::config::{Config, Dial, ExportTarget, Fail, Mode, Quic, UpstreamRoots};
@@ -88,7 +88,6 @@ pub(super) fn build(
         retention: Some(config.activity.retention),
         max_size: config.activity.max_size,
         durability: config.activity.durability,
-        admitted: Some(config.paths.run.join(ADMITTED)),
         ..activity_log::Options::default()
     };
     let (log, opened) = ActivityLog::open_with(&log_path, options)

@@ -50,8 +50,6 @@ pub const CONTROL_SOCKET: &str = "control.sock";
 pub const LOCK: &str = "lock";
 /// Name of the activity log below `[paths] state`.
 pub const ACTIVITY_LOG: &str = "activity.db";
-/// Name of the file below `[paths] run` that counts records as they are admitted.
-pub const ADMITTED: &str = "admitted";
 /// Commands of the control socket that may wait.
 const QUESTIONS: usize = 16;
 

@@ -47,8 +47,6 @@ pub const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 pub struct Options {
     /// Older records are deleted. `None` keeps them for ever.
     pub retention: Option<Duration>,
-    /// Where records are counted as they are admitted, which is cheapest in memory. `None`: beside the log.
-    pub admitted: Option<PathBuf>,
     pub queue: usize,
     pub batch: usize,
     pub flush_after: Duration,
@@ -71,7 +69,6 @@ impl Default for Options {
             max_size: None,
             durability: Durability::Normal,
             wal_max: WAL_MAX,
-            admitted: None,
             segment: segments::RECORDS,
             queue: QUEUE_MAX,
             batch: BATCH_MAX,

@@ -145,17 +145,12 @@ impl Writer {
         let mut store = Store::new(connection, self.run);
         let mut lost = 0;
         if !self.settled {
-            let beside = || schema::beside(&self.path, "-admitted");
-            let marker = self.options.admitted.clone().unwrap_or_else(beside);
+            let marker = schema::beside(&self.path, "-admitted");
             lost = store.account_for_earlier_runs(admission::left_behind(&marker))?;
             self.shared.lost.fetch_add(lost, Ordering::Relaxed);
             self.settled = true;
-            if let Err(error) = self.admissions.persist(&marker, self.run) {
-                tracing::warn!(
-                    "records that are lost to a kill will not be counted: {}: {error}",
-                    marker.display()
-                );
-            }
+            // Without the marker file the log still works; only a later kill could not be counted.
+            let _ = self.admissions.persist(&marker, self.run);
         }
         self.shared.records.store(store.count()?, Ordering::Relaxed);
         (self.synchronous, self.has_caught_up) = (false, false);

@@ -1,7 +1,6 @@
 //! The activity log on disks that fail, and in an agent that is killed, with real clients downloading meanwhile.
 
 use std::collections::{BTreeMap, HashSet};
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -142,12 +141,7 @@ fn download(lab: &Lab, stop: &AtomicBool, request: &Curl<'_>) -> usize {
 fn log_and_clients_agree_after_kills_at_random_moments() {
     let kills = std::env::var(KILLS_VARIABLE).map_or(KILLS, |kills| kills.parse().unwrap());
     let lab = Lab::start().unwrap();
-    // Where it is on a host: in memory, which is where records are counted.
-    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
-    std::fs::create_dir_all(lab.directory().join("agent")).unwrap();
-    symlink(memory.path(), lab.directory().join("agent/run")).unwrap();
     let mut agent = Agent::start(&lab, &Settings::default()).unwrap();
-    assert!(memory.path().join("admitted").exists());
     let (digest, trust) = (sha256(&PDF.body(MEMO)).unwrap(), lab.trust().display().to_string());
     let arguments = [MEMO, PDF.path, &digest, &trust, DOWNLOADS_A_SECOND];
     let mut clients =

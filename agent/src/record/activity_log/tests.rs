@@ -293,17 +293,11 @@ fn records_older_than_the_retention_are_deleted() {
     assert_eq!(read(&path).0, [young]);
 }
 
-/// Where the tests of a kill count: in memory, as an agent does whose run directory is where it should be.
-fn counted_in(admitted: &Path) -> Options {
-    Options { admitted: Some(admitted.to_owned()), ..Options::default() }
-}
-
 /// Not a test of its own: the body of the child that the next one kills.
 #[test]
 fn child_that_records_until_it_is_killed() {
     let Some(path) = std::env::var_os("PORTCULLIS_TEST_KILLED_LOG") else { return };
-    let admitted = std::env::var_os("PORTCULLIS_TEST_ADMITTED").unwrap();
-    let (log, opened) = ActivityLog::open_with(Path::new(&path), counted_in(Path::new(&admitted))).unwrap();
+    let (log, opened) = ActivityLog::open(Path::new(&path), None).unwrap();
     let mut out = std::io::stdout().lock();
     writeln!(out, "\nopened {opened:?}").unwrap();
     for n in 1.. {
@@ -315,8 +309,8 @@ fn child_that_records_until_it_is_killed() {
 
 #[test]
 fn after_sigkill_every_record_is_stored_or_counted_and_the_file_is_sound() {
-    let (dir, memory) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
-    let (path, admitted) = (dir.path().join("activity.db"), memory.path().join("admitted"));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
     let mut total = 0;
     for round in 0..8 {
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -326,7 +320,6 @@ fn after_sigkill_every_record_is_stored_or_counted_and_the_file_is_sound() {
                 "--nocapture",
             ])
             .env("PORTCULLIS_TEST_KILLED_LOG", &path)
-            .env("PORTCULLIS_TEST_ADMITTED", &admitted)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -340,7 +333,7 @@ fn after_sigkill_every_record_is_stored_or_counted_and_the_file_is_sound() {
         child.wait().unwrap();
         let said = rest.unwrap_or(last).max(last);
 
-        let (log, opened) = ActivityLog::open_with(&path, counted_in(&admitted)).unwrap();
+        let (log, opened) = ActivityLog::open(&path, None).unwrap();
         assert!(matches!(opened, Opened::Ready { .. }), "round {round}: {opened:?}");
         let (activities, gaps) = read(&path);
         let accounted = activities.len() as u64 + gaps.iter().map(|g| g.count).sum::<u64>();

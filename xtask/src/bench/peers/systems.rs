@@ -58,14 +58,7 @@ fn start(setting: &Setting, name: &str, port: u16, program: &[String]) -> Result
         bail!("port {port} of 127.0.0.1, which {name} is to have, is taken");
     }
     let log = File::create(setting.log(name))?;
-    // What a host has below /run is in memory.
-    let memory = setting.path("memory");
-    fs::create_dir_all(&memory)?;
-    let script = format!(
-        "mount --bind '{}' /etc/hosts && mount -t tmpfs tmpfs '{}' && exec \"$@\"",
-        setting.path("hosts").display(),
-        memory.display()
-    );
+    let script = format!("mount --bind '{}' /etc/hosts && exec \"$@\"", setting.path("hosts").display());
     let child = Command::new("unshare")
         .args(["--mount", "sh", "-c", &script, "sh"])
         .args(program)
