@@ -96,3 +96,36 @@ impl Context {
 fn same(some: &[Arc<str>], others: &[Arc<str>]) -> bool {
     some.len() == others.len() && some.iter().zip(others).all(|(one, other)| Arc::ptr_eq(one, other))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activity::tests::Facts;
+
+    #[test]
+    fn it_holds_for_what_would_make_it_again() {
+        let facts = Facts::new();
+        let (device, decision) = (&facts.device, &facts.decision);
+        let context = Context::of(&facts.observed());
+        assert!(context.holds(device, decision, true));
+        assert!(context.holds(&device.clone(), &decision.clone(), true));
+        assert!(!context.holds(device, decision, false));
+        let other = |change: fn(&mut Device)| {
+            let mut other = device.clone();
+            change(&mut other);
+            other
+        };
+        for device in [
+            other(|device| device.id = "d-2".into()),
+            other(|device| device.compliant = true),
+            other(|device| device.reason = "another".into()),
+            other(|device| device.tags.clear()),
+            other(|device| device.os = "Debian 13".into()),
+        ] {
+            assert!(!context.holds(&device, decision, true), "{device:?}");
+        }
+        for decision in decision.others_for_test() {
+            assert!(!context.holds(device, &decision, true), "{decision:?}");
+        }
+    }
+}

@@ -55,18 +55,18 @@ pub(crate) fn session() -> Session {
     }
 }
 
-struct Facts {
+pub(super) struct Facts {
     session: Session,
-    device: Device,
+    pub(super) device: Device,
     request: RequestHead,
     response: ResponseHead,
     classification: Classification,
-    decision: Decision,
+    pub(super) decision: Decision,
     networks: Networks,
 }
 
 impl Facts {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut request =
             RequestHead::new("GET", "/sites/hr/q3%20plan.xlsx?tempauth=secret1&x=1", Version::Http11);
         request.fields_mut().push(b"Host", b"files.corp.test");
@@ -105,7 +105,7 @@ impl Facts {
         }
     }
 
-    fn observed(&self) -> Observed<'_> {
+    pub(super) fn observed(&self) -> Observed<'_> {
         Observed {
             session: &self.session,
             device: &self.device,
@@ -434,38 +434,4 @@ fn the_named_locations_that_hold_the_client_are_named() {
     assert_eq!(serde_json::from_value::<Activity>(json.clone()).unwrap(), record);
     json["client"].as_object_mut().unwrap().remove("locations");
     assert!(serde_json::from_value::<Activity>(json).unwrap().client.locations.is_empty(), "an older record");
-}
-
-#[test]
-fn a_context_holds_for_what_would_make_it_again() {
-    let facts = Facts::new();
-    let context = Context::of(&facts.observed());
-    let holds = |facts: &Facts, enforced| context.holds(&facts.device, &facts.decision, enforced);
-    let copy = |change: fn(&mut Facts)| {
-        let mut other =
-            Facts { decision: facts.decision.clone(), device: facts.device.clone(), ..Facts::new() };
-        change(&mut other);
-        other
-    };
-    assert!(holds(&facts, true) && holds(&copy(|_| ()), true) && !holds(&facts, false));
-    let decided = |action, policy, reason, report| Decision::for_test(action, policy, reason, report);
-    let others = [
-        copy(|other| other.device.id = "d-2".into()),
-        copy(|other| other.device.compliant = true),
-        copy(|other| other.device.reason = "another".into()),
-        copy(|other| other.device.tags.clear()),
-        copy(|other| other.device.os = "Debian 13".into()),
-    ];
-    for other in &others {
-        assert!(!holds(other, true), "{:?}", other.device);
-    }
-    for decision in [
-        decided(Action::Allow, Some("no downloads"), Reason::Policy, &["trial"]),
-        decided(Action::Block, None, Reason::Policy, &["trial"]),
-        decided(Action::Block, Some("another"), Reason::Policy, &["trial"]),
-        decided(Action::Block, Some("no downloads"), Reason::NotControlled, &["trial"]),
-        decided(Action::Block, Some("no downloads"), Reason::Policy, &[]),
-    ] {
-        assert!(!context.holds(&facts.device, &decision, true), "{decision:?}");
-    }
 }

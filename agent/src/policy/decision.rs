@@ -126,4 +126,22 @@ impl Decision {
             set: Some(Uuid::from_u128(5)),
         }
     }
+
+    /// The same, but each time for one of the members that a record has.
+    pub(crate) fn others_for_test(&self) -> [Self; 6] {
+        let other = |change: fn(&mut Self)| {
+            let mut other = self.clone();
+            change(&mut other);
+            assert_ne!(other, *self);
+            other
+        };
+        [
+            other(|decision| decision.action = Action::Monitor),
+            other(|decision| decision.policy = Some("another".into())),
+            other(|decision| decision.rule = Some("another".into())),
+            other(|decision| decision.reason = Reason::NotControlled),
+            other(|decision| decision.report_only.clear()),
+            other(|decision| decision.set = Some(Uuid::from_u128(6))),
+        ]
+    }
 }

@@ -1,19 +1,20 @@
 //! Classify, decide, record: what each exchange of an inspected connection goes through before its first body byte.
 
+mod recording;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use uuid::Uuid;
 
 use super::deadline::FIRST_OCTETS;
 use super::enforce::Answer;
 use super::exchanges::{Hold, Sent};
 use super::refused;
 use super::worker::Shared;
-use crate::activity::{Context, Observed, Outcome, Own, related_hosts};
+use crate::activity::{Outcome, related_hosts};
 use crate::classify::{self, ActivityType, Classification, Exchange, FirstBytes, Form, Further, MAX_FORM};
 use crate::config::Quic;
 use crate::detect::scan::{Held, Scan, Unscanned, is_stream, scan};
@@ -24,10 +25,10 @@ use crate::memory::pressure;
 use crate::policy::decision::{Action, Decision};
 use crate::policy::failure_mode::Failure;
 use crate::policy::{Bodies, PolicySet, Standing, Subject};
+use crate::record::SharedContext;
 use crate::record::guard::ConnectionGuard;
 use crate::record::transfer::Transfer;
 use crate::record::usage::InUse;
-use crate::record::{Kept, Record};
 use crate::session::{Device, Session};
 
 pub(super) struct Judge<'a> {
@@ -38,7 +39,7 @@ pub(super) struct Judge<'a> {
     /// What of the policies concerns the session, since they were last asked.
     standing: RefCell<Option<Standing>>,
     /// That of the record before.
-    context: RefCell<Option<Arc<Kept>>>,
+    context: RefCell<Option<Arc<SharedContext>>>,
     /// Of the response that was let pass last, until it is asked for.
     transfer: RefCell<Option<Transfer<'a>>>,
 }
@@ -271,54 +272,6 @@ impl<'a> Judge<'a> {
         }
         let standing = standing.get_or_insert_with(|| policies.standing(session));
         policies.decide_standing(standing, session, device, subject)
-    }
-
-    /// Records what was decided; the answer when it blocks.
-    fn record(
-        &self,
-        session: &Session,
-        device: &Device,
-        (class, size): (&Classification, Option<u64>),
-        decision: &Decision,
-        outcome: Outcome<'_>,
-        (request, response): (&RequestHead, Option<&ResponseHead>),
-    ) -> Option<Answer> {
-        let id = Uuid::now_v7();
-        let networks = &self.shared.snapshot.load().config.networks;
-        let classification = class;
-        let observed = Observed {
-            session,
-            device,
-            request,
-            response,
-            classification,
-            size,
-            decision,
-            outcome,
-            networks,
-        };
-        let record = Record {
-            row: observed.row(id, Timestamp::now()),
-            kept: self.context(&observed),
-            own: Own::of(&observed),
-        };
-        if class.activity == ActivityType::Download && decision.action() != Action::Block {
-            *self.transfer.borrow_mut() = Some(self.shared.recorder.download(self.guard.app(), record));
-        } else {
-            // A lost record is counted by the log; it slows or stops nothing here.
-            let _ = self.shared.recorder.activity(self.guard.app(), record);
-        }
-        Answer::of_decision(decision, request, class, id, &session.app.name)
-    }
-
-    /// What the record of an exchange has in common with others, which is mostly what it was for the exchange before.
-    fn context(&self, observed: &Observed<'_>) -> Arc<Kept> {
-        let Observed { device, decision, outcome, .. } = *observed;
-        let mut last = self.context.borrow_mut();
-        match &*last {
-            Some(kept) if kept.context().holds(device, decision, outcome.enforced) => Arc::clone(kept),
-            _ => Arc::clone(last.insert(Kept::of(Context::of(observed)))),
-        }
     }
 
     /// How much of a body is held for content detection. One octet more than it says to have shows that it has ended;

@@ -10,7 +10,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params};
 
 use crate::activity::Context;
-use crate::record::kept::Kept;
+use crate::record::shared_context::SharedContext;
 
 /// Contexts of one age, each of one or two KiB: users times apps times processes that are in use at one time.
 const AGE_MAX: usize = 2048;
@@ -28,7 +28,8 @@ ALTER TABLE activities ADD COLUMN micros  INTEGER; -- NULL: the record says it
 
 /// The step after which records leave to their context what filters ask of it.
 pub(super) const COLUMNS: &str = "
-ALTER TABLE contexts ADD COLUMN action TEXT;     -- NULL in all of them: the records themselves have them
+-- NULL in contexts of before, whose records say it themselves; in those since, `action`, `app` and `device` are empty.
+ALTER TABLE contexts ADD COLUMN action TEXT;
 ALTER TABLE contexts ADD COLUMN app    TEXT;
 ALTER TABLE contexts ADD COLUMN suite  TEXT;
 ALTER TABLE contexts ADD COLUMN user   TEXT;
@@ -46,7 +47,7 @@ pub(super) fn column(name: &str) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Contexts {
     /// By the hash.
-    known: HashMap<u64, (i64, Arc<Kept>)>,
+    known: HashMap<u64, (i64, Arc<SharedContext>)>,
     age: i64,
     json: Vec<u8>,
 }
@@ -58,9 +59,13 @@ impl Contexts {
     }
 
     /// The id of a context, which is stored if it is new.
-    pub(super) fn of(&mut self, kept: &Arc<Kept>, connection: &Connection) -> rusqlite::Result<i64> {
-        if let Some((id, known)) = self.known.get(&kept.hash)
-            && (Arc::ptr_eq(known, kept) || known == kept)
+    pub(super) fn of(
+        &mut self,
+        shared: &Arc<SharedContext>,
+        connection: &Connection,
+    ) -> rusqlite::Result<i64> {
+        if let Some((id, known)) = self.known.get(&shared.hash)
+            && (Arc::ptr_eq(known, shared) || known == shared)
         {
             return Ok(*id);
         }
@@ -72,9 +77,9 @@ impl Contexts {
             self.age = connection.query_row(next, [], |row| row.get(0))?;
         }
         self.json.clear();
-        serde_json::to_writer(&mut self.json, &kept.context)
+        serde_json::to_writer(&mut self.json, &shared.context)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        let Context { app, user, device, decision, .. } = &kept.context;
+        let Context { app, user, device, decision, .. } = &shared.context;
         // JSON is UTF-8.
         let text = ToSqlOutput::Borrowed(ValueRef::Text(&self.json));
         connection
@@ -94,7 +99,7 @@ impl Contexts {
                 decision.policy
             ])?;
         let id = connection.last_insert_rowid();
-        self.known.insert(kept.hash, (id, Arc::clone(kept)));
+        self.known.insert(shared.hash, (id, Arc::clone(shared)));
         Ok(id)
     }
 }
@@ -206,7 +211,7 @@ mod tests {
         let mut known = Contexts::default();
         let add = |known: &mut Contexts, user: &str| {
             let activity = record(user, 1);
-            let context = known.of(&Record::from(&activity).kept, &connection).unwrap();
+            let context = known.of(&Record::from(&activity).shared, &connection).unwrap();
             connection
                 .execute(
                     "INSERT INTO activities (id, time, type, action, app, device, client_ip, record, context)
@@ -246,7 +251,7 @@ mod tests {
         }
         let mut known = Contexts::default();
         for n in 0..=AGE_MAX {
-            known.of(&Record::from(record(&n.to_string(), 1)).kept, &connection).unwrap();
+            known.of(&Record::from(record(&n.to_string(), 1)).shared, &connection).unwrap();
         }
         assert_eq!(known.known.len(), 1);
         let last = AGE_MAX as i64 + 1;

@@ -4,7 +4,6 @@ pub mod activity_log;
 mod admission;
 mod contexts;
 pub mod guard;
-mod kept;
 pub mod metrics;
 mod pending;
 mod policy_sets;
@@ -12,6 +11,7 @@ pub mod query;
 mod reserve;
 mod schema;
 mod segments;
+mod shared_context;
 mod store;
 pub mod transfer;
 pub mod usage;
@@ -25,8 +25,8 @@ use metrics::{AppMetrics, Metrics};
 use transfer::Transfer;
 use usage::InUse;
 
-pub use kept::Kept;
 pub use pending::Record;
+pub use shared_context::SharedContext;
 
 /// The one way an activity is recorded, so that the numbers and the log speak of the same activities.
 pub struct Recorder {

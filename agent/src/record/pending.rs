@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::kept::Kept;
+use super::shared_context::SharedContext;
 use crate::activity::{Activity, Own, Row, TransferFacts};
 use crate::classify::ActivityType;
 
@@ -20,14 +20,14 @@ thread_local! {
 #[derive(Debug, Clone)]
 pub struct Record {
     pub row: Row,
-    pub kept: Arc<Kept>,
+    pub shared: Arc<SharedContext>,
     pub own: Own,
 }
 
 impl From<Activity> for Record {
     fn from(activity: Activity) -> Self {
         let (row, context, own) = activity.into_parts();
-        Self { row, kept: Kept::of(context), own }
+        Self { row, shared: SharedContext::of(context), own }
     }
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Pending {
     /// How long the decision took, in microseconds.
     pub(super) micros: u64,
     pub(super) transfer: Option<TransferFacts>,
-    pub(super) kept: Arc<Kept>,
+    pub(super) shared: Arc<SharedContext>,
     /// JSON of what is its own.
     pub(super) own: Box<[u8]>,
 }
@@ -59,7 +59,7 @@ impl Pending {
     /// # Errors
     /// There is no JSON for something in it.
     pub(super) fn of(record: Record) -> serde_json::Result<Self> {
-        let Record { row, kept, own } = record;
+        let Record { row, shared, own } = record;
         let text: Box<[u8]> = JSON.with_borrow_mut(|json| {
             json.clear();
             serde_json::to_writer(&mut *json, &own).map(|()| json.as_slice().into())
@@ -72,7 +72,7 @@ impl Pending {
             file: own.file.and_then(|file| file.name),
             micros: row.micros,
             transfer: row.transfer,
-            kept,
+            shared,
             own: text,
         })
     }

@@ -270,6 +270,7 @@ impl Reader {
     }
 
     fn added(&self, cursor: &mut Cursor, filter: &Filter) -> rusqlite::Result<Vec<Entry>> {
+        schema::check_version(&self.connection)?;
         // Reading up to the end of this moment, and not up to the last match: what does not match is not looked at twice.
         let end: Option<i64> =
             self.connection.query_row("SELECT max(seq) FROM activities", [], |row| row.get(0))?;

@@ -145,11 +145,17 @@ pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
+    check_version(&connection)?;
+    Ok(connection)
+}
+
+/// A reader that stays may see a newer program take the file over.
+pub(super) fn check_version(connection: &Connection) -> rusqlite::Result<()> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version as usize != MIGRATIONS.len() {
         return Err(damaged(format!("written by another version of the program (schema {version})")));
     }
-    Ok(connection)
+    Ok(())
 }
 
 /// Whether the file itself is bad, as opposed to the disk, the rights or the moment.

@@ -196,7 +196,7 @@ impl Store {
         let transaction = self.connection.transaction()?;
         let mut rows = Vec::with_capacity(batch.entries.len());
         for pending in batch.entries.iter().map(|entry| &entry.pending) {
-            match self.contexts.of(&pending.kept, &transaction) {
+            match self.contexts.of(&pending.shared, &transaction) {
                 Ok(context) => rows.push((pending, context)),
                 Err(error) if is_refusal(&error) => written.refused += 1,
                 Err(error) => return Err(error),

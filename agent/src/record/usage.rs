@@ -176,16 +176,16 @@ impl Sums {
 
     /// A record that was stored now is a use of its app as well.
     pub(super) fn add_record(&mut self, pending: &Pending) {
-        let (at, like) = (pending.time, &pending.kept.context);
-        let app = self.apps.entry(Arc::clone(&like.app.id)).or_insert_with(|| AppSum {
-            name: Arc::clone(&like.app.name),
-            suite: like.app.suite.clone(),
-            category: like.app.category.clone(),
+        let (at, context) = (pending.time, &pending.shared.context);
+        let app = self.apps.entry(Arc::clone(&context.app.id)).or_insert_with(|| AppSum {
+            name: Arc::clone(&context.app.name),
+            suite: context.app.suite.clone(),
+            category: context.app.category.clone(),
             ..AppSum::default()
         });
         app.last = app.last.max(at);
         if pending.kind == ActivityType::Download {
-            match like.decision.action {
+            match context.decision.action {
                 Action::Block => app.blocked += 1,
                 Action::Allow | Action::Monitor => app.allowed += 1,
             }

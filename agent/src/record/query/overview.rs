@@ -88,7 +88,7 @@ impl Reader {
             let mut statement = self.connection.prepare_cached(&sql)?;
             let mut rows = statement.query([last])?;
             while let Some(row) = rows.next()? {
-                slots.add(row.get(0)?, action(row.get_ref(1)?.as_bytes()?), 1);
+                slots.add(row.get(0)?, row.get_ref(1)?.as_bytes_or_null()?.and_then(action), 1);
             }
             Ok(())
         };

@@ -231,3 +231,19 @@ fn a_missing_log_is_told_apart_from_one_that_cannot_be_read() {
     assert!(matches!(Reader::open(&path), Err(QueryError::Unreadable { .. })));
     assert!(std::fs::read(&path).unwrap().starts_with(b"no database"), "reading changes nothing");
 }
+
+#[test]
+fn a_follower_does_not_go_on_in_a_log_that_a_newer_version_took_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    let (log, _) = ActivityLog::open(&path, None).unwrap();
+    let reader = Reader::open(&path).unwrap();
+    let mut cursor = reader.end().unwrap();
+    log.record(&sample()).unwrap();
+    log.flush(SOON).unwrap();
+    assert_eq!(reader.added_since(&mut cursor, &Filter::default()).unwrap().len(), 1);
+    drop(log);
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let error = reader.added_since(&mut cursor, &Filter::default()).unwrap_err().to_string();
+    assert!(error.contains("another version of the program (schema 99)"), "{error}");
+}

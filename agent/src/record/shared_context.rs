@@ -9,38 +9,38 @@ use foldhash::quality::RandomState;
 
 use crate::activity::Context;
 
-/// Contexts that one thread keeps, each of one or two KiB. Beyond them all are made anew.
+/// Contexts that one thread keeps, each of about half a KiB. Beyond them all are made anew.
 const KNOWN_MAX: usize = 256;
 
 /// One for all threads, so that equal contexts have equal hashes.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 thread_local! {
-    static KNOWN: RefCell<HashMap<u64, Arc<Kept>>> = RefCell::default();
+    static KNOWN: RefCell<HashMap<u64, Arc<SharedContext>>> = RefCell::default();
 }
 
 /// The context of many records.
 #[derive(Debug, PartialEq)]
-pub struct Kept {
+pub struct SharedContext {
     /// First, as it tells most that differ.
     pub(super) hash: u64,
     pub(super) context: Context,
 }
 
-impl Kept {
+impl SharedContext {
     /// With all of this thread that have an equal one.
     pub fn of(context: Context) -> Arc<Self> {
         let hash = HASHER.hash_one(&context);
         KNOWN.with_borrow_mut(|known| {
-            if let Some(kept) = known.get(&hash).filter(|kept| kept.context == context) {
-                return Arc::clone(kept);
+            if let Some(shared) = known.get(&hash).filter(|shared| shared.context == context) {
+                return Arc::clone(shared);
             }
             if known.len() >= KNOWN_MAX {
                 known.clear();
             }
-            let kept = Arc::new(Self { hash, context });
-            known.insert(hash, Arc::clone(&kept));
-            kept
+            let shared = Arc::new(Self { hash, context });
+            known.insert(hash, Arc::clone(&shared));
+            shared
         })
     }
 
@@ -54,10 +54,10 @@ mod tests {
     use super::*;
     use crate::activity::tests::sample;
 
-    fn of(user: &str) -> Arc<Kept> {
+    fn of(user: &str) -> Arc<SharedContext> {
         let mut activity = sample();
         activity.user.name = Some(user.into());
-        Kept::of(activity.into_parts().1)
+        SharedContext::of(activity.into_parts().1)
     }
 
     #[test]
