@@ -239,7 +239,7 @@ fn a_follower_does_not_go_on_in_a_log_that_a_newer_version_took_over() {
     let (log, _) = ActivityLog::open(&path, None).unwrap();
     let reader = Reader::open(&path).unwrap();
     let mut cursor = reader.end().unwrap();
-    log.record(&sample()).unwrap();
+    log.record(sample()).unwrap();
     log.flush(SOON).unwrap();
     assert_eq!(reader.added_since(&mut cursor, &Filter::default()).unwrap().len(), 1);
     drop(log);
