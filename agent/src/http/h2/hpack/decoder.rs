@@ -164,8 +164,7 @@ impl Decoder {
         list.size += list.text.len() - start + ENTRY_OVERHEAD;
         if prefix == 6 {
             let text = list.text.get(start..list.text.len());
-            let (name, value) = text.split_at_checked(value - start).unwrap_or_default();
-            self.table.insert(name, value);
+            self.table.insert_text(text, value - start);
         }
         if self.has_room(list) {
             list.push(start, value - start, never_indexed);

@@ -10,7 +10,8 @@ struct Entry {
     start: usize,
     name_len: usize,
     value_len: usize,
-    /// Of name and value, and of the name alone: what an encoder compares first.
+    /// Of name and value, and of the name alone: what an encoder compares first. Nothing in a decoder's table, which is
+    /// asked by place only.
     hash: u32,
     name_hash: u32,
 }
@@ -76,15 +77,31 @@ impl DynamicTable {
             .split_at_checked(entry.name_len)
     }
 
-    /// Adds an entry. One that is larger than the table empties it, which is no error (RFC 7541 section 4.4).
+    /// Adds an entry that is to be found. One that is larger than the table empties it, which is no error (RFC 7541
+    /// section 4.4).
     pub(super) fn insert(&mut self, name: &[u8], value: &[u8]) {
-        let size = name.len() + value.len() + ENTRY_OVERHEAD;
+        let name_hash = hash(0, name);
+        let hash = hash(name_hash, value);
+        let (start, name_len, value_len) = (0, name.len(), value.len());
+        self.add(&[name, value], Entry { start, name_len, value_len, hash, name_hash });
+    }
+
+    /// The same for a decoder: `text` is the name and behind it the value, and neither is to be found.
+    pub(super) fn insert_text(&mut self, text: &[u8], name_len: usize) {
+        let value_len = text.len().saturating_sub(name_len);
+        self.add(&[text], Entry { start: 0, name_len, value_len, hash: 0, name_hash: 0 });
+    }
+
+    /// `entry` but for its start is that of the text that `parts` make.
+    #[inline]
+    fn add(&mut self, parts: &[&[u8]], entry: Entry) {
+        let added = entry.name_len + entry.value_len;
+        let size = added + ENTRY_OVERHEAD;
         if size > self.max_size {
             return self.evict(0);
         }
         self.evict(self.max_size - size);
         let most = self.max_size + self.max_size / 4;
-        let added = name.len() + value.len();
         if self.text.len() + added > most {
             self.compact();
         }
@@ -93,13 +110,10 @@ impl DynamicTable {
             let room = (2 * capacity).clamp(len + added, most.max(len + added));
             self.text.reserve_exact(room - len);
         }
-        let start = self.text.len();
-        self.text.extend_from_slice(name);
-        self.text.extend_from_slice(value);
-        let name_hash = hash(0, name);
-        let hash = hash(name_hash, value);
-        let entry = Entry { start, name_len: name.len(), value_len: value.len(), hash, name_hash };
-        self.entries.push_front(entry);
+        for part in parts {
+            self.text.extend_from_slice(part);
+        }
+        self.entries.push_front(Entry { start: len, ..entry });
         self.size += size;
         self.inserted += 1;
         self.expected = self.inserted;
@@ -199,6 +213,22 @@ mod tests {
         table.resize(0);
         table.insert(b"", b"");
         assert_eq!((table.len(), table.size()), (0, 0));
+    }
+
+    #[test]
+    fn what_a_decoder_inserts_is_what_an_encoder_does_but_for_the_search() {
+        let (mut encoder, mut decoder) = (DynamicTable::new(200), DynamicTable::new(200));
+        let value = [b'v'; 250];
+        for (name_len, value_len) in [(0, 0), (4, 5), (5, 4), (0, 90), (90, 0), (3, 165), (3, 166), (1, 1)] {
+            let (name, value) = (&[b'n'; 90][..name_len], &value[..value_len]);
+            encoder.insert(name, value);
+            decoder.insert_text(&[name, value].concat(), name_len);
+            assert_eq!((decoder.len(), decoder.size()), (encoder.len(), encoder.size()));
+            for place in 0..=encoder.len() {
+                assert_eq!(decoder.entry(place), encoder.entry(place));
+                assert_eq!(decoder.text(place), encoder.text(place));
+            }
+        }
     }
 
     #[test]
