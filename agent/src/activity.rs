@@ -30,7 +30,8 @@ use crate::session::{ClientKind, Device, Session};
 
 pub use context::Context;
 pub use evaluated::{Evaluated, MAX_GROUPS, NotEvaluated};
-pub use own::{Own, Row};
+pub use own::Own;
+pub use parts::Row;
 pub use related::{Via, related_hosts};
 pub use text::{MAX_FILE_NAME, MAX_HOST, MAX_NAME, MAX_PATH, MAX_REASON, MAX_USER_AGENT};
 pub use transfer::{TransferFacts, TransferState};

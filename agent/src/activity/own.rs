@@ -1,18 +1,14 @@
 //! What a record shares with no other, and how it is stored: as lists, whose places stand for the names of the members.
 
-use jiff::Timestamp;
-use serde::ser::{SerializeTuple, Serializer};
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::text;
 use super::{
     ClientFacts, ContentFacts, Evaluated, FileFacts, MAX_HOST, MAX_USER_AGENT, Observed, RequestFacts,
-    ResponseFacts, TransferFacts,
+    ResponseFacts,
 };
-use crate::classify::ActivityType;
 
-/// What is neither in the context nor, beside it, in [`Row`]. What a client can choose anew for each request is here.
+/// What is neither in the context nor, beside it, in [`Row`](super::Row). What a client can choose anew for each request is here.
 ///
 /// Written as a list of lists, in the order of the members and of theirs: the names would be half of a record. Read from that and
 /// from the objects that were written before, which is what serde makes of a struct; so a member that is added goes to the end of
@@ -25,36 +21,6 @@ pub struct Own {
     pub file: Option<FileFacts>,
     pub content: Option<ContentFacts>,
     pub evaluated: Option<Evaluated>,
-}
-
-/// What is in neither of the texts.
-#[derive(Debug, Clone, Copy)]
-pub struct Row {
-    pub id: Uuid,
-    /// In whole microseconds.
-    pub time: Timestamp,
-    pub kind: ActivityType,
-    /// [`DecisionFacts::micros`](super::DecisionFacts::micros)
-    pub micros: u64,
-    pub transfer: Option<TransferFacts>,
-}
-
-impl Observed<'_> {
-    /// `id` and `time` as in [`Activity::new`](super::Activity::new).
-    pub fn row(&self, id: Uuid, time: Timestamp) -> Row {
-        Row {
-            id,
-            time: whole_micros(time),
-            kind: self.classification.activity,
-            micros: self.outcome.micros,
-            transfer: None,
-        }
-    }
-}
-
-/// The log stores microseconds; a record that carried more would not come back equal.
-fn whole_micros(time: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
 impl Own {
@@ -103,14 +69,9 @@ impl Serialize for Own {
             let matches: Vec<_> = matches.iter().map(|found| (&found.detector, found.count)).collect();
             (matches, unscanned)
         });
-        let mut list = to.serialize_tuple(6)?;
-        list.serialize_element(&(address, port, kind.name(), user_agent, locations))?;
-        list.serialize_element(&(method, host, path, version))?;
-        list.serialize_element(&response)?;
-        list.serialize_element(&file)?;
-        list.serialize_element(&content)?;
-        list.serialize_element(&self.evaluated.as_ref().map(Listed))?;
-        list.end()
+        let client = (address, port, kind.name(), user_agent, locations);
+        let request = (method, host, path, version);
+        (client, request, response, file, content, self.evaluated.as_ref().map(Listed)).serialize(to)
     }
 }
 
@@ -119,13 +80,11 @@ struct Listed<'a>(&'a Evaluated);
 impl Serialize for Listed<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let Evaluated { download, kind, why, size, mime, file_type, names, groups, tags, cut } = self.0;
-        let said = (download, kind.name(), why, size);
-        // The rest is seldom there, and has a default.
-        let lists = [names, groups, tags];
+        let (kind, lists) = (kind.name(), [names, groups, tags]);
+        // What stands behind the size is seldom there, and has a default.
         if mime.is_none() && file_type.is_none() && lists.iter().all(|list| list.is_empty()) && !cut {
-            return said.serialize(to);
+            return (download, kind, why, size).serialize(to);
         }
-        let (download, kind, why, size) = said;
         (download, kind, why, size, mime, file_type, names, groups, tags, cut).serialize(to)
     }
 }

@@ -1,6 +1,40 @@
 //! A record in the parts in which it is made and stored, and put together of them.
 
-use super::{Activity, Context, DecisionFacts, Own, Row};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Activity, Context, DecisionFacts, Observed, Own, TransferFacts};
+use crate::classify::ActivityType;
+
+/// What is in neither of the texts.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    pub id: Uuid,
+    /// In whole microseconds.
+    pub time: Timestamp,
+    pub kind: ActivityType,
+    /// [`DecisionFacts::micros`]
+    pub micros: u64,
+    pub transfer: Option<TransferFacts>,
+}
+
+impl Observed<'_> {
+    /// `id` and `time` as in [`Activity::new`].
+    pub fn row(&self, id: Uuid, time: Timestamp) -> Row {
+        Row {
+            id,
+            time: whole_micros(time),
+            kind: self.classification.activity,
+            micros: self.outcome.micros,
+            transfer: None,
+        }
+    }
+}
+
+/// The log stores microseconds; a record that carried more would not come back equal.
+fn whole_micros(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+}
 
 impl Activity {
     pub fn from_parts(row: Row, context: Context, own: Own) -> Self {

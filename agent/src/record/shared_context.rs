@@ -9,7 +9,7 @@ use foldhash::quality::RandomState;
 
 use crate::activity::Context;
 
-/// Contexts that one thread keeps, each of about half a KiB. Beyond them all are made anew.
+/// Contexts that one thread keeps. Beyond them all are made anew.
 const KNOWN_MAX: usize = 256;
 
 /// One for all threads, so that equal contexts have equal hashes.
@@ -24,7 +24,7 @@ thread_local! {
 pub struct SharedContext {
     /// First, as it tells most that differ.
     pub(super) hash: u64,
-    pub(super) context: Context,
+    pub context: Context,
 }
 
 impl SharedContext {
@@ -42,10 +42,6 @@ impl SharedContext {
             known.insert(hash, Arc::clone(&shared));
             shared
         })
-    }
-
-    pub fn context(&self) -> &Context {
-        &self.context
     }
 }
 

@@ -20,14 +20,13 @@ impl Judge<'_> {
         &self,
         session: &Session,
         device: &Device,
-        (class, size): (&Classification, Option<u64>),
+        (classification, size): (&Classification, Option<u64>),
         decision: &Decision,
         outcome: Outcome<'_>,
         (request, response): (&RequestHead, Option<&ResponseHead>),
     ) -> Option<Answer> {
         let id = Uuid::now_v7();
         let networks = &self.shared.snapshot.load().config.networks;
-        let classification = class;
         let observed = Observed {
             session,
             device,
@@ -44,13 +43,13 @@ impl Judge<'_> {
             shared: self.context(&observed),
             own: Own::of(&observed),
         };
-        if class.activity == ActivityType::Download && decision.action() != Action::Block {
+        if classification.activity == ActivityType::Download && decision.action() != Action::Block {
             *self.transfer.borrow_mut() = Some(self.shared.recorder.download(self.guard.app(), record));
         } else {
             // A lost record is counted by the log; it slows or stops nothing here.
             let _ = self.shared.recorder.activity(self.guard.app(), record);
         }
-        Answer::of_decision(decision, request, class, id, &session.app.name)
+        Answer::of_decision(decision, request, classification, id, &session.app.name)
     }
 
     /// What the record of an exchange has in common with others, which is mostly what it was for the exchange before.
@@ -58,7 +57,7 @@ impl Judge<'_> {
         let Observed { device, decision, outcome, .. } = *observed;
         let mut last = self.context.borrow_mut();
         match &*last {
-            Some(shared) if shared.context().holds(device, decision, outcome.enforced) => Arc::clone(shared),
+            Some(shared) if shared.context.holds(device, decision, outcome.enforced) => Arc::clone(shared),
             _ => Arc::clone(last.insert(SharedContext::of(Context::of(observed)))),
         }
     }

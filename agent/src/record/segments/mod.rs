@@ -217,7 +217,11 @@ pub(super) fn make(size: usize, connection: &mut Connection) -> rusqlite::Result
         return Ok(false);
     }
     let transaction = connection.transaction()?;
-    let mut columns = Kind::VALUES.map(|kind| (kind, Builder::default()));
+    // With the place of each in what a record leaves to its context.
+    let mut columns = Kind::VALUES.map(|kind| {
+        let of_context = Kind::OF_CONTEXT.iter().position(|other| *other == kind);
+        (kind, of_context, Builder::default())
+    });
     let (mut seqs, mut times) = (Vec::with_capacity(size), Vec::with_capacity(size));
     {
         let named = Kind::VALUES.map(Kind::name).join(", ");
@@ -231,9 +235,8 @@ pub(super) fn make(size: usize, connection: &mut Connection) -> rusqlite::Result
             seqs.push(row.get(0)?);
             times.push(row.get(1)?);
             let context = if row.get(2)? { Some(shared.of(row.get(3)?, &transaction)?) } else { None };
-            for (at, (kind, column)) in columns.iter_mut().enumerate() {
-                let place = Kind::OF_CONTEXT.iter().position(|other| other == kind);
-                match context.zip(place) {
+            for (at, (kind, of_context, column)) in columns.iter_mut().enumerate() {
+                match context.zip(*of_context) {
                     Some((context, place)) => column.push(context.get(place).and_then(Option::as_deref)),
                     None => column.push(octets(*kind, row.get_ref(at + 4)?).as_deref()),
                 }
@@ -256,7 +259,7 @@ pub(super) fn make(size: usize, connection: &mut Connection) -> rusqlite::Result
         if !is_whole(first, last, seqs.len()) {
             insert(Kind::Seq, numbers::write(&seqs, first))?;
         }
-        for (kind, column) in columns {
+        for (kind, _, column) in columns {
             insert(kind, column.finish())?;
         }
     }
