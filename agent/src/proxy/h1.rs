@@ -4,6 +4,7 @@
 mod heads;
 mod hold;
 
+use std::future::poll_fn;
 use std::task::Poll;
 
 use tokio::time::{Instant, timeout};
@@ -204,11 +205,19 @@ where
             }
             let until = until.unwrap_or_else(|| Instant::now() + self.timeouts.idle);
             let dispensable = self.served && !begun;
-            let client = &mut *self.client;
+            let (client, origin) = (&mut *self.client, &mut self.origin);
+            // The origin waits for the end of its handshake only if there is no request yet.
+            let fill = poll_fn(|cx| {
+                let filled = client.poll_fill(cx);
+                if let (Poll::Pending, Some(origin)) = (&filled, origin.as_mut()) {
+                    origin.side.say_unsaid(cx);
+                }
+                filled
+            });
             let filled = async {
                 tokio::select! {
                     biased;
-                    filled = client.fill() => filled,
+                    filled = fill => filled,
                     () = pressure::shed(), if dispensable => Ok(0),
                 }
             };

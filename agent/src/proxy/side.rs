@@ -188,10 +188,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
     }
 
+    /// Sends what a handshake left for the first data, where there is none yet.
+    pub fn say_unsaid(&mut self, cx: &mut Context<'_>)
+    where
+        S: Stream,
+    {
+        if self.stream.has_unsaid() {
+            // Where that fails, the first data fails as well.
+            let _ = Pin::new(&mut self.stream).poll_flush(cx);
+        }
+    }
+
     /// Whether the peer is known to have closed, or to have sent something unasked, without waiting.
-    pub async fn is_stale(&mut self) -> bool {
+    pub async fn is_stale(&mut self) -> bool
+    where
+        S: Stream,
+    {
         if !self.input.unread().is_empty() {
             return true;
+        }
+        // A look would send what is left for the first data.
+        if self.stream.has_unsaid() {
+            return false;
         }
         poll_fn(|cx| Poll::Ready(self.poll_fill(cx).is_ready())).await
     }

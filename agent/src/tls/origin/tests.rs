@@ -116,6 +116,18 @@ fn serve_with(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> ServerConfi
         .unwrap()
 }
 
+/// Shakes hands to the very end, which goes out with a request otherwise.
+async fn connect(
+    connector: &OriginConnector,
+    stream: DuplexStream,
+    (owner, name): (SessionOwner, &str),
+    alpn: &[Vec<u8>],
+) -> Result<Origin<DuplexStream>, UpstreamFailure> {
+    let mut origin = connector.connect(stream, owner, name, alpn, DEADLINE, None).await?;
+    origin.stream.flush().await.unwrap();
+    Ok(origin)
+}
+
 async fn pair(
     connector: &OriginConnector,
     server: ServerConfig,
@@ -126,7 +138,7 @@ async fn pair(
 ) {
     let (near, far) = duplex(1 << 16);
     tokio::join!(
-        connector.connect(near, OWNER, NAME, alpn, DEADLINE, None),
+        connect(connector, near, (OWNER, NAME), alpn),
         TlsAcceptor::from(Arc::new(server)).accept(far)
     )
 }
@@ -187,7 +199,7 @@ async fn kind_for(
 ) -> HandshakeKind {
     let (near, far) = duplex(1 << 16);
     let (origin, far) = tokio::join!(
-        connector.connect(near, owner, name, &[], DEADLINE, None),
+        connect(connector, near, (owner, name), &[]),
         TlsAcceptor::from(server.clone()).accept(far)
     );
     let (mut origin, mut far) = (origin.unwrap(), far.unwrap());

@@ -36,12 +36,15 @@ const FATAL: u8 = 2;
 
 /// Session tickets come to clients only.
 pub trait Tickets {
+    /// Whether the peer says nothing before it has the end of the handshake.
+    const PEER_WAITS: bool;
     fn ticket(&mut self, payload: &[u8]) -> Result<(), Error>;
     /// The message with which the peer would begin to renegotiate in TLS 1.2.
     const RENEGOTIATION: u8;
 }
 
 impl Tickets for KernelConnection<ClientConnectionData> {
+    const PEER_WAITS: bool = true;
     const RENEGOTIATION: u8 = message::HELLO_REQUEST;
 
     fn ticket(&mut self, payload: &[u8]) -> Result<(), Error> {
@@ -50,6 +53,7 @@ impl Tickets for KernelConnection<ClientConnectionData> {
 }
 
 impl Tickets for KernelConnection<ServerConnectionData> {
+    const PEER_WAITS: bool = false;
     const RENEGOTIATION: u8 = message::CLIENT_HELLO;
 
     fn ticket(&mut self, _: &[u8]) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
-use rustls::{Error, ExtractedSecrets};
+use rustls::{Error, ExtractedSecrets, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -68,7 +68,6 @@ impl Handshake for UnbufferedServerConnection {
 /// What rustls asks for next.
 enum Next {
     Go,
-    Send,
     Read,
     Done,
 }
@@ -101,12 +100,24 @@ impl Turn {
     }
 }
 
-/// Shakes hands; gives what arrived behind the handshake. `turn` is that in which the connection was made, if that took one.
+/// What a handshake leaves behind.
+#[derive(Debug)]
+pub(super) struct Shaken {
+    /// What arrived behind it.
+    pub(super) input: Vec<u8>,
+    /// Its last words of ours, sealed, to go out in front of the first data.
+    pub(super) unsaid: Vec<u8>,
+}
+
+/// Shakes hands. `turn` is that in which the connection was made, if that took one. `holds`: the last words may be left for the
+/// first data to take along, which saves both ends a packet and a wake-up: a client's Finished, a server's tickets. In TLS 1.2
+/// nothing is left, as the last words may be what the peer waits for.
 pub(super) async fn shake<H: Handshake, S: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut H,
     stream: &mut S,
     mut turn: Option<Turn>,
-) -> io::Result<Vec<u8>> {
+    holds: bool,
+) -> io::Result<Shaken> {
     let mut input = Vec::new();
     let mut output = Vec::new();
     // Octets at the front of the input that rustls was shown: a message in several records stays there until it is whole.
@@ -126,7 +137,7 @@ pub(super) async fn shake<H: Handshake, S: AsyncRead + AsyncWrite + Unpin>(
             }
             Ok(ConnectionState::TransmitTlsData(data)) => {
                 data.done();
-                Next::Send
+                Next::Go
             }
             Ok(ConnectionState::BlockedHandshake) => Next::Read,
             Ok(ConnectionState::WriteTraffic(_)) => Next::Done,
@@ -137,33 +148,42 @@ pub(super) async fn shake<H: Handshake, S: AsyncRead + AsyncWrite + Unpin>(
         input.drain(..discard);
         shown -= discard;
         match next {
+            // What there is to say goes out at once, when there is nothing left to do without the peer.
             Next::Go => {}
-            Next::Send => {
-                Turn::end(&mut turn).await;
-                if unsent.is_none() {
-                    unsent = send(stream, &output, &mut input).await.err();
-                }
-                output.clear();
-            }
             Next::Done if !connection.state().is_handshaking() => {
                 Turn::end(&mut turn).await;
-                return unsent.map_or(Ok(input), Err);
+                if unsent.is_none() && !(holds && is_1_3(connection.state())) {
+                    unsent = send(stream, &output, &mut input).await.err();
+                    output.clear();
+                }
+                return unsent.map_or(Ok(Shaken { input, unsaid: output }), Err);
             }
             // Not before it asks: behind the peer's last record may stand data already, which is not for rustls. A server
             // may write before the client's last message is there.
             Next::Read | Next::Done => {
                 let more = show_more(&input, shown);
-                if more == shown {
+                if more > shown {
+                    if turn.is_none() {
+                        turn = Some(Turn::begin().await?);
+                    }
+                    shown = more;
+                } else if !output.is_empty() {
+                    Turn::end(&mut turn).await;
+                    if unsent.is_none() {
+                        unsent = send(stream, &output, &mut input).await.err();
+                    }
+                    output.clear();
+                } else {
                     Turn::end(&mut turn).await;
                     read(stream, &mut input).await.map_err(|error| unsent.take().unwrap_or(error))?;
                 }
-                if more > shown && turn.is_none() {
-                    turn = Some(Turn::begin().await?);
-                }
-                shown = more;
             }
         }
     }
+}
+
+fn is_1_3(state: &CommonState) -> bool {
+    state.protocol_version() == Some(ProtocolVersion::TLSv1_3)
 }
 
 /// Says why, where rustls has an alert for it. No input is shown again: it was not made for reading on.

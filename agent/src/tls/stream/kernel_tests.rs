@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::kernel_key_tests::secrets;
 use super::kernel_model::{Can, Emulated, NEW, OLD, settled};
-use super::tests::{Ends, V12, V13, cause, ends, futures_poll, name, pattern, there_and_back};
+use super::tests::{Ends, V12, V13, cause, connect, ends, futures_poll, name, pattern, there_and_back};
 use super::*;
 use crate::tls::kernel::{KernelKey, Refusal};
 
@@ -45,11 +45,9 @@ pub(super) async fn by_kernel(
     let shared = Arc::new(KernelSealing::default());
     let (far, near) = duplex(capacity);
     let near = Emulated::new(near, can);
-    let (far, near) = tokio::join!(
-        OriginStream::connect(ends.client.clone(), name(), far, None),
-        ClientStream::accept(ends.server.clone(), near, Some(&shared))
-    );
-    (far.unwrap(), near.unwrap(), shared)
+    let (far, near) =
+        tokio::join!(connect(ends, far), ClientStream::accept(ends.server.clone(), near, Some(&shared)));
+    (far, near.unwrap(), shared)
 }
 
 pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S, length: usize) -> Vec<u8> {

@@ -41,7 +41,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::buffers::Queue;
 use self::control::{Control, Tickets};
-use self::handshake::{Handshake, Turn, shake};
+use self::handshake::{Handshake, Shaken, Turn, shake};
 use self::pass::Sealing;
 use self::record::{HEADER, MAX_PLAINTEXT, RecordHeader, RecordKey, kind};
 use self::sending::Sending;
@@ -67,6 +67,8 @@ pub struct TlsStream<S, Role> {
     /// Plaintext that did not fit into the reader's buffer.
     opened: Option<Opened>,
     control: Control,
+    /// The end of the handshake may still wait in `sending`.
+    has_unsaid: bool,
 }
 
 /// Plaintext that waits for a reader.
@@ -77,7 +79,8 @@ struct Opened {
 }
 
 impl<S: Socket> OriginStream<S> {
-    /// Shakes hands with an origin. Sending is offered to `kernel`.
+    /// Shakes hands with an origin. Sending is offered to `kernel`; where there is none, what ends the handshake may go out with
+    /// the first data, or a flush, or once a read has to wait.
     pub(super) async fn connect(
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
@@ -87,37 +90,40 @@ impl<S: Socket> OriginStream<S> {
         // Making it makes the keys that are offered.
         let turn = Turn::begin().await?;
         let mut connection = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
-        let rest = shake(&mut connection, &mut stream, Some(turn)).await?;
-        Self::behind(connection, stream, rest, kernel)
+        let shaken = shake(&mut connection, &mut stream, Some(turn), kernel.is_none()).await?;
+        Self::behind(connection, stream, shaken, kernel)
     }
 }
 
 impl<S: Socket> ClientStream<S> {
-    /// Shakes hands with a client. Sending is offered to `kernel`.
+    /// Shakes hands with a client. Sending is offered to `kernel`; where there is none, session tickets may go out with the first
+    /// data, or a flush.
     pub(super) async fn accept(
         config: Arc<ServerConfig>,
         mut stream: S,
         kernel: Option<&Arc<KernelSealing>>,
     ) -> io::Result<Self> {
         let mut connection = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
-        let rest = shake(&mut connection, &mut stream, None).await?;
-        Self::behind(connection, stream, rest, kernel)
+        let shaken = shake(&mut connection, &mut stream, None, kernel.is_none()).await?;
+        Self::behind(connection, stream, shaken, kernel)
     }
 }
 
 impl<S: Socket, Role> TlsStream<S, Role> {
-    /// The handshake has written everything that was sealed in it.
+    /// The handshake has written everything that was sealed in it, but for what it left unsaid: nothing where a kernel is offered.
     fn behind(
         connection: impl Handshake<Role = Role>,
         stream: S,
-        rest: Vec<u8>,
+        Shaken { input, unsaid }: Shaken,
         offered: Option<&Arc<KernelSealing>>,
     ) -> io::Result<Self> {
         let negotiated = Negotiated::of(connection.state());
         let (secrets, kernel) = connection.finish().map_err(io::Error::other)?;
         let version = kernel.protocol_version();
         let opener = RecordKey::new(secrets.rx, version).map_err(io::Error::other)?;
-        let sending = Sending::offer(secrets.tx, version, &stream, offered).map_err(io::Error::other)?;
+        let mut sending = Sending::offer(secrets.tx, version, &stream, offered).map_err(io::Error::other)?;
+        let has_unsaid = !unsaid.is_empty();
+        sending.begin_with(unsaid);
         Ok(Self {
             stream,
             negotiated,
@@ -125,8 +131,9 @@ impl<S: Socket, Role> TlsStream<S, Role> {
             sending,
             control: Control::new(&kernel),
             kernel: Box::new(kernel),
-            input: Queue::with(rest),
+            input: Queue::with(input),
             opened: None,
+            has_unsaid,
         })
     }
 }
@@ -216,7 +223,9 @@ where
 
     /// Gives the kernel what waits.
     fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.sending.poll_push(&mut self.stream, cx)
+        let pushed = self.sending.poll_push(&mut self.stream, cx);
+        self.has_unsaid &= pushed.is_pending();
+        pushed
     }
 
     /// Says what has to be said before the next record of data. Where there can be none the peer may be told why.
@@ -273,7 +282,15 @@ where
             if let Some(ended) = self.control.ended() {
                 return Poll::Ready(ended);
             }
-            if ready!(self.poll_receive(cx))? == 0 {
+            let received = self.poll_receive(cx)?;
+            if received.is_pending()
+                && KernelConnection::<Role>::PEER_WAITS
+                && std::mem::take(&mut self.has_unsaid)
+            {
+                // Where that fails, so does whatever is done next.
+                let _ = self.poll_push(cx);
+            }
+            if ready!(received) == 0 {
                 return Poll::Ready(Err(truncated()));
             }
         }
@@ -445,6 +462,10 @@ where
 
     fn taken(&self) -> Option<u64> {
         self.stream.acknowledged()
+    }
+
+    fn has_unsaid(&self) -> bool {
+        self.has_unsaid && self.input.is_empty()
     }
 
     fn sealing(&mut self) -> Option<&mut dyn Sealing> {

@@ -45,6 +45,11 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin {
         None
     }
 
+    /// Whether the end of a handshake still waits for the first data, so that the peer has nothing to say yet.
+    fn has_unsaid(&self) -> bool {
+        false
+    }
+
     /// The sealing side, where the stream has one.
     fn sealing(&mut self) -> Option<&mut dyn Sealing> {
         None

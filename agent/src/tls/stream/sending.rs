@@ -98,6 +98,16 @@ impl Sending {
         Self::ByAgent { sealer, output: Queue::default() }
     }
 
+    /// Puts what was sealed already in front of everything: nothing waits yet, and the agent seals.
+    pub(super) fn begin_with(&mut self, sealed: Vec<u8>) {
+        match self {
+            Self::ByAgent { output, .. } => *output = Queue::with(sealed),
+            Self::ByKernel(_) => {
+                debug_assert!(sealed.is_empty(), "what the kernel seals follows on what was written")
+            }
+        }
+    }
+
     /// Records under the present key, those that will be made of what waits included.
     pub(super) fn records(&self) -> u64 {
         match self {

@@ -46,17 +46,23 @@ pub(super) fn name() -> ServerName<'static> {
     ServerName::try_from(NAME).unwrap()
 }
 
-/// Ours at both ends, over a pipe of `capacity` octets.
+/// Ours as a client, with the end of the handshake on its way.
+pub(super) async fn connect(ends: &Ends, stream: DuplexStream) -> OriginStream<DuplexStream> {
+    let mut far = OriginStream::connect(ends.client.clone(), name(), stream, None).await.unwrap();
+    far.flush().await.unwrap();
+    far
+}
+
+/// Ours at both ends with everything of the handshake on its way, over a pipe of `capacity` octets.
 pub(super) async fn ours(
     ends: &Ends,
     capacity: usize,
 ) -> (OriginStream<DuplexStream>, ClientStream<DuplexStream>) {
     let (far, near) = duplex(capacity);
-    let (far, near) = tokio::join!(
-        OriginStream::connect(ends.client.clone(), name(), far, None),
-        ClientStream::accept(ends.server.clone(), near, None)
-    );
-    (far.unwrap(), near.unwrap())
+    let (far, near) = tokio::join!(connect(ends, far), ClientStream::accept(ends.server.clone(), near, None));
+    let mut near = near.unwrap();
+    near.flush().await.unwrap();
+    (far, near)
 }
 
 pub(super) fn pattern(length: usize) -> Vec<u8> {
@@ -119,11 +125,9 @@ async fn data_passes_both_ways_under_every_version_and_suite() {
             there_and_back(&mut far, &mut near, length, step).await;
         }
         let (far, near) = duplex(1 << 16);
-        let (far, near) = tokio::join!(
-            OriginStream::connect(ends.client.clone(), name(), far, None),
-            TlsAcceptor::from(ends.server.clone()).accept(near)
-        );
-        there_and_back(&mut far.unwrap(), &mut near.unwrap(), 300_000, 10_000).await;
+        let (mut far, near) =
+            tokio::join!(connect(&ends, far), TlsAcceptor::from(ends.server.clone()).accept(near));
+        there_and_back(&mut far, &mut near.unwrap(), 300_000, 10_000).await;
     }
 }
 
@@ -207,6 +211,78 @@ async fn data_right_behind_the_last_message_of_the_handshake_is_not_lost() {
         };
         let (got, _near) = tokio::join!(pump(&mut server, &mut far, 6), ask);
         assert_eq!(got, b"thanks");
+    }
+}
+
+/// How many octets come within a moment in which everything else goes on.
+async fn arriving(pipe: &mut DuplexStream) -> usize {
+    let mut octets = vec![0; 1 << 16];
+    let read = tokio::time::timeout(std::time::Duration::from_millis(50), pipe.read(&mut octets));
+    read.await.map_or(0, Result::unwrap)
+}
+
+#[tokio::test]
+async fn the_end_of_a_handshake_goes_with_the_first_data_or_once_a_read_waits() {
+    for reads in [false, true] {
+        let ends = ends(V13, None);
+        let (mut far, near) = duplex(1 << 16);
+        let mut server = rustls::ServerConnection::new(ends.server.clone()).unwrap();
+        let connect = async { OriginStream::connect(ends.client.clone(), name(), near, None).await.unwrap() };
+        let hello = async {
+            let mut hello = vec![0; 1 << 16];
+            let count = far.read(&mut hello).await.unwrap();
+            server.read_tls(&mut &hello[..count]).unwrap();
+            server.process_new_packets().unwrap();
+            let mut flight = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut flight).unwrap();
+            }
+            far.write_all(&flight).await.unwrap();
+            server
+        };
+        let (mut origin, mut server) = tokio::join!(connect, hello);
+        assert_eq!(arriving(&mut far).await, 0, "nothing goes out by itself");
+        assert!(origin.has_unsaid());
+        if reads {
+            // What it reads for never comes.
+            let waits = origin.read_u8();
+            assert!(tokio::time::timeout(std::time::Duration::from_millis(20), waits).await.is_err());
+        } else {
+            origin.write_all(b"request").await.unwrap();
+            origin.flush().await.unwrap();
+        }
+        assert!(!origin.has_unsaid());
+        let mut sent = vec![0; 1 << 16];
+        let count = far.read(&mut sent).await.unwrap();
+        let mut sent = &sent[..count];
+        while !sent.is_empty() {
+            server.read_tls(&mut sent).unwrap();
+        }
+        let state = server.process_new_packets().unwrap();
+        assert!(!server.is_handshaking());
+        assert_eq!(state.plaintext_bytes_to_read(), if reads { 0 } else { "request".len() });
+    }
+}
+
+#[tokio::test]
+async fn tickets_go_with_the_first_data_and_in_tls_1_2_nothing_waits() {
+    for (versions, waits) in [(V13, true), (V12, false)] {
+        let ends = ends(versions, None);
+        let (far, near) = duplex(1 << 16);
+        let (mut far, near) =
+            tokio::join!(connect(&ends, far), ClientStream::accept(ends.server.clone(), near, None));
+        let mut near = near.unwrap();
+        assert_eq!(near.has_unsaid(), waits);
+        assert_eq!(arriving(&mut far.stream).await, 0);
+        near.write_all(b"response").await.unwrap();
+        near.flush().await.unwrap();
+        assert!(!near.has_unsaid());
+        let mut got = [0; 8];
+        far.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"response");
+        // The tickets came with it.
+        let (far, _near) = ours(&ends, 1 << 16).await;
+        assert!(far.negotiated().resumed);
     }
 }
 
