@@ -42,9 +42,9 @@ impl Early {
             return Self { process: Process::default(), uid: None, remote: asked.remote };
         };
         let found = match explicit::recent_process_with(socket) {
-            Some(pid) => Some(owner::process(pid)),
+            Some(process) => Some(process.process()),
             None => {
-                let search = move || explicit::process_with(socket).map(owner::process);
+                let search = move || explicit::process_with(socket).map(|process| process.process());
                 tokio::task::spawn_blocking(search).await.ok().flatten()
             }
         };

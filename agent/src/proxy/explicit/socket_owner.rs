@@ -7,12 +7,13 @@ use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use recent::{recent, remember};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::owner::Directory;
 
 /// NETLINK_SOCK_DIAG (linux/netlink.h).
 const SOCK_DIAG: i32 = 4;
@@ -38,6 +39,8 @@ const SEARCH: Duration = Duration::from_millis(200);
 
 /// Of the processes that held the last sockets, those that are asked at once.
 const AT_ONCE: usize = 2;
+/// Descriptors of the last of them that are all looked at, if it has no more.
+const FEW_DESCRIPTORS: u64 = 64;
 
 thread_local! {
     /// Where this thread asks the kernel. Each question has one answer, which is there when the question is sent.
@@ -127,57 +130,53 @@ fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> Option<SocketOw
 }
 
 /// The process of `owner.uid` that holds the socket, if it is one that held the last ones, and where it would hold this
-/// one: at most some fifty links of two processes are read, which a thread that serves connections may do.
-pub(crate) fn recent_process_with(owner: SocketOwner) -> Option<u32> {
+/// one: at most some fifty links of two processes are read, and those of the last one all if they are few, which a thread that
+/// serves connections may do.
+pub(crate) fn recent_process_with(owner: SocketOwner) -> Option<Arc<Directory>> {
     let link = link_of(owner);
-    let recent: Vec<_> = recent().iter().copied().take(AT_ONCE).collect();
-    let (pid, descriptor) = recent.into_iter().find_map(|last| {
-        let process = directory_of(last.pid);
-        if !is_of(&process, owner.uid) {
+    let recent: Vec<_> = recent().iter().take(AT_ONCE).cloned().collect();
+    let guessed = recent.iter().find_map(|last| {
+        if last.process.uid() != Some(owner.uid) {
             return None;
         }
-        let found = last.guesses().find(|number| links_to(&process.join(format!("fd/{number}")), &link))?;
-        Some((last.pid, found))
+        let found = last.guesses().find(|number| links_to(&last.process, *number, &link))?;
+        Some((last.process.clone(), found))
+    });
+    let (process, descriptor) = guessed.or_else(|| {
+        let last = &recent.first()?.process;
+        let is_small = (1..=FEW_DESCRIPTORS).contains(&last.descriptors());
+        is_small.then(|| held_by(last.clone(), owner.uid, &link))?
     })?;
-    remember(pid, descriptor);
-    Some(pid)
+    remember(process.clone(), descriptor);
+    Some(process)
 }
 
 /// The process of `owner.uid` that holds the socket. Reads /proc: not for a thread that serves connections.
-pub(crate) fn process_with(owner: SocketOwner) -> Option<u32> {
+pub(crate) fn process_with(owner: SocketOwner) -> Option<Arc<Directory>> {
     let link = link_of(owner);
     // Programs make several connections: whoever held the last ones is asked first. What it holds is read anew.
-    let recent: Vec<_> = recent().iter().map(|last| last.pid).collect();
-    let holder = recent.into_iter().find_map(|pid| held_by(pid, owner.uid, &link));
-    let (pid, descriptor) = holder.or_else(|| search(owner, &link))?;
-    remember(pid, descriptor);
-    Some(pid)
+    let recent: Vec<_> = recent().iter().map(|last| last.process.clone()).collect();
+    let holder = recent.into_iter().find_map(|process| held_by(process, owner.uid, &link));
+    let (process, descriptor) = holder.or_else(|| search(owner, &link))?;
+    remember(process.clone(), descriptor);
+    Some(process)
 }
 
 fn link_of(owner: SocketOwner) -> String {
     format!("socket:[{}]", owner.inode)
 }
 
-fn directory_of(pid: u32) -> PathBuf {
-    PathBuf::from(format!("/proc/{pid}"))
-}
-
-fn links_to(path: &Path, link: &str) -> bool {
-    fs::read_link(path).is_ok_and(|to| to.as_os_str() == link)
+fn links_to(process: &Directory, descriptor: u32, link: &str) -> bool {
+    process.link(&format!("fd/{descriptor}")).is_some_and(|to| to == link)
 }
 
 /// The process, and the descriptor under which it holds the socket.
-fn held_by(pid: u32, uid: u32, link: &str) -> Option<(u32, u32)> {
-    let process = directory_of(pid);
-    let descriptor = is_of(&process, uid).then(|| holds(&process, link))??;
-    Some((pid, descriptor))
+fn held_by(process: Arc<Directory>, uid: u32, link: &str) -> Option<(Arc<Directory>, u32)> {
+    let descriptor = (process.uid() == Some(uid)).then(|| holds(&process, link))??;
+    Some((process, descriptor))
 }
 
-fn is_of(process: &Path, uid: u32) -> bool {
-    fs::metadata(process).is_ok_and(|meta| meta.uid() == uid)
-}
-
-fn search(owner: SocketOwner, link: &str) -> Option<(u32, u32)> {
+fn search(owner: SocketOwner, link: &str) -> Option<(Arc<Directory>, u32)> {
     let until = Instant::now() + SEARCH;
     let processes = fs::read_dir("/proc").ok()?.flatten().take(MOST_PROCESSES);
     for entry in processes {
@@ -185,7 +184,8 @@ fn search(owner: SocketOwner, link: &str) -> Option<(u32, u32)> {
             return None;
         }
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if let Some(found) = held_by(pid, owner.uid, link) {
+        let Ok(process) = Directory::open(pid) else { continue };
+        if let Some(found) = held_by(Arc::new(process), owner.uid, link) {
             return Some(found);
         }
     }
@@ -193,13 +193,9 @@ fn search(owner: SocketOwner, link: &str) -> Option<(u32, u32)> {
 }
 
 /// The descriptor under which a process holds a socket.
-fn holds(process: &Path, link: &str) -> Option<u32> {
-    let directory = process.join("fd");
-    let descriptors = fs::read_dir(&directory).ok()?.flatten().take(MOST_DESCRIPTORS);
+fn holds(process: &Directory, link: &str) -> Option<u32> {
     // Listed in their order; a connection that was just made is among the last.
-    let numbers: Vec<u32> =
-        descriptors.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    numbers.into_iter().rev().find(|number| links_to(&directory.join(number.to_string()), link))
+    process.listed(MOST_DESCRIPTORS).into_iter().rev().find(|number| links_to(process, *number, link))
 }
 
 #[cfg(test)]
@@ -218,11 +214,12 @@ mod tests {
             let owner = owner_of(client, accepted.local_addr().unwrap()).unwrap();
             assert_eq!(owner.uid, nix::unistd::geteuid().as_raw());
             // Looked for, and then remembered.
-            assert_eq!(process_with(owner), Some(std::process::id()));
-            assert_eq!(process_with(owner), Some(std::process::id()));
+            let pid = |process: Option<Arc<Directory>>| process.map(|process| process.pid());
+            assert_eq!(pid(process_with(owner)), Some(std::process::id()));
+            assert_eq!(pid(process_with(owner)), Some(std::process::id()));
             // At once, too, unless other tests of this process have other descriptors now.
-            assert!(recent_process_with(owner).is_none_or(|pid| pid == std::process::id()));
-            assert_eq!(recent_process_with(SocketOwner { inode: 0, ..owner }), None);
+            assert!(pid(recent_process_with(owner)).is_none_or(|pid| pid == std::process::id()));
+            assert!(recent_process_with(SocketOwner { inode: 0, ..owner }).is_none());
             // Nobody has that one; the listener on the other port is not taken for it.
             assert_eq!(
                 owner_of(listener.local_addr().unwrap(), client),

@@ -1,7 +1,9 @@
 //! Programs that made the last connections, and where they would hold the next one: they make several, and are asked first.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::owner::Directory;
 
 /// Processes that are remembered.
 const MOST_RECENT: usize = 8;
@@ -16,36 +18,46 @@ const HELD: usize = 4;
 static RECENT: Mutex<VecDeque<Recent>> = Mutex::new(VecDeque::new());
 
 /// A process, and the descriptors under which it held its last sockets: the last one is the last, and one may be there twice.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Recent {
-    pub(super) pid: u32,
-    held: [u32; HELD],
+    pub(super) process: Arc<Directory>,
+    held: Held,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Held([u32; HELD]);
+
 impl Recent {
-    fn new(pid: u32, descriptor: u32) -> Self {
-        Self { pid, held: [descriptor; HELD] }
+    /// Where it would hold its next one, the likeliest first.
+    pub(super) fn guesses(&self) -> impl Iterator<Item = u32> + use<> {
+        self.held.guesses()
+    }
+}
+
+impl Held {
+    fn new(descriptor: u32) -> Self {
+        Self([descriptor; HELD])
     }
 
     fn holds(&mut self, descriptor: u32) {
-        let from = self.held.iter().position(|held| *held == descriptor).unwrap_or(0);
-        if let Some(since) = self.held.get_mut(from..) {
+        let from = self.0.iter().position(|held| *held == descriptor).unwrap_or(0);
+        if let Some(since) = self.0.get_mut(from..) {
             since.rotate_left(1);
         }
-        if let Some(last) = self.held.last_mut() {
+        if let Some(last) = self.0.last_mut() {
             *last = descriptor;
         }
     }
 
-    /// Where it would hold its next one, the likeliest first: where it held one longest ago, and around the last one, in turns.
-    pub(super) fn guesses(&self) -> impl Iterator<Item = u32> {
-        let [.., last] = self.held;
-        let mut around = near(last).filter(|number| !self.held.contains(number));
-        let again = self
-            .held
+    /// Where it held one longest ago, and around the last one, in turns.
+    fn guesses(self) -> impl Iterator<Item = u32> {
+        let Self(held) = self;
+        let [.., last] = held;
+        let mut around = near(last).filter(move |number| !held.contains(number));
+        let again = held
             .into_iter()
             .enumerate()
-            .filter(|(at, number)| !self.held.get(..*at).is_some_and(|before| before.contains(number)));
+            .filter(|(at, number)| !held.get(..*at).is_some_and(|before| before.contains(number)));
         let again: Vec<u32> = again.map(|(_, number)| number).collect();
         let first: Vec<u32> =
             again.into_iter().flat_map(|number| [Some(number), around.next()]).flatten().collect();
@@ -65,12 +77,14 @@ pub(super) fn recent() -> MutexGuard<'static, VecDeque<Recent>> {
 }
 
 /// This process held a socket under this descriptor.
-pub(super) fn remember(pid: u32, descriptor: u32) {
+pub(super) fn remember(process: Arc<Directory>, descriptor: u32) {
     let mut recent = recent();
-    let at = recent.iter().position(|last| last.pid == pid);
-    let mut found = at.and_then(|at| recent.remove(at)).unwrap_or_else(|| Recent::new(pid, descriptor));
-    found.holds(descriptor);
-    recent.push_front(found);
+    let at = recent.iter().position(|last| last.process.pid() == process.pid());
+    let mut held =
+        at.and_then(|at| recent.remove(at)).map_or_else(|| Held::new(descriptor), |last| last.held);
+    held.holds(descriptor);
+    // Not the one of before: its number may be another process's by now.
+    recent.push_front(Recent { process, held });
     recent.truncate(MOST_RECENT);
 }
 
@@ -80,8 +94,8 @@ mod tests {
 
     #[test]
     fn the_next_descriptor_is_looked_for_where_one_was_and_around_the_last() {
-        let first = |last: &Recent, many: usize| last.guesses().take(many).collect::<Vec<_>>();
-        let mut last = Recent::new(1, 7);
+        let first = |last: &Held, many: usize| last.guesses().take(many).collect::<Vec<_>>();
+        let mut last = Held::new(7);
         assert_eq!(first(&last, 5), [7, 8, 6, 9, 5]);
         for descriptor in [8, 9, 30] {
             last.holds(descriptor);
@@ -98,7 +112,7 @@ mod tests {
             all.len(),
             "none is asked twice"
         );
-        assert_eq!(first(&Recent::new(1, 1), 5), [1, 2, 0, 3, 4]);
-        assert_eq!(Recent::new(1, u32::MAX).guesses().count(), 1 + NEIGHBOURS as usize);
+        assert_eq!(first(&Held::new(1), 5), [1, 2, 0, 3, 4]);
+        assert_eq!(Held::new(u32::MAX).guesses().count(), 1 + NEIGHBOURS as usize);
     }
 }
