@@ -46,6 +46,8 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, li
     let Some(arrivals) = &worker.arrivals else {
         return Box::pin(explicit::serve(&worker, stream, client, &mut guard)).await;
     };
+    // Heads and small bodies must not wait for each other's acknowledgements.
+    let _ = stream.set_nodelay(true);
     let taken = match stream.local_addr() {
         Ok(local) => arrivals.borrow_mut().take(client, local, listener_port),
         // Reset before it was accepted.
@@ -89,8 +91,6 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, client: SocketAddr, li
 
 /// The way of a connection whose destination is known.
 pub(super) async fn route(worker: &Rc<Worker>, mut accepted: Accepted, guard: &mut ConnectionGuard) {
-    // Heads and small bodies must not wait for each other's acknowledgements.
-    let _ = accepted.stream.set_nodelay(true);
     let mut peeked = tls::peek(&mut accepted.stream, accepted.peek).await;
     let unexplained = accepted.unexplained;
     if unexplained && matches!(&peeked, Peeked::TimedOut { bytes } if bytes.is_empty()) {

@@ -16,7 +16,7 @@ use super::certificate::fingerprint;
 
 /// The root certificate: what clients trust. It is renamed into place last, so its presence says the set is whole.
 pub(crate) const ROOT: &str = "ca.pem";
-/// The issuing certificate, sent along with every leaf.
+/// The issuing certificate, and behind it its parts, one of which is sent along with every leaf.
 pub(crate) const ISSUING: &str = "issuing.pem";
 /// The issuing certificate's key, PKCS #8 PEM, mode 0600.
 pub(crate) const KEY: &str = "issuing.key";
@@ -208,7 +208,7 @@ impl Held {
                     // What is damaged cannot be trusted by anyone either, so only what can be read is kept.
                     if let Ok(certificate) = CertificateDer::from_pem_slice(&bytes) {
                         first.get_or_insert_with(|| fingerprint(&certificate));
-                        kept.push_str(&String::from_utf8_lossy(&bytes));
+                        kept.push_str(first_of(&String::from_utf8_lossy(&bytes)));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -282,6 +282,12 @@ fn own(made: &Path, dir: &Path) -> io::Result<()> {
         fs::set_permissions(made, fs::Permissions::from_mode(PACKAGED_DIR_MODE))?;
     }
     Ok(())
+}
+
+/// The first certificate in a text: parts of it have the same key and name.
+fn first_of(pem: &str) -> &str {
+    const END: &str = "-----END CERTIFICATE-----\n";
+    pem.find(END).and_then(|at| pem.get(..at + END.len())).unwrap_or(pem)
 }
 
 /// Whether a whole set is to follow.

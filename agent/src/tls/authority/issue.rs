@@ -42,14 +42,20 @@ impl From<rustls::Error> for IssueFault {
     }
 }
 
+/// Suffixes of one part of the issuing certificate, and such parts at most: of a longer list each has more.
+const PART: usize = 4;
+const PARTS: usize = 256;
+
 /// A new authority. The root's key does not exist any more.
 pub(crate) struct Pair {
     pub root: Certificate,
     pub issuing: Certificate,
+    /// The same with some of the suffixes each; none where there are few.
+    pub parts: Vec<Certificate>,
     pub key: KeyPair,
 }
 
-/// Makes a root that vouches for `permitted` and below, lets it sign one issuing certificate, and destroys its key.
+/// Makes a root that vouches for `permitted` and below, lets it sign the issuing certificate and its parts, and destroys its key.
 pub(crate) fn pair(permitted: &[String], host: &str, now: SystemTime) -> Result<Pair, IssueFault> {
     let serial = serial()?;
     let id: String = serial.iter().take(4).map(|octet| format!("{octet:02x}")).collect();
@@ -63,16 +69,23 @@ pub(crate) fn pair(permitted: &[String], host: &str, now: SystemTime) -> Result<
     let mut root_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let root_certificate = root.self_signed(&root_key)?;
 
-    let mut issuing = authority(permitted, &label("Portcullis issuing"), self::serial()?, now);
-    issuing.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    // On the issuing certificate verifiers hold leaves to it; on a root some take it for a broken anchor.
-    issuing.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    issuing.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let issuing_certificate = issuing.signed_by(&key, &Issuer::from_params(&root, &root_key))?;
+    let name = label("Portcullis issuing");
+    let issuing = |permitted: &[String]| -> Result<Certificate, IssueFault> {
+        let mut issuing = authority(permitted, &name, self::serial()?, now);
+        issuing.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        // On the issuing certificate verifiers hold leaves to it; on a root some take it for a broken anchor.
+        issuing.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        issuing.use_authority_key_identifier_extension = true;
+        Ok(issuing.signed_by(&key, &Issuer::from_params(&root, &root_key))?)
+    };
+    let size = PART.max(permitted.len().div_ceil(PARTS));
+    let whole = issuing(permitted);
+    let parts: Result<_, _> =
+        permitted.chunks(size).filter(|part| part.len() < permitted.len()).map(issuing).collect();
     root_key.zeroize();
 
-    Ok(Pair { root: root_certificate, issuing: issuing_certificate, key })
+    Ok(Pair { root: root_certificate, issuing: whole?, parts: parts?, key })
 }
 
 /// Makes the leaf for exactly `name`, valid from an hour ago for [`LEAF_LIFE`], but never beyond `until`.

@@ -26,7 +26,7 @@ const SHARED_WAIT: Duration = Duration::from_millis(100);
 pub struct Leaf {
     pub certified: Arc<CertifiedKey>,
     pub not_after: SystemTime,
-    renew_at: SystemTime,
+    pub(super) renew_at: SystemTime,
 }
 
 impl Leaf {

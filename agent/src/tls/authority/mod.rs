@@ -10,6 +10,7 @@ mod files;
 mod issue;
 mod issuing;
 mod leaves;
+mod parts;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub use certificate::CertificateFacts;
 pub use issue::{AUTHORITY_LIFE, IssueFault, LEAF_LIFE};
 pub use issuing::Issuing;
 pub use leaves::Leaf;
+pub use parts::Parts;
 
 pub(super) use certificate::{Unreadable, names, not_after};
 
@@ -298,12 +300,12 @@ impl Authority {
         let sign = || async {
             let signed = signer.sign(issuer, key, &name).await?;
             // A certificate for another key would end in handshakes that fail without a reason.
-            match certificate::public_key(&signed.0) {
-                Ok(signed_key) if signed_key == key => Ok(signed),
-                _ => Err(LeafError::Signer(SignFault::Nonsense)),
+            match memchr::memmem::find(&signed.0, key) {
+                Some(_) => Ok(signed),
+                None => Err(LeafError::Signer(SignFault::Nonsense)),
             }
         };
-        self.leaves.obtain(&name, (&voucher.issuing, voucher.not_after()), now, sign).await
+        self.leaves.obtain(&name, (voucher.issuing_for(&name), voucher.not_after()), now, sign).await
     }
 
     fn leaf_at(&self, name: &str, now: SystemTime) -> Result<Arc<Leaf>, LeafError> {
@@ -314,7 +316,7 @@ impl Authority {
                 let issuing = issuing.iter().find(|issuing| *issuing.fingerprint() == issuer);
                 let issuing = issuing.ok_or(LeafError::NotPermitted)?;
                 let sign = || Ok(issuing.sign(&name, self.leaves.public_key(), now)?);
-                self.leaves.get(&name, (&voucher.issuing, voucher.not_after()), now, sign)
+                self.leaves.get(&name, (voucher.issuing_for(&name), voucher.not_after()), now, sign)
             }
             Key::Signer(signer) => self.leaves.kept_for(&name, now).ok_or_else(|| {
                 let why = "a leaf was wanted at once".to_owned();
@@ -348,6 +350,7 @@ pub struct Certificates {
     pub root_facts: CertificateFacts,
     pub issuing: CertificateDer<'static>,
     pub issuing_facts: CertificateFacts,
+    pub parts: Parts,
     /// Certificates of the authorities that stood here before.
     pub retired: Vec<CertificateDer<'static>>,
     /// The authority that is to follow; it has none itself.
@@ -370,9 +373,12 @@ impl Certificates {
                 .map_err(|Unreadable| AuthorityError::Unreadable { path: names.at(name) })
         };
         let (root, root_pem) = files::certificate(&names.at(files::ROOT))?;
-        let (issuing, _) = files::certificate(&names.at(files::ISSUING))?;
+        let (issuing, issuing_pem) = files::certificate(&names.at(files::ISSUING))?;
+        let parts = Parts::read(&issuing_pem)
+            .map_err(|Unreadable| AuthorityError::Unreadable { path: names.at(files::ISSUING) })?;
         Ok(Self {
             root_pem,
+            parts,
             root_facts: facts(files::ROOT, &root)?,
             issuing_facts: facts(files::ISSUING, &issuing)?,
             root,
@@ -380,6 +386,11 @@ impl Certificates {
             retired: Vec::new(),
             next: None,
         })
+    }
+
+    /// What is sent along with the leaf for a normalised name.
+    fn issuing_for(&self, name: &str) -> &CertificateDer<'static> {
+        self.parts.of(name).unwrap_or(&self.issuing)
     }
 
     /// The earlier end of the two.
@@ -438,6 +449,9 @@ impl Certificates {
         if self.root_facts.permitted.is_empty() || self.root_facts.permitted != self.issuing_facts.permitted {
             return inconsistent(files::ISSUING, "without the name constraints that bound it");
         }
+        if !self.parts.belong_to((&self.issuing, &self.issuing_facts), &self.root) {
+            return inconsistent(files::ISSUING, "not all of its parts are of one authority");
+        }
         if self.not_after() <= now {
             return Err(AuthorityError::Expired { path: dir.into() });
         }
@@ -465,5 +479,7 @@ fn new_pair(
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let pair = issue::pair(&suffixes, host.trim(), now)?;
     let key = zeroize::Zeroizing::new(pair.key.serialize_pem());
-    Ok((pair.root.pem(), pair.issuing.pem(), key))
+    // The whole one first: what reads one certificate reads that.
+    let issuing = [&pair.issuing].into_iter().chain(&pair.parts).map(|one| one.pem()).collect();
+    Ok((pair.root.pem(), issuing, key))
 }

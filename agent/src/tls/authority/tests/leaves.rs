@@ -127,39 +127,99 @@ fn tool(program: &str, arguments: &[&str]) -> Option<(bool, String)> {
 }
 
 fn write_leaf(dir: &Path, name: &str, leaf: &Leaf) -> String {
+    write_pem(dir, name, &leaf.certified.cert[0])
+}
+
+fn write_pem(dir: &Path, name: &str, certificate: &CertificateDer<'_>) -> String {
     let der = dir.join(format!("{name}.der"));
     let pem = dir.join(format!("{name}.pem"));
-    fs::write(&der, &leaf.certified.cert[0]).unwrap();
+    fs::write(&der, certificate).unwrap();
     let (der, pem) = (der.to_str().unwrap(), pem.to_str().unwrap().to_owned());
     tool("openssl", &["x509", "-inform", "DER", "-in", der, "-out", &pem]);
     pem
 }
 
+/// What OpenSSL says of a leaf for `name`, shown with `issuing` to whoever trusts the root in `dir`.
+fn openssl(dir: &Path, issuing: &str, pem: &str, name: &str) -> Option<(bool, String)> {
+    let root = dir.join("ca.pem");
+    tool(
+        "openssl",
+        &[
+            "verify",
+            "-x509_strict",
+            "-purpose",
+            "sslserver",
+            "-verify_hostname",
+            name,
+            "-CAfile",
+            root.to_str().unwrap(),
+            "-no-CApath",
+            "-no-CAstore",
+            "-untrusted",
+            issuing,
+            pem,
+        ],
+    )
+}
+
+#[test]
+fn with_a_leaf_goes_the_part_of_the_issuing_certificate_that_covers_its_name() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("ca");
+    let patterns: Vec<_> = (0..11).map(|n| below(&format!("corp{n}.test"))).collect();
+    let authority = Authority::create(&dir, &patterns).unwrap();
+    let whole = &authority.certificates.issuing;
+    let now = SystemTime::now();
+    for n in 0..11 {
+        let name = format!("files.corp{n}.test");
+        let leaf = authority.leaf(&name).unwrap();
+        let [_, part] = leaf.certified.cert.as_slice() else { panic!("{:?}", leaf.certified.cert) };
+        let facts = CertificateFacts::read(part).unwrap();
+        assert!(facts.permitted.len() < 5 && part.len() < whole.len(), "{:?}", facts.permitted);
+        verify(&authority, &leaf, &name, now).unwrap();
+        let shown = write_pem(&dir, &format!("part{n}"), part);
+        let Some((accepted, text)) = openssl(&dir, &shown, &write_leaf(&dir, &name, &leaf), &name) else {
+            return;
+        };
+        assert!(accepted, "{text}");
+        // With another part, whose names it is none of, it is worth nothing.
+        let other = authority.certificates.issuing_for(&format!("corp{}.test", (n + 5) % 11));
+        assert_ne!(part, other);
+        let chain = vec![leaf.certified.cert[0].clone(), other.clone()];
+        let certified = rustls::sign::CertifiedKey::new(chain, leaf.certified.key.clone());
+        let wrong = Leaf { certified: certified.into(), not_after: leaf.not_after, renew_at: leaf.renew_at };
+        assert!(verify(&authority, &wrong, &name, now).is_err());
+    }
+    assert_eq!(authority.certificates.issuing_for("corp.test"), whole, "as one that is older has no parts");
+}
+
+#[test]
+fn parts_are_all_of_one_authority_and_may_be_missing() {
+    let home = tempfile::tempdir().unwrap();
+    let patterns: Vec<_> = (0..6).map(|n| below(&format!("corp{n}.test"))).collect();
+    let [dir, other] = ["ca", "other"].map(|name| home.path().join(name));
+    let authority = Authority::create(&dir, &patterns).unwrap();
+    Authority::create(&other, &patterns).unwrap();
+    let [mine, others] = [&dir, &other].map(|dir| fs::read_to_string(dir.join("issuing.pem")).unwrap());
+    let begin = "-----BEGIN CERTIFICATE-----";
+    let whole = &mine[..mine[1..].find(begin).unwrap() + 1];
+    fs::write(dir.join("issuing.pem"), whole).unwrap();
+    let older = Authority::open(&dir).unwrap();
+    let leaf = older.leaf("corp1.test").unwrap();
+    assert_eq!(leaf.certified.cert[1], authority.certificates.issuing);
+    verify(&older, &leaf, "corp1.test", SystemTime::now()).unwrap();
+    let foreign = &others[others[1..].find(begin).unwrap() + 1..];
+    fs::write(dir.join("issuing.pem"), format!("{whole}{foreign}")).unwrap();
+    assert!(matches!(Authority::open(&dir), Err(AuthorityError::Inconsistent { .. })));
+    fs::write(dir.join("issuing.pem"), format!("{whole}{begin}\n!!\n")).unwrap();
+    assert!(matches!(Authority::open(&dir), Err(AuthorityError::Unreadable { .. })));
+}
+
 #[test]
 fn openssl_in_strict_mode_agrees() {
     let (_home, dir, authority) = fresh();
-    let (root, issuing) = (dir.join("ca.pem"), dir.join("issuing.pem"));
-    let check = |pem: &str, name: &str| {
-        let (root, issuing) = (root.to_str().unwrap(), issuing.to_str().unwrap());
-        tool(
-            "openssl",
-            &[
-                "verify",
-                "-x509_strict",
-                "-purpose",
-                "sslserver",
-                "-verify_hostname",
-                name,
-                "-CAfile",
-                root,
-                "-no-CApath",
-                "-no-CAstore",
-                "-untrusted",
-                issuing,
-                pem,
-            ],
-        )
-    };
+    let issuing = dir.join("issuing.pem");
+    let check = |pem: &str, name: &str| openssl(&dir, issuing.to_str().unwrap(), pem, name);
     let good = write_leaf(&dir, "files.corp.test", &authority.leaf("files.corp.test").unwrap());
     let Some((accepted, text)) = check(&good, "files.corp.test") else { return };
     assert!(accepted, "{text}");
