@@ -1,11 +1,13 @@
 //! A handshake driven to its end: rustls says what to send and when to read, and is given no octet beyond its last
 //! record, so that what follows is opened with the extracted keys.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
+use std::time::{Duration, Instant};
 
 use rustls::CommonState;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
@@ -72,15 +74,21 @@ enum Next {
     Done,
 }
 
-/// Leave for the arithmetic of one flight: a fraction of a millisecond. Whoever has it lets everybody else of the thread have
-/// a turn before the next one gets it ([`Turn::end`]), so that connections which carry data wait for one flight at most,
-/// however many clients shake hands.
+/// Leave for the arithmetic of one flight: a fraction of a millisecond. Once turns have taken a [`SLICE`], whoever has one lets
+/// everybody else of the thread go on before the next one gets it ([`Turn::end`]), so that connections which carry data wait for
+/// a slice and one flight at most, however many clients shake hands.
 pub(super) struct Turn {
+    begun: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
+/// What turns take before the others go on: to look who they are takes a call of the kernel.
+const SLICE: Duration = Duration::from_micros(200);
+
 thread_local! {
     static TURNS: Arc<Semaphore> = Arc::new(Semaphore::new(1));
+    /// What turns took since the others went on.
+    static TAKEN: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 impl Turn {
@@ -88,15 +96,20 @@ impl Turn {
     pub(super) async fn begin() -> io::Result<Self> {
         let turns = TURNS.with(Arc::clone);
         let _permit = turns.acquire_owned().await.map_err(io::Error::other)?;
-        Ok(Self { _permit })
+        Ok(Self { begun: Instant::now(), _permit })
     }
 
     /// Before anything that waits for the peer, who may take as long as he likes.
     async fn end(turn: &mut Option<Self>) {
-        if let Some(turn) = turn.take() {
+        let Some(turn) = turn.take() else { return };
+        let taken = TAKEN.get() + turn.begun.elapsed();
+        if taken < SLICE {
+            TAKEN.set(taken);
+        } else {
+            TAKEN.set(Duration::ZERO);
             tokio::task::yield_now().await;
-            drop(turn);
         }
+        drop(turn);
     }
 }
 
