@@ -26,6 +26,8 @@ mod record;
 mod sending;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unsaid_tests;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

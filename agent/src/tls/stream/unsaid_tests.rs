@@ -1,0 +1,81 @@
+//! The end of a handshake, which waits for the first data.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::timeout;
+
+use super::tests::{V12, V13, connect, ends, name, ours};
+use super::*;
+
+/// How many octets come within a moment in which everything else goes on.
+async fn arriving(pipe: &mut DuplexStream) -> usize {
+    let mut octets = vec![0; 1 << 16];
+    let read = timeout(Duration::from_millis(50), pipe.read(&mut octets));
+    read.await.map_or(0, Result::unwrap)
+}
+
+#[tokio::test]
+async fn the_end_of_a_handshake_goes_with_the_first_data_or_once_a_read_waits() {
+    for reads in [false, true] {
+        let ends = ends(V13, None);
+        let (mut far, near) = duplex(1 << 16);
+        let mut server = rustls::ServerConnection::new(ends.server.clone()).unwrap();
+        let connect = async { OriginStream::connect(ends.client.clone(), name(), near, None).await.unwrap() };
+        let hello = async {
+            let mut hello = vec![0; 1 << 16];
+            let count = far.read(&mut hello).await.unwrap();
+            server.read_tls(&mut &hello[..count]).unwrap();
+            server.process_new_packets().unwrap();
+            let mut flight = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut flight).unwrap();
+            }
+            far.write_all(&flight).await.unwrap();
+            server
+        };
+        let (mut origin, mut server) = tokio::join!(connect, hello);
+        assert_eq!(arriving(&mut far).await, 0, "nothing goes out by itself");
+        assert!(origin.has_unsaid());
+        if reads {
+            // What it reads for never comes.
+            let waits = origin.read_u8();
+            assert!(timeout(Duration::from_millis(20), waits).await.is_err());
+        } else {
+            origin.write_all(b"request").await.unwrap();
+            origin.flush().await.unwrap();
+        }
+        assert!(!origin.has_unsaid());
+        let mut sent = vec![0; 1 << 16];
+        let count = far.read(&mut sent).await.unwrap();
+        let mut sent = &sent[..count];
+        while !sent.is_empty() {
+            server.read_tls(&mut sent).unwrap();
+        }
+        let state = server.process_new_packets().unwrap();
+        assert!(!server.is_handshaking());
+        assert_eq!(state.plaintext_bytes_to_read(), if reads { 0 } else { "request".len() });
+    }
+}
+
+#[tokio::test]
+async fn tickets_go_with_the_first_data_and_in_tls_1_2_nothing_waits() {
+    for (versions, waits) in [(V13, true), (V12, false)] {
+        let ends = ends(versions, None);
+        let (far, near) = duplex(1 << 16);
+        let (mut far, near) =
+            tokio::join!(connect(&ends, far), ClientStream::accept(ends.server.clone(), near, None));
+        let mut near = near.unwrap();
+        assert_eq!(near.has_unsaid(), waits);
+        assert_eq!(arriving(&mut far.stream).await, 0);
+        near.write_all(b"response").await.unwrap();
+        near.flush().await.unwrap();
+        assert!(!near.has_unsaid());
+        let mut got = [0; 8];
+        far.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"response");
+        // The tickets came with it.
+        let (far, _near) = ours(&ends, 1 << 16).await;
+        assert!(far.negotiated().resumed);
+    }
+}
