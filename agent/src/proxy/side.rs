@@ -207,8 +207,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         if !self.input.unread().is_empty() {
             return true;
         }
-        // A look would send what is left for the first data.
-        if self.stream.has_unsaid() {
+        // To read may send what is left for the first data, and here that is about to come.
+        let stream = &mut self.stream;
+        if stream.has_unsaid() && !poll_fn(|cx| Poll::Ready(stream.poll_heard(cx).is_ready())).await {
             return false;
         }
         poll_fn(|cx| Poll::Ready(self.poll_fill(cx).is_ready())).await

@@ -1,6 +1,7 @@
 //! Bodies whose beginning is held until it was looked at: uploads before the origin gets them, downloads before the
 //! client does.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
@@ -48,12 +49,15 @@ where
                 Err(_) => return Err(Ended::Unread),
             }
         }
-        let client = &mut *self.client;
+        let (client, origin) = (&mut *self.client, &mut self.origin);
         let most = body.reserve(hold.most);
         let timeouts = self.timeouts;
         let mut arriving = Arriving::default();
         let holding = self.clock.while_keeping_pace(timeouts.stall, |cx| {
             let state = body.poll_hold(cx, client, most);
+            if let (Poll::Pending, Some(origin)) = (&state, origin.as_mut()) {
+                origin.side.say_unsaid(cx);
+            }
             let octets = body.payload();
             (state, octets, arriving.look(Instant::now(), octets, true, timeouts))
         });

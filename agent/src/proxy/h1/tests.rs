@@ -5,6 +5,7 @@ mod holding;
 mod memory;
 mod refusals;
 mod slow;
+mod unsaid;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -44,7 +44,7 @@ impl From<rustls::Error> for IssueFault {
 
 /// Suffixes of one part of the issuing certificate, and such parts at most: of a longer list each has more.
 const PART: usize = 4;
-const PARTS: usize = 256;
+const PARTS: usize = 64;
 
 /// A new authority. The root's key does not exist any more.
 pub(crate) struct Pair {

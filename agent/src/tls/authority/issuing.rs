@@ -44,7 +44,7 @@ impl Issuing {
 
     /// Reads what is there and checks that it fits together.
     pub(super) fn read(names: &files::Names, now: SystemTime) -> Result<Self, AuthorityError> {
-        let certificates = Certificates::read_pair(names)?;
+        let (certificates, _) = Certificates::read_pair(names)?;
         certificates.check(names.directory(), now)?;
         let path = names.at(files::KEY);
         let inconsistent = |fault| AuthorityError::Inconsistent { path: path.clone(), fault };

@@ -36,6 +36,10 @@ use crate::catalog::HostPattern;
 /// From this long before its end on, an authority says that it wants replacing.
 pub(crate) const EXPIRY_NOTICE: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// Octets of all parts at most, as PEM: a service manager hands a service 1 MiB of credentials in all (systemd.exec(5)), which
+/// may have to take two authorities. Beyond, clients are sent the whole certificate.
+const PARTS_MAX: usize = 192 << 10;
+
 /// How long clients may take to come to trust an authority before it follows another.
 pub const OVERLAP: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -240,7 +244,7 @@ impl Authority {
 
     /// Reads what is there and checks that it fits together.
     fn load(dir: &Path, now: SystemTime) -> Result<Self, AuthorityError> {
-        let certificates = Certificates::read(dir)?;
+        let certificates = Certificates::read_with_parts(dir)?;
         let (names, has_next) = (files::Names::plain(dir), certificates.next.is_some());
         let certificates = certificates.in_force(now);
         let mut issuing = Vec::new();
@@ -250,14 +254,16 @@ impl Authority {
         if has_next {
             issuing.push(Issuing::read(&names.next(), now)?);
         }
+        certificates.check_parts(dir)?;
         Ok(Self { certificates, key: Key::Here(issuing), leaves: leaves::Leaves::new()? })
     }
 
     /// The authority in `dir` without its key, which a signer holds.
     pub fn of_signer(dir: &Path, signer: Client) -> Result<Self, AuthorityError> {
         let now = SystemTime::now();
-        let certificates = Certificates::read(dir)?.in_force(now);
+        let certificates = Certificates::read_with_parts(dir)?.in_force(now);
         certificates.check(dir, now)?;
+        certificates.check_parts(dir)?;
         Ok(Self { certificates, key: Key::Signer(signer), leaves: leaves::Leaves::new()? })
     }
 
@@ -300,9 +306,9 @@ impl Authority {
         let sign = || async {
             let signed = signer.sign(issuer, key, &name).await?;
             // A certificate for another key would end in handshakes that fail without a reason.
-            match memchr::memmem::find(&signed.0, key) {
-                Some(_) => Ok(signed),
-                None => Err(LeafError::Signer(SignFault::Nonsense)),
+            match certificate::public_key(&signed.0) {
+                Ok(signed_key) if signed_key == key => Ok(signed),
+                _ => Err(LeafError::Signer(SignFault::Nonsense)),
             }
         };
         self.leaves.obtain(&name, (voucher.issuing_for(&name), voucher.not_after()), now, sign).await
@@ -358,34 +364,55 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Reads the certificates in `dir`, without checks beyond their form.
+    /// Reads the certificates in `dir`, without checks beyond their form, and without parts.
     pub fn read(dir: &Path) -> Result<Self, AuthorityError> {
         let names = files::Names::plain(dir);
         let next = files::next_present(&names).then(|| Self::read_pair(&names.next())).transpose()?;
         let standing = Self::read_pair(&names)?;
-        Ok(Self { retired: files::retired(dir), next: next.map(Box::new), ..standing })
+        Ok(Self { retired: files::retired(dir), next: next.map(|(next, _)| Box::new(next)), ..standing.0 })
     }
 
-    /// Without those of earlier authorities.
-    fn read_pair(names: &files::Names) -> Result<Self, AuthorityError> {
+    /// The same with the parts.
+    fn read_with_parts(dir: &Path) -> Result<Self, AuthorityError> {
+        let names = files::Names::plain(dir);
+        let read = |names: &files::Names| -> Result<Self, AuthorityError> {
+            let (certificates, pem) = Self::read_pair(names)?;
+            let parts = Parts::read(&pem)
+                .map_err(|Unreadable| AuthorityError::Unreadable { path: names.at(files::ISSUING) })?;
+            Ok(Self { parts, ..certificates })
+        };
+        let next = files::next_present(&names).then(|| read(&names.next())).transpose()?;
+        Ok(Self { retired: files::retired(dir), next: next.map(Box::new), ..read(&names)? })
+    }
+
+    /// Whether the parts are those of their authorities.
+    fn check_parts(&self, dir: &Path) -> Result<(), AuthorityError> {
+        if self.both().all(|one| one.parts.belong_to((&one.issuing, &one.issuing_facts), &one.root)) {
+            return Ok(());
+        }
+        let fault = "not all of its parts are of one authority";
+        Err(AuthorityError::Inconsistent { path: dir.join(files::ISSUING), fault })
+    }
+
+    /// Without those of earlier authorities; with the text that the parts stand in.
+    fn read_pair(names: &files::Names) -> Result<(Self, String), AuthorityError> {
         let facts = |name: &str, der: &CertificateDer<'_>| {
             CertificateFacts::read(der)
                 .map_err(|Unreadable| AuthorityError::Unreadable { path: names.at(name) })
         };
         let (root, root_pem) = files::certificate(&names.at(files::ROOT))?;
         let (issuing, issuing_pem) = files::certificate(&names.at(files::ISSUING))?;
-        let parts = Parts::read(&issuing_pem)
-            .map_err(|Unreadable| AuthorityError::Unreadable { path: names.at(files::ISSUING) })?;
-        Ok(Self {
+        let read = Self {
             root_pem,
-            parts,
+            parts: Parts::default(),
             root_facts: facts(files::ROOT, &root)?,
             issuing_facts: facts(files::ISSUING, &issuing)?,
             root,
             issuing,
             retired: Vec::new(),
             next: None,
-        })
+        };
+        Ok((read, issuing_pem))
     }
 
     /// What is sent along with the leaf for a normalised name.
@@ -449,9 +476,6 @@ impl Certificates {
         if self.root_facts.permitted.is_empty() || self.root_facts.permitted != self.issuing_facts.permitted {
             return inconsistent(files::ISSUING, "without the name constraints that bound it");
         }
-        if !self.parts.belong_to((&self.issuing, &self.issuing_facts), &self.root) {
-            return inconsistent(files::ISSUING, "not all of its parts are of one authority");
-        }
         if self.not_after() <= now {
             return Err(AuthorityError::Expired { path: dir.into() });
         }
@@ -480,6 +504,10 @@ fn new_pair(
     let pair = issue::pair(&suffixes, host.trim(), now)?;
     let key = zeroize::Zeroizing::new(pair.key.serialize_pem());
     // The whole one first: what reads one certificate reads that.
-    let issuing = [&pair.issuing].into_iter().chain(&pair.parts).map(|one| one.pem()).collect();
+    let mut issuing = pair.issuing.pem();
+    let parts: String = pair.parts.iter().map(|part| part.pem()).collect();
+    if parts.len() <= PARTS_MAX {
+        issuing.push_str(&parts);
+    }
     Ok((pair.root.pem(), issuing, key))
 }

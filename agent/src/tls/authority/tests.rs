@@ -24,7 +24,10 @@ fn below(name: &str) -> HostPattern {
 fn fresh() -> (TempDir, PathBuf, Authority) {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("state/ca");
-    let authority = Authority::create(&dir, &[below("corp.test"), below("slack.example")]).unwrap();
+    // So many that the issuing certificate has parts.
+    let more = (1..5).map(|n| below(&format!("more{n}.example")));
+    let permitted: Vec<_> = [below("corp.test"), below("slack.example")].into_iter().chain(more).collect();
+    let authority = Authority::create(&dir, &permitted).unwrap();
     (home, dir, authority)
 }
 

@@ -267,7 +267,7 @@ where
                     }
                 }
             }
-            if self.control.owes_answer() && self.sending.is_empty() {
+            if self.control.owes_answer() && (self.sending.is_empty() || self.has_unsaid) {
                 // A peer that only sends must get its new keys acknowledged, too. Where that fails, the next write fails
                 // as well; what has arrived is no worse for it.
                 if self.speak(cx).is_ok() {
@@ -285,10 +285,7 @@ where
                 return Poll::Ready(ended);
             }
             let received = self.poll_receive(cx)?;
-            if received.is_pending()
-                && KernelConnection::<Role>::PEER_WAITS
-                && std::mem::take(&mut self.has_unsaid)
-            {
+            if received.is_pending() && KernelConnection::<Role>::PEER_WAITS && self.has_unsaid {
                 // Where that fails, so does whatever is done next.
                 let _ = self.poll_push(cx);
             }
@@ -467,7 +464,14 @@ where
     }
 
     fn has_unsaid(&self) -> bool {
-        self.has_unsaid && self.input.is_empty()
+        self.has_unsaid
+    }
+
+    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.input.is_empty() {
+            return Poll::Ready(());
+        }
+        self.poll_receive(cx).map(drop)
     }
 
     fn sealing(&mut self) -> Option<&mut dyn Sealing> {

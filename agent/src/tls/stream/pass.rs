@@ -45,9 +45,15 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin {
         None
     }
 
-    /// Whether the end of a handshake still waits for the first data, so that the peer has nothing to say yet.
+    /// Whether the end of a handshake still waits for the first data.
     fn has_unsaid(&self) -> bool {
         false
+    }
+
+    /// Ready once anything has come from the peer, or his end: without a word to him, where a read may have to say what
+    /// [`Self::has_unsaid`]. Takes nothing away from a reader. For a stream that has.
+    fn poll_heard(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
     }
 
     /// The sealing side, where the stream has one.

@@ -1,5 +1,6 @@
 //! The end of a handshake, which waits for the first data.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -37,6 +38,8 @@ async fn the_end_of_a_handshake_goes_with_the_first_data_or_once_a_read_waits() 
         let (mut origin, mut server) = tokio::join!(connect, hello);
         assert_eq!(arriving(&mut far).await, 0, "nothing goes out by itself");
         assert!(origin.has_unsaid());
+        assert!(poll_fn(|cx| Poll::Ready(origin.poll_heard(cx))).await.is_pending());
+        assert_eq!(arriving(&mut far).await, 0, "nor with a look");
         if reads {
             // What it reads for never comes.
             let waits = origin.read_u8();
@@ -55,6 +58,17 @@ async fn the_end_of_a_handshake_goes_with_the_first_data_or_once_a_read_waits() 
         let state = server.process_new_packets().unwrap();
         assert!(!server.is_handshaking());
         assert_eq!(state.plaintext_bytes_to_read(), if reads { 0 } else { "request".len() });
+        // What a look found is a reader's.
+        io::Write::write_all(&mut server.writer(), b"answer").unwrap();
+        let mut said = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut said).unwrap();
+        }
+        far.write_all(&said).await.unwrap();
+        poll_fn(|cx| origin.poll_heard(cx)).await;
+        let mut answer = [0; 6];
+        origin.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"answer");
     }
 }
 

@@ -216,6 +216,25 @@ fn parts_are_all_of_one_authority_and_may_be_missing() {
 }
 
 #[test]
+fn of_very_many_names_there_are_no_parts() {
+    let home = tempfile::tempdir().unwrap();
+    for (names, has_parts) in [(300, true), (3000, true), (8000, false)] {
+        let dir = home.path().join(names.to_string());
+        let patterns: Vec<_> = (0..names).map(|n| below(&format!("corp{n}.test"))).collect();
+        let authority = Authority::create(&dir, &patterns).unwrap();
+        let leaf = authority.leaf("a.corp7.test").unwrap();
+        assert_eq!(leaf.certified.cert[1] != authority.certificates.issuing, has_parts);
+        if has_parts {
+            // Of more it reads not even the root: no certificate of more than 64 KiB.
+            verify(&authority, &leaf, "a.corp7.test", SystemTime::now()).unwrap();
+        }
+        // Two authorities are within what a service manager hands on.
+        let sizes = ["ca.pem", "issuing.pem"].map(|name| fs::metadata(dir.join(name)).unwrap().len());
+        assert!(2 * sizes.iter().sum::<u64>() < 1 << 20, "{sizes:?}");
+    }
+}
+
+#[test]
 fn openssl_in_strict_mode_agrees() {
     let (_home, dir, authority) = fresh();
     let issuing = dir.join("issuing.pem");
