@@ -10,7 +10,7 @@ use super::certificate::{self, CertificateFacts, Unreadable};
 
 /// Those of one authority. None where it is older than they are, or small.
 #[derive(Debug, Clone, Default)]
-pub struct Parts {
+pub(super) struct Parts {
     certificates: Vec<CertificateDer<'static>>,
     /// Place of the one that permits it.
     by_suffix: HashMap<String, usize>,
