@@ -35,26 +35,26 @@ impl Certificates {
         Ok(Self { retired: files::retired(dir), next: next.map(|(next, _)| Box::new(next)), ..standing.0 })
     }
 
-    /// The same with the parts.
+    /// The same with the parts, which have to be those of their authority.
     pub(super) fn read_with_parts(dir: &Path) -> Result<Self, AuthorityError> {
         let names = files::Names::plain(dir);
         let read = |names: &files::Names| -> Result<Self, AuthorityError> {
             let (certificates, pem) = Self::read_pair(names)?;
-            let parts = Parts::read(&pem)
-                .map_err(|Unreadable| AuthorityError::Unreadable { path: names.at(files::ISSUING) })?;
+            let path = || names.at(files::ISSUING);
+            let parts =
+                Parts::read(&pem).map_err(|Unreadable| AuthorityError::Unreadable { path: path() })?;
+            let Self { root, issuing, issuing_facts, .. } = &certificates;
+            // Where the whole one is not, that is said of it.
+            if certificate::signed_by(issuing, root).unwrap_or(false)
+                && !parts.belong_to((issuing, issuing_facts), root)
+            {
+                let fault = "not all of its parts are of one authority";
+                return Err(AuthorityError::Inconsistent { path: path(), fault });
+            }
             Ok(Self { parts, ..certificates })
         };
         let next = files::next_present(&names).then(|| read(&names.next())).transpose()?;
         Ok(Self { retired: files::retired(dir), next: next.map(Box::new), ..read(&names)? })
-    }
-
-    /// Whether the parts are those of their authorities.
-    pub(super) fn check_parts(&self, dir: &Path) -> Result<(), AuthorityError> {
-        if self.both().all(|one| one.parts.belong_to((&one.issuing, &one.issuing_facts), &one.root)) {
-            return Ok(());
-        }
-        let fault = "not all of its parts are of one authority";
-        Err(AuthorityError::Inconsistent { path: dir.join(files::ISSUING), fault })
     }
 
     /// Without those of earlier authorities; with the text that the parts stand in.

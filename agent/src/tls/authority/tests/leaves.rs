@@ -210,9 +210,17 @@ fn parts_are_all_of_one_authority_and_may_be_missing() {
     verify(&older, &leaf, "corp1.test", SystemTime::now()).unwrap();
     let foreign = &others[others[1..].find(begin).unwrap() + 1..];
     fs::write(dir.join("issuing.pem"), format!("{whole}{foreign}")).unwrap();
-    assert!(matches!(Authority::open(&dir), Err(AuthorityError::Inconsistent { .. })));
+    let error = Authority::open(&dir).err().unwrap().to_string();
+    assert!(error.contains("ca/issuing.pem: not all of its parts"), "{error}");
     fs::write(dir.join("issuing.pem"), format!("{whole}{begin}\n!!\n")).unwrap();
     assert!(matches!(Authority::open(&dir), Err(AuthorityError::Unreadable { .. })));
+    // The same of one that is to follow.
+    fs::write(dir.join("issuing.pem"), &mine).unwrap();
+    Authority::rotate(&dir, &patterns).unwrap();
+    let next = dir.join("next-issuing.pem");
+    fs::write(&next, fs::read_to_string(&next).unwrap() + foreign).unwrap();
+    let error = Authority::open(&dir).err().unwrap().to_string();
+    assert!(error.contains("ca/next-issuing.pem: not all of its parts"), "{error}");
 }
 
 #[test]
