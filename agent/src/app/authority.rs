@@ -17,7 +17,7 @@ use crate::tls::{
 };
 
 /// Whose changes mean another authority.
-const FILES: [&str; 3] = ["ca.pem", "issuing.pem", "next-ca.pem"];
+const FILES: [&str; 4] = ["ca.pem", "issuing.pem", "next-issuing.pem", "next-ca.pem"];
 
 /// Where the issuing key is.
 enum Key {
@@ -147,10 +147,8 @@ fn stamp(directory: &Path) -> Stamp {
         let about = fs::metadata(directory.join(name)).ok()?;
         Some((about.ino(), about.modified().ok()))
     });
-    // Read only while there is one to follow.
-    let next =
-        seen.last().is_some_and(Option::is_some).then(|| Certificates::read(directory).ok()?.next).flatten();
-    (seen, next.is_some_and(|next| next.follows_at() <= SystemTime::now()))
+    let follows_at = Certificates::next_follows_at(directory);
+    (seen, follows_at.is_some_and(|at| at <= SystemTime::now()))
 }
 
 /// Has another process of this program make the authority, so that the key was never in this one.

@@ -27,55 +27,38 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Reads the certificates in `dir`, without checks beyond their form, and without parts.
+    /// Reads the certificates in `dir`, without checks beyond their form.
     pub fn read(dir: &Path) -> Result<Self, AuthorityError> {
         let names = files::Names::plain(dir);
         let next = files::next_present(&names).then(|| Self::read_pair(&names.next())).transpose()?;
         let standing = Self::read_pair(&names)?;
-        Ok(Self { retired: files::retired(dir), next: next.map(|(next, _)| Box::new(next)), ..standing.0 })
+        Ok(Self { retired: files::retired(dir), next: next.map(Box::new), ..standing })
     }
 
-    /// The same with the parts, which have to be those of their authority.
-    pub(super) fn read_with_parts(dir: &Path) -> Result<Self, AuthorityError> {
-        let names = files::Names::plain(dir);
-        let read = |names: &files::Names| -> Result<Self, AuthorityError> {
-            let (certificates, pem) = Self::read_pair(names)?;
-            let path = || names.at(files::ISSUING);
-            let parts =
-                Parts::read(&pem).map_err(|Unreadable| AuthorityError::Unreadable { path: path() })?;
-            let Self { root, issuing, issuing_facts, .. } = &certificates;
-            // Where the whole one is not, that is said of it.
-            if certificate::signed_by(issuing, root).unwrap_or(false)
-                && !parts.belong_to((issuing, issuing_facts), root)
-            {
-                let fault = "not all of its parts are of one authority";
-                return Err(AuthorityError::Inconsistent { path: path(), fault });
-            }
-            Ok(Self { parts, ..certificates })
-        };
-        let next = files::next_present(&names).then(|| read(&names.next())).transpose()?;
-        Ok(Self { retired: files::retired(dir), next: next.map(Box::new), ..read(&names)? })
-    }
-
-    /// Without those of earlier authorities; with the text that the parts stand in.
-    pub(super) fn read_pair(names: &files::Names) -> Result<(Self, String), AuthorityError> {
+    /// Without those of earlier authorities.
+    pub(super) fn read_pair(names: &files::Names) -> Result<Self, AuthorityError> {
+        let unreadable = |name: &str| AuthorityError::Unreadable { path: names.at(name) };
         let facts = |name: &str, der: &CertificateDer<'_>| {
-            CertificateFacts::read(der)
-                .map_err(|Unreadable| AuthorityError::Unreadable { path: names.at(name) })
+            CertificateFacts::read(der).map_err(|Unreadable| unreadable(name))
         };
         let (root, root_pem) = files::certificate(&names.at(files::ROOT))?;
         let (issuing, issuing_pem) = files::certificate(&names.at(files::ISSUING))?;
-        let read = Self {
+        Ok(Self {
             root_pem,
-            parts: Parts::default(),
             root_facts: facts(files::ROOT, &root)?,
             issuing_facts: facts(files::ISSUING, &issuing)?,
+            parts: Parts::read(&issuing_pem).map_err(|Unreadable| unreadable(files::ISSUING))?,
             root,
             issuing,
             retired: Vec::new(),
             next: None,
-        };
-        Ok((read, issuing_pem))
+        })
+    }
+
+    /// When the authority in `dir` that is to follow does, if there is one: read from its root alone.
+    pub fn next_follows_at(dir: &Path) -> Option<SystemTime> {
+        let (root, _) = files::certificate(&files::Names::plain(dir).next().at(files::ROOT)).ok()?;
+        Some(follows_at(&CertificateFacts::read(&root).ok()?))
     }
 
     /// What is sent along with the leaf for a normalised name.
@@ -107,7 +90,7 @@ impl Certificates {
 
     /// When this authority follows the one that stands before it.
     pub fn follows_at(&self) -> SystemTime {
-        self.root_facts.not_before + issue::SKEW + OVERLAP
+        follows_at(&self.root_facts)
     }
 
     /// The roots that clients have to trust, as PEM, each with what tells its name from the others'.
@@ -127,24 +110,34 @@ impl Certificates {
         }
     }
 
-    pub(super) fn check(&self, dir: &Path, now: SystemTime) -> Result<(), AuthorityError> {
+    /// Whether they fit together and hold now; `names` are those of the files they were read from.
+    pub(super) fn check(&self, names: &files::Names, now: SystemTime) -> Result<(), AuthorityError> {
         let inconsistent =
-            |name: &str, fault| Err(AuthorityError::Inconsistent { path: dir.join(name), fault });
+            |name: &str, fault| Err(AuthorityError::Inconsistent { path: names.at(name), fault });
         if !self.root_facts.authority || !self.issuing_facts.authority {
             return inconsistent(files::ROOT, "not an authority's certificate");
         }
         if !certificate::signed_by(&self.issuing, &self.root).unwrap_or(false) {
-            return inconsistent(files::ISSUING, "not signed by ca.pem");
+            return inconsistent(files::ISSUING, "not signed by the root beside it");
         }
         if self.root_facts.permitted.is_empty() || self.root_facts.permitted != self.issuing_facts.permitted {
             return inconsistent(files::ISSUING, "without the name constraints that bound it");
         }
+        if !self.parts.belong_to(&self.issuing_facts, &self.root) {
+            return inconsistent(files::ISSUING, "not all of its parts are of one authority");
+        }
+        let path = || names.directory().into();
         if self.not_after() <= now {
-            return Err(AuthorityError::Expired { path: dir.into() });
+            return Err(AuthorityError::Expired { path: path() });
         }
         if self.root_facts.not_before.max(self.issuing_facts.not_before) > now {
-            return Err(AuthorityError::NotYetValid { path: dir.into() });
+            return Err(AuthorityError::NotYetValid { path: path() });
         }
         Ok(())
     }
+}
+
+/// When the authority with this root follows the one that stands before it.
+fn follows_at(root: &CertificateFacts) -> SystemTime {
+    root.not_before + issue::SKEW + OVERLAP
 }

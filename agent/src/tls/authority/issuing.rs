@@ -44,14 +44,14 @@ impl Issuing {
 
     /// Reads what is there and checks that it fits together.
     pub(super) fn read(names: &files::Names, now: SystemTime) -> Result<Self, AuthorityError> {
-        let (certificates, _) = Certificates::read_pair(names)?;
-        certificates.check(names.directory(), now)?;
+        let certificates = Certificates::read_pair(names)?;
+        certificates.check(names, now)?;
         let path = names.at(files::KEY);
         let inconsistent = |fault| AuthorityError::Inconsistent { path: path.clone(), fault };
         let text = files::key(&path, names.are_guarded())?;
         let key = KeyPair::from_pem(&text).map_err(|_| inconsistent("not a private key"))?;
         if key.subject_public_key_info() != certificates.issuing_facts.public_key {
-            return Err(inconsistent("not the key of issuing.pem"));
+            return Err(inconsistent("not the key of the issuing certificate beside it"));
         }
         let issuer = Issuer::from_ca_cert_der(&certificates.issuing, key).map_err(IssueFault::from)?;
         Ok(Self { certificates, issuer })

@@ -243,7 +243,7 @@ impl Authority {
 
     /// Reads what is there and checks that it fits together.
     fn load(dir: &Path, now: SystemTime) -> Result<Self, AuthorityError> {
-        let certificates = Certificates::read_with_parts(dir)?;
+        let certificates = Certificates::read(dir)?;
         let (names, has_next) = (files::Names::plain(dir), certificates.next.is_some());
         let certificates = certificates.in_force(now);
         let mut issuing = Vec::new();
@@ -259,8 +259,19 @@ impl Authority {
     /// The authority in `dir` without its key, which a signer holds.
     pub fn of_signer(dir: &Path, signer: Client) -> Result<Self, AuthorityError> {
         let now = SystemTime::now();
-        let certificates = Certificates::read_with_parts(dir)?.in_force(now);
-        certificates.check(dir, now)?;
+        let names = files::Names::plain(dir);
+        let standing = Certificates::read(dir)?;
+        let had_next = standing.next.is_some();
+        let certificates = standing.in_force(now);
+        match &certificates.next {
+            Some(next) => {
+                certificates.check(&names, now)?;
+                next.check(&names.next(), now)?;
+            }
+            // It has followed.
+            None if had_next => certificates.check(&names.next(), now)?,
+            None => certificates.check(&names, now)?,
+        }
         Ok(Self { certificates, key: Key::Signer(signer), leaves: leaves::Leaves::new()? })
     }
 

@@ -11,7 +11,7 @@ use super::certificate::{self, CertificateFacts, Unreadable};
 /// Those of one authority. None where it is older than they are, or small.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Parts {
-    certificates: Vec<CertificateDer<'static>>,
+    certificates: Vec<(CertificateDer<'static>, CertificateFacts)>,
     /// Place of the one that permits it.
     by_suffix: HashMap<String, usize>,
 }
@@ -19,16 +19,14 @@ pub(super) struct Parts {
 impl Parts {
     /// From `issuing.pem`: the whole certificate stands first.
     pub(super) fn read(pem: &str) -> Result<Self, Unreadable> {
-        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
-            .skip(1)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| Unreadable)?;
-        let mut by_suffix = HashMap::new();
-        for (place, part) in certificates.iter().enumerate() {
-            by_suffix
-                .extend(CertificateFacts::read(part)?.permitted.into_iter().map(|suffix| (suffix, place)));
+        let mut parts = Self::default();
+        for part in CertificateDer::pem_slice_iter(pem.as_bytes()).skip(1) {
+            let part = part.map_err(|_| Unreadable)?;
+            let (facts, place) = (CertificateFacts::read(&part)?, parts.certificates.len());
+            parts.by_suffix.extend(facts.permitted.iter().map(|suffix| (suffix.clone(), place)));
+            parts.certificates.push((part, facts));
         }
-        Ok(Self { certificates, by_suffix })
+        Ok(parts)
     }
 
     /// The one that covers a normalised name.
@@ -36,25 +34,20 @@ impl Parts {
         let mut rest = name;
         loop {
             if let Some(place) = self.by_suffix.get(rest) {
-                return self.certificates.get(*place);
+                return self.certificates.get(*place).map(|(part, _)| part);
             }
             (_, rest) = rest.split_once('.')?;
         }
     }
 
-    /// Whether all of them are what `root` made of `whole`: clients would refuse any other.
-    pub(super) fn belong_to(
-        &self,
-        (whole, facts): (&CertificateDer<'_>, &CertificateFacts),
-        root: &CertificateDer<'_>,
-    ) -> bool {
-        let Ok((subject, _)) = certificate::names(whole) else { return false };
-        let permitted: HashSet<_> = facts.permitted.iter().collect();
+    /// Whether all of them are what `root` made of the `whole`: clients would refuse any other.
+    pub(super) fn belong_to(&self, whole: &CertificateFacts, root: &CertificateDer<'_>) -> bool {
+        let permitted: HashSet<_> = whole.permitted.iter().collect();
         self.by_suffix.keys().all(|suffix| permitted.contains(suffix))
-            && self.certificates.iter().all(|part| {
-                certificate::names(part).is_ok_and(|(named, _)| named == subject)
-                    && certificate::public_key(part).is_ok_and(|key| key == facts.public_key)
-                    && certificate::not_after(part).is_ok_and(|end| end >= facts.not_after)
+            && self.certificates.iter().all(|(part, facts)| {
+                facts.subject == whole.subject
+                    && facts.public_key == whole.public_key
+                    && facts.not_after >= whole.not_after
                     && certificate::signed_by(part, root).unwrap_or(false)
             })
     }

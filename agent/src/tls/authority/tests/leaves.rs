@@ -221,6 +221,13 @@ fn parts_are_all_of_one_authority_and_may_be_missing() {
     fs::write(&next, fs::read_to_string(&next).unwrap() + foreign).unwrap();
     let error = Authority::open(&dir).err().unwrap().to_string();
     assert!(error.contains("ca/next-issuing.pem: not all of its parts"), "{error}");
+    // Nor with the whole one of another authority, wherever the key is.
+    fs::write(&next, &others).unwrap();
+    let signer = || Client::new(home.path().join("signer.sock"));
+    for opened in [Authority::open(&dir), Authority::of_signer(&dir, signer())] {
+        let error = opened.err().unwrap().to_string();
+        assert!(error.contains("ca/next-issuing.pem: not signed by the root beside it"), "{error}");
+    }
 }
 
 #[test]
