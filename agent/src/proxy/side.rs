@@ -207,7 +207,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         if !self.input.unread().is_empty() {
             return true;
         }
-        // To read may send what is left for the first data, and here that is about to come.
+        // To read may send what is left for the first data, and here that is about to come. Where something came already, be it
+        // tickets alone, it is read.
         let stream = &mut self.stream;
         if stream.has_unsaid() && !poll_fn(|cx| Poll::Ready(stream.poll_heard(cx).is_ready())).await {
             return false;

@@ -267,7 +267,9 @@ where
                     }
                 }
             }
-            if self.control.owes_answer() && (self.sending.is_empty() || self.has_unsaid) {
+            if self.control.owes_answer()
+                && (self.sending.is_empty() || self.has_unsaid && self.sending.has_room())
+            {
                 // A peer that only sends must get its new keys acknowledged, too. Where that fails, the next write fails
                 // as well; what has arrived is no worse for it.
                 if self.speak(cx).is_ok() {

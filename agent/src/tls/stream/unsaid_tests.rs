@@ -93,3 +93,60 @@ async fn tickets_go_with_the_first_data_and_in_tls_1_2_nothing_waits() {
         assert!(far.negotiated().resumed);
     }
 }
+
+#[tokio::test]
+async fn it_is_not_forgotten_where_the_pipe_is_full_nor_held_back_by_what_came_early() {
+    let ends = ends(V13, None);
+    let mut config = ServerConfig::clone(&ends.server);
+    config.send_half_rtt_data = true;
+    let (mut far, near) = duplex(8192);
+    let mut server = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+    io::Write::write_all(&mut server.writer(), b"early").unwrap();
+    let connect = async { OriginStream::connect(ends.client.clone(), name(), near, None).await.unwrap() };
+    let (mut origin, ()) = tokio::join!(connect, async {
+        let mut hello = vec![0; 8192];
+        let count = far.read(&mut hello).await.unwrap();
+        server.read_tls(&mut &hello[..count]).unwrap();
+        server.process_new_packets().unwrap();
+        let mut flight = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut flight).unwrap();
+        }
+        far.write_all(&flight).await.unwrap();
+    });
+    assert!(origin.has_unsaid(), "whatever came with the server's flight");
+    assert!(poll_fn(|cx| Poll::Ready(origin.poll_heard(cx))).await.is_ready());
+    // Octets of others until there is no room for it.
+    let filled = poll_fn(|cx| {
+        let mut filled = 0;
+        while let Poll::Ready(count) = Pin::new(&mut origin.stream).poll_write(cx, &[0; 100]) {
+            filled += count.unwrap();
+        }
+        Poll::Ready(filled)
+    })
+    .await;
+    let mut early = [0; 5];
+    origin.read_exact(&mut early).await.unwrap();
+    assert_eq!(&early, b"early");
+    let mut waits = async || assert!(timeout(Duration::from_millis(20), origin.read_u8()).await.is_err());
+    waits().await;
+    let mut between = vec![0; filled];
+    far.read_exact(&mut between).await.unwrap();
+    assert_eq!(arriving(&mut far).await, 0);
+    waits().await;
+    assert!(!origin.has_unsaid());
+    assert_ne!(arriving(&mut far).await, 0);
+}
+
+#[tokio::test]
+async fn who_asks_for_new_keys_is_answered_behind_tickets_that_wait() {
+    let ends = ends(V13, None);
+    let (far, near) = duplex(1 << 16);
+    let (mut far, near) =
+        tokio::join!(connect(&ends, far), ClientStream::accept(ends.server.clone(), near, None));
+    let mut near = near.unwrap();
+    far.say(kind::HANDSHAKE, &[24, 0, 0, 1, 1]).await;
+    assert!(timeout(Duration::from_millis(20), near.read_u8()).await.is_err());
+    assert!(!near.has_unsaid());
+    assert_ne!(arriving(&mut far.stream).await, 0);
+}

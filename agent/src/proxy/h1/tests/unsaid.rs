@@ -8,8 +8,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::*;
 
-/// What stands for the end of the handshake.
-const END: u8 = b'!';
+/// What stands for the end of the handshake: by itself, and in front of data.
+const ALONE: u8 = b'!';
+const WITH_DATA: u8 = b'+';
 
 /// A connection whose handshake has its end to say.
 struct Waiting {
@@ -24,9 +25,9 @@ impl Waiting {
         Self { stream, unsaid: true, heard: Vec::new() }
     }
 
-    fn poll_say(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_say(&mut self, cx: &mut Context<'_>, end: u8) -> Poll<io::Result<()>> {
         if self.unsaid {
-            ready!(Pin::new(&mut self.stream).poll_write(cx, &[END]))?;
+            ready!(Pin::new(&mut self.stream).poll_write(cx, &[end]))?;
             self.unsaid = false;
         }
         Poll::Ready(Ok(()))
@@ -45,7 +46,7 @@ impl AsyncRead for Waiting {
         }
         let read = Pin::new(&mut self.stream).poll_read(cx, into);
         if read.is_pending() {
-            let _ = self.poll_say(cx);
+            let _ = self.poll_say(cx, ALONE);
         }
         read
     }
@@ -53,12 +54,12 @@ impl AsyncRead for Waiting {
 
 impl AsyncWrite for Waiting {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_say(cx))?;
+        ready!(self.poll_say(cx, WITH_DATA))?;
         Pin::new(&mut self.stream).poll_write(cx, octets)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_say(cx))?;
+        ready!(self.poll_say(cx, ALONE))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -152,7 +153,7 @@ async fn it_goes_with_a_request_that_is_there_and_alone_where_none_is() {
             seen
         })
         .await;
-        assert_eq!(seen, if silent { vec!["!".to_owned(), GET.to_owned()] } else { vec![format!("!{GET}")] });
+        assert_eq!(seen, if silent { vec!["!".to_owned(), GET.to_owned()] } else { vec![format!("+{GET}")] });
     }
 }
 
@@ -181,7 +182,7 @@ async fn an_origin_that_went_before_it_had_it_is_dialled_again_and_one_that_spok
     let (dialled, mut again) = duplex(1 << 16);
     let (_, dials) = with(GET, ours, Some(dialled), async |mut client| {
         // A look at what a new connection has to say sends nothing either.
-        assert_eq!(read(&mut again).await, format!("!{GET}"));
+        assert_eq!(read(&mut again).await, format!("+{GET}"));
         again.write_all(ANSWER.as_bytes()).await.unwrap();
         assert_eq!(read(&mut client).await, ANSWER);
         client.shutdown().await.unwrap();
