@@ -36,9 +36,17 @@ pub struct Directory {
 
 impl Directory {
     pub fn open(pid: u32) -> io::Result<Self> {
-        let path = format!("/proc/{pid}");
+        Self::at(&format!("/proc/{pid}"), pid)
+    }
+
+    /// This process's own.
+    pub fn own() -> io::Result<Self> {
+        Self::at("/proc/self", std::process::id())
+    }
+
+    fn at(path: &str, pid: u32) -> io::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let handle = open(path.as_str(), flags, Mode::empty())?;
+        let handle = open(path, flags, Mode::empty())?;
         Ok(Self { pid, handle, facts: Mutex::default() })
     }
 
@@ -58,20 +66,27 @@ impl Directory {
     }
 
     /// At most so many descriptors that it holds, in their order.
-    pub fn listed(&self, most: usize) -> Vec<u32> {
-        let directory = Dir::openat(&self.handle, "fd", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
-        let entries = directory.into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok()).take(most).collect()
+    pub fn listed(&self, most: usize) -> io::Result<Vec<u32>> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let entries = Dir::openat(&self.handle, "fd", flags, Mode::empty())?.into_iter().flatten();
+        Ok(entries.filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok()).take(most).collect())
     }
 
-    /// Where a link below it leads. `None` too when it has ended, or must not be looked into.
-    pub fn link(&self, name: &str) -> Option<OsString> {
+    /// Inode of the socket that it holds under a descriptor. `None` too when it has ended, or must not be looked into.
+    pub fn socket(&self, descriptor: u32) -> Option<u32> {
+        inode_of(self.link(&format!("fd/{descriptor}"))?.to_str()?)
+    }
+
+    fn link(&self, name: &str) -> Option<OsString> {
         readlinkat(&self.handle, name).ok()
     }
 
     /// Everything /proc says about it; nothing but its number when it has ended.
     pub fn process(&self) -> Process {
-        let exe = self.exe();
+        self.process_of(self.exe())
+    }
+
+    fn process_of(&self, exe: Option<String>) -> Process {
         self.as_known(exe.as_deref()).unwrap_or_else(|| self.read(exe))
     }
 
@@ -128,8 +143,10 @@ pub(super) fn process_of(pid: u32) -> Process {
     let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
     let kept = last().iter().find(|kept| kept.pid == pid).cloned();
     // A directory of a process that has ended leads nowhere.
-    if let Some(known) = kept.and_then(|kept| kept.as_known(kept.exe().as_deref())) {
-        return known;
+    if let Some(kept) = kept
+        && let Some(exe) = kept.exe()
+    {
+        return kept.process_of(Some(exe));
     }
     let Ok(directory) = Directory::open(pid) else {
         return Process { pid: Some(pid), ..Process::default() };
@@ -142,15 +159,16 @@ pub(super) fn process_of(pid: u32) -> Process {
     process
 }
 
+/// `socket:[4711]`
+fn inode_of(link: &str) -> Option<u32> {
+    link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::{Child, Command};
 
     use super::*;
-
-    fn sleeper(program: &str) -> Child {
-        Command::new(program).arg("60").spawn().unwrap()
-    }
 
     /// Behind fork and exec, which gives the name last.
     fn wait_for(child: &Child, name: &str) {
@@ -162,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_directory_is_one_process_to_its_end() {
-        let mut child = sleeper("sleep");
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         wait_for(&child, "sleep");
         let directory = Directory::open(child.id()).unwrap();
         assert_eq!(directory.uid(), Some(nix::unistd::geteuid().as_raw()));
@@ -170,6 +188,9 @@ mod tests {
         assert_eq!((process.pid, process.name.as_deref()), (Some(child.id()), Some("sleep")));
         assert_eq!(process, process_of(child.id()));
         // Its name is believed for a while: the same text, not one that was read again.
+        if let Some((since, _)) = directory.facts().as_mut() {
+            *since = Instant::now();
+        }
         let again = directory.process();
         assert!(Arc::ptr_eq(&again.name.unwrap(), process.name.as_ref().unwrap()));
         if let Some((since, _)) = directory.facts().as_mut() {
@@ -184,6 +205,14 @@ mod tests {
         assert_eq!(directory.process(), nothing);
         assert_eq!(process_of(child.id()), nothing);
         assert_eq!(directory.link("fd/0"), None);
+    }
+
+    #[test]
+    fn only_links_to_sockets_have_an_inode() {
+        assert_eq!(inode_of("socket:[4711]"), Some(4711));
+        for other in ["pipe:[4711]", "socket:[]", "socket:[4711", "socket:[99999999999]", "/dev/null"] {
+            assert_eq!(inode_of(other), None, "{other}");
+        }
     }
 
     #[test]

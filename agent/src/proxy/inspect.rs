@@ -1,10 +1,15 @@
 //! Inspection of one connection: the origin is verified first, then the client gets its certificate, then HTTP.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::dial::Ready;
 use super::ended::Ended;
@@ -35,6 +40,8 @@ use crate::tls::{self, ClientStream, HANDSHAKE_DEADLINE, LeafError, OriginStream
 /// The protocols that are inspected, as ALPN has them (RFC 7301 section 6, RFC 9113 section 3.2).
 const HTTP_1_1: &[u8] = b"http/1.1";
 const HTTP_2: &[u8] = b"h2";
+/// How long an origin waits for a client's handshake before it gets the end of its own.
+const ORIGIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// TLS to a name whose app a policy selects.
 pub(super) async fn tls(
@@ -116,7 +123,7 @@ async fn establish(
     let owner = accepted.session_owner();
     let dialler =
         TlsDialler { worker, owner, name, alpn: &alpn, to: accepted.original_dst, ready: &accepted.ready };
-    let origin = match Box::pin(dialler.dial_once()).await {
+    let mut origin = match Box::pin(dialler.dial_once()).await {
         Ok(origin) => origin,
         Err(fault) => {
             let failure = fault.failure();
@@ -150,7 +157,8 @@ async fn establish(
     };
     let stream = Prefixed::new(accepted.stream, bytes);
     let kernel = worker.shared.kernel_sealing();
-    match Box::pin(tls::accept(stream, config, HANDSHAKE_DEADLINE, kernel)).await {
+    let accepting = tls::accept(stream, config, HANDSHAKE_DEADLINE, kernel);
+    match Box::pin(beside(accepting, &mut origin, ORIGIN_PATIENCE)).await {
         Ok(client) => {
             metrics.tls_handshake(TlsSide::Client, "ok");
             if kernel.is_some() {
@@ -162,6 +170,24 @@ async fn establish(
             metrics.tls_handshake(TlsSide::Client, failure.name());
             tracing::info!(name, exe = session.process.exe.as_deref(), "{failure}");
             None
+        }
+    }
+}
+
+/// What `client` comes to, for which `origin` waits no longer than `patience` with the end of its handshake unsaid: it would give
+/// up.
+async fn beside<F: Future>(
+    client: F,
+    origin: &mut (impl AsyncWrite + Unpin),
+    patience: Duration,
+) -> F::Output {
+    let mut client = pin!(client);
+    match timeout(patience, client.as_mut()).await {
+        Ok(done) => done,
+        Err(_elapsed) => {
+            // Where that fails, so does the first request.
+            let _ = poll_fn(|cx| Poll::Ready(Pin::new(&mut *origin).poll_flush(cx))).await;
+            client.await
         }
     }
 }
@@ -302,5 +328,36 @@ pub(super) fn log_end(ended: &Ended, name: &str) {
         | Ended::Stalled => {
             tracing::info!(name, "{ended}")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_origin_gets_what_is_unsaid_before_a_slow_client_is_done() {
+        let (near, mut far) = duplex(64);
+        let mut origin = BufWriter::new(near);
+        origin.write_all(b"end").await.unwrap();
+        let client = async {
+            let mut got = [0; 3];
+            far.read_exact(&mut got).await.unwrap();
+            got
+        };
+        assert_eq!(&beside(client, &mut origin, Duration::from_millis(5)).await, b"end");
+
+        // One that is quick leaves it to the first data.
+        let (near, mut far) = duplex(64);
+        let mut origin = BufWriter::new(near);
+        origin.write_all(b"end").await.unwrap();
+        beside(async {}, &mut origin, Duration::from_millis(5)).await;
+        origin.write_all(b", data").await.unwrap();
+        origin.flush().await.unwrap();
+        let mut got = [0; 64];
+        let count = far.read(&mut got).await.unwrap();
+        assert_eq!(&got[..count], b"end, data");
     }
 }

@@ -133,19 +133,18 @@ fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> Option<SocketOw
 /// one: at most some fifty links of two processes are read, and those of the last one all if they are few, which a thread that
 /// serves connections may do.
 pub(crate) fn recent_process_with(owner: SocketOwner) -> Option<Arc<Directory>> {
-    let link = link_of(owner);
     let recent: Vec<_> = recent().iter().take(AT_ONCE).cloned().collect();
     let guessed = recent.iter().find_map(|last| {
         if last.process.uid() != Some(owner.uid) {
             return None;
         }
-        let found = last.guesses().find(|number| links_to(&last.process, *number, &link))?;
+        let found = last.guesses().find(|number| last.process.socket(*number) == Some(owner.inode))?;
         Some((last.process.clone(), found))
     });
     let (process, descriptor) = guessed.or_else(|| {
         let last = &recent.first()?.process;
         let is_small = (1..=FEW_DESCRIPTORS).contains(&last.descriptors());
-        is_small.then(|| held_by(last.clone(), owner.uid, &link))?
+        is_small.then(|| held_by(last.clone(), owner))?
     })?;
     remember(process.clone(), descriptor);
     Some(process)
@@ -153,30 +152,26 @@ pub(crate) fn recent_process_with(owner: SocketOwner) -> Option<Arc<Directory>> 
 
 /// The process of `owner.uid` that holds the socket. Reads /proc: not for a thread that serves connections.
 pub(crate) fn process_with(owner: SocketOwner) -> Option<Arc<Directory>> {
-    let link = link_of(owner);
     // Programs make several connections: whoever held the last ones is asked first. What it holds is read anew.
     let recent: Vec<_> = recent().iter().map(|last| last.process.clone()).collect();
-    let holder = recent.into_iter().find_map(|process| held_by(process, owner.uid, &link));
-    let (process, descriptor) = holder.or_else(|| search(owner, &link))?;
+    let holder = recent.into_iter().find_map(|process| held_by(process, owner));
+    let (process, descriptor) = holder.or_else(|| search(owner))?;
     remember(process.clone(), descriptor);
     Some(process)
 }
 
-fn link_of(owner: SocketOwner) -> String {
-    format!("socket:[{}]", owner.inode)
-}
-
-fn links_to(process: &Directory, descriptor: u32, link: &str) -> bool {
-    process.link(&format!("fd/{descriptor}")).is_some_and(|to| to == link)
-}
-
 /// The process, and the descriptor under which it holds the socket.
-fn held_by(process: Arc<Directory>, uid: u32, link: &str) -> Option<(Arc<Directory>, u32)> {
-    let descriptor = (process.uid() == Some(uid)).then(|| holds(&process, link))??;
+fn held_by(process: Arc<Directory>, owner: SocketOwner) -> Option<(Arc<Directory>, u32)> {
+    if process.uid() != Some(owner.uid) {
+        return None;
+    }
+    // Listed in their order; a connection that was just made is among the last.
+    let listed = process.listed(MOST_DESCRIPTORS).ok()?;
+    let descriptor = listed.into_iter().rev().find(|number| process.socket(*number) == Some(owner.inode))?;
     Some((process, descriptor))
 }
 
-fn search(owner: SocketOwner, link: &str) -> Option<(Arc<Directory>, u32)> {
+fn search(owner: SocketOwner) -> Option<(Arc<Directory>, u32)> {
     let until = Instant::now() + SEARCH;
     let processes = fs::read_dir("/proc").ok()?.flatten().take(MOST_PROCESSES);
     for entry in processes {
@@ -185,17 +180,11 @@ fn search(owner: SocketOwner, link: &str) -> Option<(Arc<Directory>, u32)> {
         }
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let Ok(process) = Directory::open(pid) else { continue };
-        if let Some(found) = held_by(Arc::new(process), owner.uid, link) {
+        if let Some(found) = held_by(Arc::new(process), owner) {
             return Some(found);
         }
     }
     None
-}
-
-/// The descriptor under which a process holds a socket.
-fn holds(process: &Directory, link: &str) -> Option<u32> {
-    // Listed in their order; a connection that was just made is among the last.
-    process.listed(MOST_DESCRIPTORS).into_iter().rev().find(|number| links_to(process, *number, link))
 }
 
 #[cfg(test)]
