@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::command::{run, say};
-use crate::setup;
 use crate::toolchain::BPF_TARGET;
 use crate::workspace::{agent_binary, host_cargo, target_dir};
+use crate::{profile, setup};
 
 /// Tells agent/build.rs which kernel object to embed.
 pub(crate) const OBJECT_VARIABLE: &str = "PORTCULLIS_EBPF_OBJECT";
@@ -19,12 +19,13 @@ pub(crate) fn main() -> Result<()> {
     Ok(())
 }
 
-/// Both, in the release profile. Returns the agent's binary.
+/// Both, in the release profile, by what the agent was seen to do most. Returns the agent's binary.
 pub(crate) fn agent() -> Result<PathBuf> {
     let object = kernel_object()?;
-    run(host_cargo()
-        .args(["build", "--locked", "--release", "--package", "portcullis"])
-        .env(OBJECT_VARIABLE, &object))?;
+    let mut cargo = host_cargo();
+    cargo.args(["build", "--locked", "--release", "--package", "portcullis"]);
+    profile::apply(&mut cargo)?;
+    run(cargo.env(OBJECT_VARIABLE, &object))?;
     agent_binary()
 }
 

@@ -9,6 +9,7 @@ mod command;
 mod demo;
 mod fuzz;
 mod package;
+mod profile;
 mod run;
 mod setup;
 mod test;
@@ -49,6 +50,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Make the packages for Debian and Red Hat, and try the former in a Debian of its own
     Package(package::Arguments),
+    /// Watch the agent at work and keep what it does most, for release builds to be laid out by (root)
+    Profile,
     /// Formatting, lints and the rules of the house
     Check,
 }
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Fuzz(arguments) => fuzz::main(&arguments),
         Command::Bench(arguments) => bench::main(&arguments),
         Command::Package(arguments) => package::main(&arguments),
+        Command::Profile => profile::main(),
         Command::Check => check::main(),
     };
     match result {

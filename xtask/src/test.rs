@@ -1,5 +1,7 @@
 //! Runs the tests: unit (no rights needed), netns (root), or both.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 
 use crate::command::{read, run, run_and_keep, say};
@@ -85,23 +87,27 @@ fn netns(filter: Option<&str>) -> Result<()> {
     if std::env::var_os("CI").is_some() {
         setup::browser()?;
     }
-    let binary = build::agent()?;
-    say("the agent between real programs, in network namespaces");
-    let suite = || {
-        let mut suite = host_cargo();
-        suite
-            .args(["test", "--locked", "--workspace", "--test", "it"])
-            .env(lab::agent::BINARY_VARIABLE, &binary);
-        suite
-    };
-    ask_again(run_and_keep(suite().args(filter))?, |failed| {
-        run(suite().args(["--", "--test-threads=1", "--exact"]).args(failed))
-    })?;
+    suite(&build::agent()?, filter)?;
     // Built with the agent's own access to its maps, so they stand in `steering` and not in the suite.
     say("the loaded programs against the parsers of userspace");
     run(host_cargo()
         .args(["test", "--locked", "--workspace", "--lib", "--", "--ignored"])
         .args(filter.or(Some("steering::agreement"))))
+}
+
+/// This agent between real programs.
+pub(crate) fn suite(binary: &Path, filter: Option<&str>) -> Result<()> {
+    say("the agent between real programs, in network namespaces");
+    let suite = || {
+        let mut suite = host_cargo();
+        suite
+            .args(["test", "--locked", "--workspace", "--test", "it"])
+            .env(lab::agent::BINARY_VARIABLE, binary);
+        suite
+    };
+    ask_again(run_and_keep(suite().args(filter))?, |failed| {
+        run(suite().args(["--", "--test-threads=1", "--exact"]).args(failed))
+    })
 }
 
 /// A suite that failed in a few tests is decided by those tests once more, one at a time with nothing beside them: by

@@ -5,6 +5,8 @@ mod instructions;
 mod peers;
 mod steering;
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::command::run;
@@ -40,6 +42,11 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         Some(Suite::SteeringEnd(end)) => steering::end(end),
         None => micro(arguments.filter.as_deref()),
     }
+}
+
+/// Has the agent do what is measured beside its peers, each work twice.
+pub(crate) fn train(agent: &Path) -> Result<()> {
+    peers::main(&peers::Arguments::training(agent))
 }
 
 fn micro(filter: Option<&str>) -> Result<()> {

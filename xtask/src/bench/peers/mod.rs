@@ -7,6 +7,7 @@ mod setting;
 mod systems;
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -52,6 +53,20 @@ pub(crate) struct Arguments {
     /// The agent's binary; built when left out
     #[arg(long)]
     agent: Option<std::path::PathBuf>,
+}
+
+impl Arguments {
+    /// All works of one agent but those that wait.
+    pub(super) fn training(agent: &Path) -> Self {
+        Self {
+            rounds: 2,
+            only: vec!["agent".to_owned()],
+            work: works().map(|(work, ..)| work.to_owned()).into(),
+            h2: true,
+            idle: 1,
+            agent: Some(agent.to_owned()),
+        }
+    }
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
