@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::unistd::{Uid, User};
 use rustls_pki_types::CertificateDer;
@@ -25,8 +25,10 @@ const NEXT: &str = "next-";
 const LOCK: &str = ".lock";
 /// Certificates (never keys) of authorities that were replaced: they stay excluded upstream.
 const RETIRED: &str = "retired-";
-/// Retired authorities that are remembered.
+/// Retired authorities that are remembered, and octets of their files beyond which none before them is: a service manager hands a
+/// service 1 MiB of credentials in all (systemd.exec(5)), and these are among them.
 const RETIRED_MAX: usize = 64;
+const RETIRED_OCTETS: u64 = 256 << 10;
 /// Largest file that is read: a root with a thousand suffixes is below it.
 const FILE_MAX: u64 = 1 << 20;
 /// How long a start waits for another one that is making the authority.
@@ -218,6 +220,10 @@ impl Held {
         if let Some(fingerprint) = first {
             let id: String = fingerprint.iter().take(8).map(|octet| format!("{octet:02x}")).collect();
             self.replace(&format!("{RETIRED}{id}.pem"), kept.as_bytes(), CERTIFICATE_MODE)?;
+            for (path, _) in retired_files(&self.dir).into_iter().filter(|(_, remembered)| !remembered) {
+                // One that stays is not read.
+                let _ = fs::remove_file(path);
+            }
         }
         for file in [ROOT, KEY, ISSUING] {
             let path = self.dir.join(file);
@@ -326,19 +332,33 @@ pub(crate) fn key(path: &Path, guarded: bool) -> Result<zeroize::Zeroizing<Strin
 
 /// Certificates of the authorities that stood here before, newest first.
 pub(crate) fn retired(dir: &Path) -> Vec<CertificateDer<'static>> {
+    retired_files(dir)
+        .into_iter()
+        .filter(|(_, remembered)| *remembered)
+        .filter_map(|(path, _)| read(&path).ok())
+        .flat_map(|bytes| CertificateDer::pem_slice_iter(&bytes).flatten().collect::<Vec<_>>())
+        .collect()
+}
+
+/// Their files, newest first, and whether each is remembered.
+fn retired_files(dir: &Path) -> Vec<(PathBuf, bool)> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     let mut files: Vec<_> = entries
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(RETIRED))
-        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .filter_map(|entry| {
+            let metadata = entry.metadata().ok()?;
+            Some((metadata.modified().ok()?, entry.path(), metadata.len()))
+        })
         .collect();
     files.sort_by(|a, b| b.cmp(a));
-    files
-        .iter()
-        .take(RETIRED_MAX)
-        .filter_map(|(_, path)| read(path).ok())
-        .flat_map(|bytes| CertificateDer::pem_slice_iter(&bytes).flatten().collect::<Vec<_>>())
-        .collect()
+    let mut newer = 0_u64;
+    let remembered = |(place, (_, path, octets)): (usize, (SystemTime, PathBuf, u64))| {
+        let remembered = place < RETIRED_MAX && newer < RETIRED_OCTETS;
+        newer = newer.saturating_add(octets);
+        (path, remembered)
+    };
+    files.into_iter().enumerate().map(remembered).collect()
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

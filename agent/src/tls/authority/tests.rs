@@ -202,6 +202,42 @@ fn in_force_after(dir: &Path, later: Duration) -> Authority {
 }
 
 #[test]
+fn retired_authorities_are_remembered_as_far_as_there_is_room() {
+    let (_home, dir, authority) = fresh();
+    let permitted = [below("corp.test")];
+    let before = |name: String, octets: usize, hours: u64| {
+        let path = dir.join(format!("retired-{name}.pem"));
+        fs::write(&path, vec![b'#'; octets]).unwrap();
+        let then = SystemTime::now() - Duration::from_secs(hours * 3600);
+        fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+    };
+    let remembered = || {
+        let names =
+            fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name.starts_with("retired-")).collect();
+        names.sort();
+        names
+    };
+    (1..=4).for_each(|hours| before(format!("large{hours}"), 100 << 10, hours));
+    let renewed = Authority::renew(&dir, &permitted).unwrap();
+    let names = remembered();
+    assert_eq!(names.len(), 4);
+    assert_eq!(names[1..], ["retired-large1.pem", "retired-large2.pem", "retired-large3.pem"]);
+    assert!(
+        renewed.certificates.own().contains(&authority.certificates.root),
+        "the newest is always among them"
+    );
+    for name in &names[1..] {
+        fs::remove_file(dir.join(name)).unwrap();
+    }
+    (10..80).for_each(|hours| before(format!("small{hours}"), 1, hours));
+    Authority::renew(&dir, &permitted).unwrap();
+    let names = remembered();
+    assert_eq!(names.len(), 64);
+    assert_eq!(names.last().unwrap(), "retired-small71.pem", "the two of now, and 62 others");
+}
+
+#[test]
 fn a_rotation_has_an_overlap_in_which_both_are_known_and_one_signs() {
     let (_home, dir, first) = fresh();
     let both = Authority::rotate(&dir, &[below("corp.test"), below("new.example")]).unwrap();
