@@ -33,12 +33,11 @@ pub(crate) fn apply(cargo: &mut Command) -> Result<()> {
         say(format_args!("{name} is set: the agent is built by that, and without the kept profile"));
         return Ok(());
     }
-    let made_by = root().join(MADE_BY);
-    let kept = fs::read_to_string(&made_by).with_context(|| made_by.display().to_string())?;
+    let kept = fs::read_to_string(root().join(MADE_BY)).unwrap_or_default();
     if kept != builder()? {
         say(format_args!(
-            "{MADE_BY} names another compiler or version: the agent is built without a profile, and is slower by about a tenth \
-             (`cargo xtask profile` makes one)"
+            "{MADE_BY} does not name this compiler and version: the agent is built without a profile, and is slower by about a \
+             tenth (`cargo xtask profile` makes one)"
         ));
         return Ok(());
     }
@@ -75,7 +74,12 @@ pub(crate) fn main() -> Result<()> {
 
 /// What takes part in the names of functions: compiler, its target, and the version of the package.
 fn builder() -> Result<String> {
-    Ok(format!("{}portcullis: {}\n", read(Command::new(rustc()).arg("-vV"))?, env!("CARGO_PKG_VERSION")))
+    Ok(format!("{}{}", read(Command::new(rustc()).arg("-vV"))?, version()))
+}
+
+/// The packages of the workspace have one version.
+fn version() -> String {
+    format!("portcullis: {}\n", env!("CARGO_PKG_VERSION"))
 }
 
 /// The compiler that cargo runs.
@@ -139,4 +143,18 @@ fn merger() -> Result<PathBuf> {
         run(Command::new("rustup").args(["component", "add", "llvm-tools"]))?;
     }
     find()?.context("the compiler comes without llvm-profdata: `rustup component add llvm-tools`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A release that was built by none would be slower, and nothing else would show it.
+    #[test]
+    fn the_kept_profile_is_of_this_version() {
+        let made_by = fs::read_to_string(root().join(MADE_BY)).unwrap();
+        assert!(made_by.ends_with(&version()), "`cargo xtask profile` makes it anew: {made_by}");
+        let profile = fs::read(root().join(PROFILE)).unwrap();
+        assert!(profile.starts_with(b"\xfflprofi\x81"), "an indexed profile of LLVM");
+    }
 }
