@@ -1,12 +1,11 @@
 //! Profile-guided optimisation of the agent: the kept profile that release builds of it use, and how it is made anew.
 //!
 //! The compiler lays code out, and inlines, by how often each branch was taken when real programs talked through the
-//! agent. A profile names functions by hashes in which compiler, target and version of the package take part, so it
-//! says nothing to another compiler; functions that have changed since are built as without one.
+//! agent. A profile names functions by hashes in which take part the compiler, its target, and version and features of the
+//! package and of all that it depends on: to any other it says nothing.
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,23 +21,16 @@ use crate::{setup, test};
 const PROFILE: &str = "agent/profile/portcullis.profdata";
 const MADE_BY: &str = "agent/profile/made-by.txt";
 
+/// Where an agent that counts leaves its counts, where the user has it so.
+const COUNTS_VARIABLE: &str = "LLVM_PROFILE_FILE";
+
 /// Where the user's own flags would stand, which take the place of all others.
 const FLAG_VARIABLES: [&str; 2] = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"];
 
 /// Has `cargo` build by the kept profile; says why where it cannot.
 pub(crate) fn apply(cargo: &mut Command) -> Result<()> {
-    if let Some(name) =
-        FLAG_VARIABLES.iter().find(|name| std::env::var_os(name).is_some_and(|flags| !flags.is_empty()))
-    {
-        say(format_args!("{name} is set: the agent is built by that, and without the kept profile"));
-        return Ok(());
-    }
-    let kept = fs::read_to_string(root().join(MADE_BY)).unwrap_or_default();
-    if kept != builder()? {
-        say(format_args!(
-            "{MADE_BY} does not name this compiler and version: the agent is built without a profile, and is slower by about a \
-             tenth (`cargo xtask profile` makes one)"
-        ));
+    if let Some(why) = why_not()? {
+        say(format_args!("the agent is built without the kept profile: {why}"));
         return Ok(());
     }
     let profile = root().join(PROFILE);
@@ -50,10 +42,38 @@ pub(crate) fn apply(cargo: &mut Command) -> Result<()> {
     )
 }
 
+/// Why the agent is built without the kept profile, if it is.
+pub(crate) fn why_not() -> Result<Option<String>> {
+    let is_set = |name: &&&str| std::env::var_os(name).is_some_and(|flags| !flags.is_empty());
+    if let Some(name) = FLAG_VARIABLES.iter().find(is_set) {
+        return Ok(Some(format!("{name} is set")));
+    }
+    let kept = fs::read_to_string(root().join(MADE_BY)).unwrap_or_default();
+    let builder = builder()?;
+    Ok(differs(&kept, &builder).map(|line| {
+        format!(
+            "{MADE_BY} does not have `{line}`; without it the agent is slower by about a tenth, and `cargo xtask profile` makes \
+             one of what is here"
+        )
+    }))
+}
+
+/// The first line of `builder` that is not the one at its place in `kept`.
+fn differs<'a>(kept: &str, builder: &'a str) -> Option<&'a str> {
+    let mut kept = kept.lines();
+    let differing = builder.lines().find(|line| kept.next() != Some(line));
+    differing.or_else(|| kept.next().map(|_| "nothing more"))
+}
+
 /// Makes the profile anew: an agent that counts, the works of `bench peers` for what is done most, and the netns tests
-/// for all else, as what a profile has never seen is built to be small.
+/// for all else, as branches that were never seen in what was are laid far away. Agents that are killed, those of other users
+/// than root and the signer leave no counts, and are built as without a profile.
 pub(crate) fn main() -> Result<()> {
     ensure!(is_root(), "the agent is trained between real programs in network namespaces: run it with sudo");
+    ensure!(
+        std::env::var_os(COUNTS_VARIABLE).is_none(),
+        "{COUNTS_VARIABLE} leads the counts elsewhere: unset it"
+    );
     let merger = merger()?;
     setup::lab()?;
     let directory = target_dir()?.join("profile");
@@ -72,9 +92,30 @@ pub(crate) fn main() -> Result<()> {
     Ok(())
 }
 
-/// What takes part in the names of functions: compiler, its target, and the version of the package.
+/// What takes part in the names of functions, a line each.
 fn builder() -> Result<String> {
-    Ok(format!("{}{}", read(Command::new(rustc()).arg("-vV"))?, version()))
+    let tree = read(
+        host_cargo()
+            .args(["tree", "--locked", "--package", "portcullis", "--edges", "normal,build"])
+            .args(["--prefix", "none", "--format", "{p} {f}"]),
+    )?;
+    Ok(format!("{}{}{}", read(Command::new(rustc()).arg("-vV"))?, version(), packages(&tree)))
+}
+
+/// The packages that `cargo tree` names, once each, and without where they are.
+fn packages(tree: &str) -> String {
+    let mut packages: Vec<String> = tree
+        .lines()
+        .map(|line| {
+            let line = line.strip_suffix(" (*)").unwrap_or(line);
+            let path = line.find(" (/").zip(line.rfind(')'));
+            let (package, features) = path.map_or((line, ""), |(from, to)| (&line[..from], &line[to + 1..]));
+            format!("{package}{features}").trim_end().to_owned() + "\n"
+        })
+        .collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages.concat()
 }
 
 /// The packages of the workspace have one version.
@@ -99,7 +140,8 @@ fn counting(directory: &Path, raw: &Path) -> Result<PathBuf> {
     Ok(target.join("release/portcullis"))
 }
 
-/// Flags of the compiler, behind those that the user's configuration has for the target.
+/// Flags of the compiler, behind those that the user's configuration has for the target and in the place of those that it has
+/// for all builds.
 fn flags(cargo: &mut Command, flags: &[String]) -> Result<()> {
     let list = serde_json::to_string(flags)?;
     // Even an empty one takes their place.
@@ -110,13 +152,12 @@ fn flags(cargo: &mut Command, flags: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// A directory that agents of all users write to.
+/// A directory with nothing in it.
 fn empty(directory: &Path) -> Result<()> {
     if directory.exists() {
         fs::remove_dir_all(directory).with_context(|| directory.display().to_string())?;
     }
-    fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
-    Ok(fs::set_permissions(directory, fs::Permissions::from_mode(0o1777))?)
+    fs::create_dir_all(directory).with_context(|| directory.display().to_string())
 }
 
 fn raw_profiles(directory: &Path) -> Result<Vec<PathBuf>> {
@@ -153,8 +194,19 @@ mod tests {
     #[test]
     fn the_kept_profile_is_of_this_version() {
         let made_by = fs::read_to_string(root().join(MADE_BY)).unwrap();
-        assert!(made_by.ends_with(&version()), "`cargo xtask profile` makes it anew: {made_by}");
+        assert!(made_by.contains(&version()), "`cargo xtask profile` makes it anew: {made_by}");
         let profile = fs::read(root().join(PROFILE)).unwrap();
         assert!(profile.starts_with(b"\xfflprofi\x81"), "an indexed profile of LLVM");
+    }
+
+    #[test]
+    fn a_path_is_no_part_of_a_package_and_what_differs_is_named() {
+        let tree = "portcullis v0.1.0 (/home/me/it's here/agent) daemon,default\nsyn v2.0.1 (proc-macro) full\nsyn v2.0.1 (proc-macro) full (*)\nlibc v0.2.1 \n";
+        let here = packages(tree);
+        assert_eq!(here, "libc v0.2.1\nportcullis v0.1.0 daemon,default\nsyn v2.0.1 (proc-macro) full\n");
+        assert_eq!(differs(&here, &here), None);
+        assert_eq!(differs(&here, &here.replace("0.2.1", "0.2.2")), Some("libc v0.2.2"));
+        assert_eq!(differs(&here, ""), Some("nothing more"));
+        assert_eq!(differs("", &here), Some("libc v0.2.1"));
     }
 }

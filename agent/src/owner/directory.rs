@@ -23,7 +23,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Processes whose directories are kept: programs make several connections.
 const KEPT: usize = 16;
 
-/// The last one first.
+/// The one that was opened last first.
 static LAST: Mutex<VecDeque<Arc<Directory>>> = Mutex::new(VecDeque::new());
 
 /// One process.

@@ -99,7 +99,7 @@ pub(super) async fn plain(
         Some(app) => {
             guard.set_app(&app.id);
             guard.set_path(Path::Inspected);
-            let session = early.session(worker, host, app, addresses, &origin).await;
+            let session = early.session(worker, host, app, addresses, origin.local_addr().ok()).await;
             let exchanges = Inspected { judge: Judge::new(shared, &session, guard), dialler, guard };
             let ended = h1::serve(&mut client, origin, &exchanges, &limits.http1, &limits.timeouts).await;
             record_end(shared, guard, &session, &ended);
@@ -120,7 +120,7 @@ pub(super) async fn plain(
         None => {
             guard.set_path(Path::Spliced);
             let at_address = refused::app_at(worker, &snapshot, asked.as_ref(), original_dst);
-            let session = early.session(worker, host, at_address, addresses, &origin).await;
+            let session = early.session(worker, host, at_address, addresses, origin.local_addr().ok()).await;
             let exchanges = Unmonitored { worker, session, dialler, guard };
             h1::serve(&mut client, origin, &exchanges, &limits.http1, &limits.timeouts).await
         }

@@ -1,9 +1,8 @@
 //! The session of a connection: process, user and location, put together while the process is still there.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-
-use tokio::net::TcpStream;
 
 use super::explicit::{self, AskedFor};
 use super::refused::Refused;
@@ -73,7 +72,7 @@ impl Early {
         known.map_or_else(Arc::default, |user| with_extra_groups(user, &shared.snapshot.load().config))
     }
 
-    /// The whole session, once the origin is connected: named locations go by the local address that reaches it, and on a
+    /// The whole session, once the origin is connected: named locations go by the `local` address that reaches it, and on a
     /// gateway by the client's.
     pub(super) async fn session(
         self,
@@ -81,11 +80,11 @@ impl Early {
         server_name: &str,
         app: Arc<App>,
         (client, original_dst): (ClientAddr, OriginalDst),
-        origin: &TcpStream,
+        local: Option<SocketAddr>,
     ) -> Session {
         let user = self.user(&worker.shared, client).await;
-        let location = match origin.local_addr() {
-            Ok(local) if !self.remote => local.ip(),
+        let location = match local {
+            Some(local) if !self.remote => local.ip(),
             _ => client.0.ip(),
         };
         Session {

@@ -13,9 +13,9 @@ use anyhow::{Context as _, Result};
 
 use lab::agent::BINARY_VARIABLE;
 
-use crate::build;
 use crate::command::{read, run, say};
 use crate::workspace::{plain, root, target_dir};
+use crate::{build, profile};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -53,6 +53,12 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     say(format_args!("made {}", deb.display()));
     let rpm = rpm::build(&package, 1)?;
     say(format_args!("made {}", rpm.display()));
+    // Said at the end as well, where it is seen.
+    if std::env::var_os(BINARY_VARIABLE).is_none()
+        && let Some(why) = profile::why_not()?
+    {
+        say(format_args!("what they carry was built without the kept profile: {why}"));
+    }
     if arguments.test {
         rpm_trial::run(&package, &rpm)?;
         trial::run(&package, &deb)?;

@@ -58,7 +58,9 @@ pub(super) async fn serve(
         Some(app) => {
             guard.set_app(&app.id);
             guard.set_path(Path::Inspected);
-            let session = early.session(worker, &asked.name, app, (address, original_dst), &origin).await;
+            let session = early
+                .session(worker, &asked.name, app, (address, original_dst), origin.local_addr().ok())
+                .await;
             let judged = Inspected { judge: Judge::new(shared, &session, guard), dialler, guard };
             let exchange = Forward(judged);
             let ended = h1::serve(&mut client, origin, &exchange, &limits.http1, &limits.timeouts).await;

@@ -25,8 +25,8 @@ const NEXT: &str = "next-";
 const LOCK: &str = ".lock";
 /// Certificates (never keys) of authorities that were replaced: they stay excluded upstream.
 const RETIRED: &str = "retired-";
-/// Retired authorities that are remembered, and octets of their files beyond which none before them is: a service manager hands a
-/// service 1 MiB of credentials in all (systemd.exec(5)), and these are among them.
+/// Retired authorities that are remembered, and octets of their files: a service manager hands a service 1 MiB of credentials in
+/// all (systemd.exec(5)), and these are among them. The last one is remembered however large it is.
 const RETIRED_MAX: usize = 64;
 const RETIRED_OCTETS: u64 = 256 << 10;
 /// Largest file that is read: a root with a thousand suffixes is below it.
@@ -219,10 +219,15 @@ impl Held {
         }
         if let Some(fingerprint) = first {
             let id: String = fingerprint.iter().take(8).map(|octet| format!("{octet:02x}")).collect();
-            self.replace(&format!("{RETIRED}{id}.pem"), kept.as_bytes(), CERTIFICATE_MODE)?;
-            for (path, _) in retired_files(&self.dir).into_iter().filter(|(_, remembered)| !remembered) {
-                // One that stays is not read.
-                let _ = fs::remove_file(path);
+            let name = format!("{RETIRED}{id}.pem");
+            self.replace(&name, kept.as_bytes(), CERTIFICATE_MODE)?;
+            let now = self.dir.join(name);
+            for (path, remembered) in retired_files(&self.dir) {
+                // A clock that was set back makes this one the oldest.
+                if !remembered && path != now {
+                    // One that stays is not read.
+                    let _ = fs::remove_file(path);
+                }
             }
         }
         for file in [ROOT, KEY, ISSUING] {
@@ -352,11 +357,10 @@ fn retired_files(dir: &Path) -> Vec<(PathBuf, bool)> {
         })
         .collect();
     files.sort_by(|a, b| b.cmp(a));
-    let mut newer = 0_u64;
+    let mut sum = 0_u64;
     let remembered = |(place, (_, path, octets)): (usize, (SystemTime, PathBuf, u64))| {
-        let remembered = place < RETIRED_MAX && newer < RETIRED_OCTETS;
-        newer = newer.saturating_add(octets);
-        (path, remembered)
+        sum = sum.saturating_add(octets);
+        (path, place == 0 || place < RETIRED_MAX && sum <= RETIRED_OCTETS)
     };
     files.into_iter().enumerate().map(remembered).collect()
 }

@@ -243,9 +243,9 @@ impl Authority {
 
     /// Reads what is there and checks that it fits together.
     fn load(dir: &Path, now: SystemTime) -> Result<Self, AuthorityError> {
-        let certificates = Certificates::read(dir)?;
-        let (names, has_next) = (files::Names::plain(dir), certificates.next.is_some());
-        let certificates = certificates.in_force(now);
+        let (names, standing) = (files::Names::plain(dir), Certificates::read(dir)?);
+        let has_next = standing.next.is_some();
+        let certificates = in_force_and_sound(standing, &names, now)?;
         let mut issuing = Vec::new();
         if !has_next || certificates.next.is_some() {
             issuing.push(Issuing::read(&names, now)?);
@@ -259,19 +259,7 @@ impl Authority {
     /// The authority in `dir` without its key, which a signer holds.
     pub fn of_signer(dir: &Path, signer: Client) -> Result<Self, AuthorityError> {
         let now = SystemTime::now();
-        let names = files::Names::plain(dir);
-        let standing = Certificates::read(dir)?;
-        let had_next = standing.next.is_some();
-        let certificates = standing.in_force(now);
-        match &certificates.next {
-            Some(next) => {
-                certificates.check(&names, now)?;
-                next.check(&names.next(), now)?;
-            }
-            // It has followed.
-            None if had_next => certificates.check(&names.next(), now)?,
-            None => certificates.check(&names, now)?,
-        }
+        let certificates = in_force_and_sound(Certificates::read(dir)?, &files::Names::plain(dir), now)?;
         Ok(Self { certificates, key: Key::Signer(signer), leaves: leaves::Leaves::new()? })
     }
 
@@ -358,6 +346,26 @@ impl Authority {
 fn make(held: &files::Held, permitted: &[HostPattern], now: SystemTime) -> Result<(), AuthorityError> {
     let (root, issuing, key) = new_pair(permitted, now)?;
     held.write(&root, &issuing, &key)
+}
+
+/// Those of `standing`, which were read by `names`, that are in force now, each checked.
+fn in_force_and_sound(
+    standing: Certificates,
+    names: &files::Names,
+    now: SystemTime,
+) -> Result<Certificates, AuthorityError> {
+    let had_next = standing.next.is_some();
+    let certificates = standing.in_force(now);
+    match &certificates.next {
+        Some(next) => {
+            certificates.check(names, now)?;
+            next.check(&names.next(), now)?;
+        }
+        // It has followed.
+        None if had_next => certificates.check(&names.next(), now)?,
+        None => certificates.check(names, now)?,
+    }
+    Ok(certificates)
 }
 
 /// Root, issuing certificate and its key, as PEM.

@@ -184,10 +184,8 @@ fn decode_into(input: &[u8], out: &mut [u8]) -> Result<usize, HpackError> {
         if bits.input.is_empty() {
             return last(bits, written, out);
         }
-        // There is more behind these, so that no end can come in between.
-        if bits.known >= LOOKS * FAST_BITS
-            && let Some(room) = out.get_mut(written..).and_then(<[u8]>::first_chunk_mut)
-        {
+        // There is more behind these, so that no end can come in between, and the window is as full as it can be.
+        if let Some(room) = out.get_mut(written..).and_then(<[u8]>::first_chunk_mut) {
             let (symbols, count) = looks(&mut bits);
             if count > 0 {
                 *room = symbols;
