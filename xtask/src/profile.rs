@@ -1,13 +1,14 @@
 //! Profile-guided optimisation of the agent: the kept profile that release builds of it use, and how it is made anew.
 //!
 //! The compiler lays code out, and inlines, by how often each branch was taken when real programs talked through the
-//! agent. A profile names functions by hashes in which take part the compiler, its target, and version and features of the
-//! package and of all that it depends on: to any other it says nothing.
+//! agent. A profile names functions by hashes in which take part the compiler, its target, the settings of the build, and
+//! version and features of the package and of all that it depends on: to any other it says nothing.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{fs, io};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -23,6 +24,9 @@ const MADE_BY: &str = "agent/profile/made-by.txt";
 
 /// Where an agent that counts leaves its counts, where the user has it so.
 const COUNTS_VARIABLE: &str = "LLVM_PROFILE_FILE";
+
+/// What settings of release builds in the environment begin with.
+const SETTINGS: &str = "CARGO_PROFILE_RELEASE_";
 
 /// Where the user's own flags would stand, which take the place of all others.
 const FLAG_VARIABLES: [&str; 2] = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"];
@@ -48,21 +52,32 @@ pub(crate) fn why_not() -> Result<Option<String>> {
     if let Some(name) = FLAG_VARIABLES.iter().find(is_set) {
         return Ok(Some(format!("{name} is set")));
     }
-    let kept = fs::read_to_string(root().join(MADE_BY)).unwrap_or_default();
-    let builder = builder()?;
-    Ok(differs(&kept, &builder).map(|line| {
+    if let Some((name, _)) =
+        std::env::vars_os().find(|(name, _)| name.to_string_lossy().starts_with(SETTINGS))
+    {
+        return Ok(Some(format!("{} is set", name.to_string_lossy())));
+    }
+    let path = root().join(MADE_BY);
+    let kept = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        kept => kept.with_context(|| path.display().to_string())?,
+    };
+    Ok(difference(&kept, &builder()?).map(|difference| {
         format!(
-            "{MADE_BY} does not have `{line}`; without it the agent is slower by about a tenth, and `cargo xtask profile` makes \
-             one of what is here"
+            "{MADE_BY} {difference}; without it the agent is slower by about a tenth, and `cargo xtask profile` makes one of \
+             what is here"
         )
     }))
 }
 
-/// The first line of `builder` that is not the one at its place in `kept`.
-fn differs<'a>(kept: &str, builder: &'a str) -> Option<&'a str> {
-    let mut kept = kept.lines();
-    let differing = builder.lines().find(|line| kept.next() != Some(line));
-    differing.or_else(|| kept.next().map(|_| "nothing more"))
+/// A line that only one of them has.
+fn difference(kept: &str, builder: &str) -> Option<String> {
+    let only = |one: &str, other: &str| {
+        let other: HashSet<&str> = other.lines().collect();
+        one.lines().find(|line| !other.contains(line)).map(str::to_owned)
+    };
+    let missing = only(builder, kept).map(|line| format!("lacks `{line}`"));
+    missing.or_else(|| only(kept, builder).map(|line| format!("has `{line}`, which is not here")))
 }
 
 /// Makes the profile anew: an agent that counts, the works of `bench peers` for what is done most, and the netns tests
@@ -76,6 +91,7 @@ pub(crate) fn main() -> Result<()> {
     );
     let merger = merger()?;
     setup::lab()?;
+    let made_of = builder()?;
     let directory = target_dir()?.join("profile");
     let raw = directory.join("raw");
     let agent = counting(&directory, &raw)?;
@@ -87,7 +103,7 @@ pub(crate) fn main() -> Result<()> {
     let profile = root().join(PROFILE);
     run(plain(merger).args(["merge", "--sparse", "--output"]).arg(&profile).args(counted))?;
     let made_by = root().join(MADE_BY);
-    fs::write(&made_by, builder()?).with_context(|| made_by.display().to_string())?;
+    fs::write(&made_by, made_of).with_context(|| made_by.display().to_string())?;
     say(format_args!("wrote {} and {}", profile.display(), made_by.display()));
     Ok(())
 }
@@ -99,7 +115,16 @@ fn builder() -> Result<String> {
             .args(["tree", "--locked", "--package", "portcullis", "--edges", "normal,build"])
             .args(["--prefix", "none", "--format", "{p} {f}"]),
     )?;
-    Ok(format!("{}{}{}", read(Command::new(rustc()).arg("-vV"))?, version(), packages(&tree)))
+    let manifest = fs::read_to_string(root().join("Cargo.toml"))?;
+    let compiler = read(Command::new(rustc()).arg("-vV"))?;
+    Ok(format!("{compiler}{}{}{}", version(), release_profile(&manifest), packages(&tree)))
+}
+
+/// The settings of release builds.
+fn release_profile(manifest: &str) -> String {
+    let section = manifest.lines().skip_while(|line| line.trim() != "[profile.release]").skip(1);
+    let settings = section.take_while(|line| !line.starts_with('[')).filter(|line| !line.trim().is_empty());
+    settings.map(|line| format!("profile: {}\n", line.trim())).collect()
 }
 
 /// The packages that `cargo tree` names, once each, and without where they are.
@@ -190,7 +215,7 @@ fn merger() -> Result<PathBuf> {
 mod tests {
     use super::*;
 
-    /// A release that was built by none would be slower, and nothing else would show it.
+    /// A release that was built by none would be slower. New dependencies alone may wait for the next profile.
     #[test]
     fn the_kept_profile_is_of_this_version() {
         let made_by = fs::read_to_string(root().join(MADE_BY)).unwrap();
@@ -204,9 +229,13 @@ mod tests {
         let tree = "portcullis v0.1.0 (/home/me/it's here/agent) daemon,default\nsyn v2.0.1 (proc-macro) full\nsyn v2.0.1 (proc-macro) full (*)\nlibc v0.2.1 \n";
         let here = packages(tree);
         assert_eq!(here, "libc v0.2.1\nportcullis v0.1.0 daemon,default\nsyn v2.0.1 (proc-macro) full\n");
-        assert_eq!(differs(&here, &here), None);
-        assert_eq!(differs(&here, &here.replace("0.2.1", "0.2.2")), Some("libc v0.2.2"));
-        assert_eq!(differs(&here, ""), Some("nothing more"));
-        assert_eq!(differs("", &here), Some("libc v0.2.1"));
+        assert_eq!(difference(&here, &here), None);
+        let other = here.replace("libc v0.2.1", "libc v0.2.2");
+        assert_eq!(difference(&here, &other).unwrap(), "lacks `libc v0.2.2`");
+        let less = here.replace("libc v0.2.1\n", "");
+        assert_eq!(difference(&here, &less).unwrap(), "has `libc v0.2.1`, which is not here");
+        assert_eq!(difference("", &here).unwrap(), "lacks `libc v0.2.1`");
+        let manifest = "[profile.dev]\nlto = false\n[profile.release]\nlto = \"fat\"\n\n[x]\ny = 1\n";
+        assert_eq!(release_profile(manifest), "profile: lto = \"fat\"\n");
     }
 }

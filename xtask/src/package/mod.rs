@@ -53,15 +53,15 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     say(format_args!("made {}", deb.display()));
     let rpm = rpm::build(&package, 1)?;
     say(format_args!("made {}", rpm.display()));
+    if arguments.test {
+        rpm_trial::run(&package, &rpm)?;
+        trial::run(&package, &deb)?;
+    }
     // Said at the end as well, where it is seen.
     if std::env::var_os(BINARY_VARIABLE).is_none()
         && let Some(why) = profile::why_not()?
     {
         say(format_args!("what they carry was built without the kept profile: {why}"));
-    }
-    if arguments.test {
-        rpm_trial::run(&package, &rpm)?;
-        trial::run(&package, &deb)?;
     }
     Ok(())
 }

@@ -221,14 +221,7 @@ impl Held {
             let id: String = fingerprint.iter().take(8).map(|octet| format!("{octet:02x}")).collect();
             let name = format!("{RETIRED}{id}.pem");
             self.replace(&name, kept.as_bytes(), CERTIFICATE_MODE)?;
-            let now = self.dir.join(name);
-            for (path, remembered) in retired_files(&self.dir) {
-                // A clock that was set back makes this one the oldest.
-                if !remembered && path != now {
-                    // One that stays is not read.
-                    let _ = fs::remove_file(path);
-                }
-            }
+            self.forget_retired(&self.dir.join(name))?;
         }
         for file in [ROOT, KEY, ISSUING] {
             let path = self.dir.join(file);
@@ -239,6 +232,21 @@ impl Held {
             }
         }
         self.sync()
+    }
+
+    /// Deletes what is not remembered behind the one retired `last`, which is the newest whatever the clock says.
+    fn forget_retired(&self, last: &Path) -> Result<(), AuthorityError> {
+        let newest = retired_files(&self.dir).first().map(|file| (file.modified, file.path == last));
+        if let Some((modified, false)) = newest {
+            let later = modified + Duration::from_secs(1);
+            let dated = File::options().write(true).open(last).and_then(|file| file.set_modified(later));
+            dated.map_err(|error| AuthorityError::io(last, error))?;
+        }
+        for file in retired_files(&self.dir).iter().filter(|file| !file.remembered) {
+            // One that stays is not read.
+            let _ = fs::remove_file(&file.path);
+        }
+        Ok(())
     }
 
     /// A reader finds the old file or the new one, whole, also after a power cut.
@@ -338,15 +346,22 @@ pub(crate) fn key(path: &Path, guarded: bool) -> Result<zeroize::Zeroizing<Strin
 /// Certificates of the authorities that stood here before, newest first.
 pub(crate) fn retired(dir: &Path) -> Vec<CertificateDer<'static>> {
     retired_files(dir)
-        .into_iter()
-        .filter(|(_, remembered)| *remembered)
-        .filter_map(|(path, _)| read(&path).ok())
+        .iter()
+        .filter(|file| file.remembered)
+        .filter_map(|file| read(&file.path).ok())
         .flat_map(|bytes| CertificateDer::pem_slice_iter(&bytes).flatten().collect::<Vec<_>>())
         .collect()
 }
 
-/// Their files, newest first, and whether each is remembered.
-fn retired_files(dir: &Path) -> Vec<(PathBuf, bool)> {
+/// The certificates of one of them.
+struct Retired {
+    modified: SystemTime,
+    path: PathBuf,
+    remembered: bool,
+}
+
+/// Newest first.
+fn retired_files(dir: &Path) -> Vec<Retired> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     let mut files: Vec<_> = entries
         .flatten()
@@ -358,11 +373,12 @@ fn retired_files(dir: &Path) -> Vec<(PathBuf, bool)> {
         .collect();
     files.sort_by(|a, b| b.cmp(a));
     let mut sum = 0_u64;
-    let remembered = |(place, (_, path, octets)): (usize, (SystemTime, PathBuf, u64))| {
+    let retired = |(place, (modified, path, octets)): (usize, (SystemTime, PathBuf, u64))| {
         sum = sum.saturating_add(octets);
-        (path, place == 0 || place < RETIRED_MAX && sum <= RETIRED_OCTETS)
+        let remembered = place == 0 || place < RETIRED_MAX && sum <= RETIRED_OCTETS;
+        Retired { modified, path, remembered }
     };
-    files.into_iter().enumerate().map(remembered).collect()
+    files.into_iter().enumerate().map(retired).collect()
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

@@ -201,40 +201,56 @@ fn in_force_after(dir: &Path, later: Duration) -> Authority {
     Authority::load(dir, SystemTime::now() + later).unwrap()
 }
 
+/// Puts a file of what was an authority into `dir`, as it was written at `then`.
+fn retire(dir: &Path, name: &str, octets: usize, then: SystemTime) {
+    let path = dir.join(format!("retired-{name}.pem"));
+    fs::write(&path, vec![b'#'; octets]).unwrap();
+    fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+}
+
+fn retired(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with("retired-")).collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn retired_authorities_are_remembered_as_far_as_there_is_room() {
-    let (_home, dir, authority) = fresh();
+    let (_home, dir, _authority) = fresh();
     let permitted = [below("corp.test")];
-    let before = |name: String, octets: usize, hours: u64| {
-        let path = dir.join(format!("retired-{name}.pem"));
-        fs::write(&path, vec![b'#'; octets]).unwrap();
-        let then = SystemTime::now() - Duration::from_secs(hours * 3600);
-        fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
-    };
-    let remembered = || {
-        let names =
-            fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = names.filter(|name| name.starts_with("retired-")).collect();
-        names.sort();
-        names
-    };
-    (1..=4).for_each(|hours| before(format!("large{hours}"), 100 << 10, hours));
-    let renewed = Authority::renew(&dir, &permitted).unwrap();
-    let names = remembered();
+    let ago = |hours: u64| SystemTime::now() - Duration::from_secs(hours * 3600);
+    (1..=4).for_each(|hours| retire(&dir, &format!("large{hours}"), 100 << 10, ago(hours)));
+    Authority::renew(&dir, &permitted).unwrap();
+    let names = retired(&dir);
     assert_eq!(names.len(), 3);
     assert_eq!(names[1..], ["retired-large1.pem", "retired-large2.pem"]);
-    assert!(
-        renewed.certificates.own().contains(&authority.certificates.root),
-        "the newest is always among them"
-    );
     for name in &names[1..] {
         fs::remove_file(dir.join(name)).unwrap();
     }
-    (10..80).for_each(|hours| before(format!("small{hours}"), 1, hours));
+    (10..80).for_each(|hours| retire(&dir, &format!("small{hours}"), 1, ago(hours)));
     Authority::renew(&dir, &permitted).unwrap();
-    let names = remembered();
+    let names = retired(&dir);
     assert_eq!(names.len(), 64);
     assert_eq!(names.last().unwrap(), "retired-small71.pem", "the two of now, and 62 others");
+}
+
+#[test]
+fn the_one_that_was_retired_last_is_remembered_whatever_the_clock_says() {
+    let (_home, dir, first) = fresh();
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    (0..2).for_each(|n| retire(&dir, &format!("large{n}"), 300 << 10, later));
+    let second = Authority::renew(&dir, &[below("corp.test")]).unwrap();
+    assert!(second.certificates.own().contains(&first.certificates.root));
+    assert_eq!(retired(&dir).len(), 1);
+    // Nor however large it is; what stands behind it is not read.
+    let large = fs::read(dir.join(&retired(&dir)[0])).unwrap();
+    let large = [large, vec![b'\n'; 300 << 10]].concat();
+    fs::write(dir.join(&retired(&dir)[0]), large).unwrap();
+    let own = |dir: &Path| Certificates::read(dir).unwrap().own();
+    assert!(own(&dir).contains(&first.certificates.root));
+    retire(&dir, "newer", 1, later + Duration::from_secs(3600));
+    assert!(!own(&dir).contains(&first.certificates.root));
 }
 
 #[test]

@@ -9,8 +9,9 @@ const LONGEST: usize = 30;
 /// Codes up to this many bits, nearly all of real text, are found with one look; two where both fit, as nearly all letters
 /// and digits do. With one bit less there are a sixth more looks; with one bit more the table is 64 KiB.
 const FAST_BITS: u32 = 13;
-/// Looks at what a window holds when it is as full as can be.
+/// Looks at what a window holds when it is as full as can be, with seven octets.
 const LOOKS: u32 = 4;
+const _: () = assert!(LOOKS * FAST_BITS <= 7 * 8);
 const EOS: u16 = 256;
 
 /// The canonical order: symbols by length, then by value; per length the first code, and where its symbols begin.
