@@ -198,8 +198,8 @@ fn raw_profiles(directory: &Path) -> Result<Vec<PathBuf>> {
 fn merger() -> Result<PathBuf> {
     let rustc = rustc();
     let find = || -> Result<Option<PathBuf>> {
-        let sysroot = read(Command::new(&rustc).args(["--print", "target-libdir"]))?;
-        let path = Path::new(sysroot.trim()).with_file_name("bin").join("llvm-profdata");
+        let libraries = read(Command::new(&rustc).args(["--print", "target-libdir"]))?;
+        let path = Path::new(libraries.trim()).with_file_name("bin").join("llvm-profdata");
         Ok(path.is_file().then_some(path))
     };
     if let Some(found) = find()? {

@@ -16,6 +16,24 @@ async fn arriving(pipe: &mut DuplexStream) -> usize {
     read.await.map_or(0, Result::unwrap)
 }
 
+/// Everything that `server` has to say.
+async fn say(server: &mut rustls::ServerConnection, pipe: &mut DuplexStream) {
+    let mut said = Vec::new();
+    while server.wants_write() {
+        server.write_tls(&mut said).unwrap();
+    }
+    pipe.write_all(&said).await.unwrap();
+}
+
+/// The first flight of `server`, behind the client's.
+async fn answer_hello(server: &mut rustls::ServerConnection, pipe: &mut DuplexStream) {
+    let mut hello = vec![0; 1 << 16];
+    let count = pipe.read(&mut hello).await.unwrap();
+    server.read_tls(&mut &hello[..count]).unwrap();
+    server.process_new_packets().unwrap();
+    say(server, pipe).await;
+}
+
 #[tokio::test]
 async fn the_end_of_a_handshake_goes_with_the_first_data_or_once_a_read_waits() {
     for reads in [false, true] {
@@ -23,19 +41,7 @@ async fn the_end_of_a_handshake_goes_with_the_first_data_or_once_a_read_waits() 
         let (mut far, near) = duplex(1 << 16);
         let mut server = rustls::ServerConnection::new(ends.server.clone()).unwrap();
         let connect = async { OriginStream::connect(ends.client.clone(), name(), near, None).await.unwrap() };
-        let hello = async {
-            let mut hello = vec![0; 1 << 16];
-            let count = far.read(&mut hello).await.unwrap();
-            server.read_tls(&mut &hello[..count]).unwrap();
-            server.process_new_packets().unwrap();
-            let mut flight = Vec::new();
-            while server.wants_write() {
-                server.write_tls(&mut flight).unwrap();
-            }
-            far.write_all(&flight).await.unwrap();
-            server
-        };
-        let (mut origin, mut server) = tokio::join!(connect, hello);
+        let (mut origin, ()) = tokio::join!(connect, answer_hello(&mut server, &mut far));
         assert_eq!(arriving(&mut far).await, 0, "nothing goes out by itself");
         assert!(origin.has_unsaid());
         assert!(poll_fn(|cx| Poll::Ready(origin.poll_heard(cx))).await.is_pending());
@@ -60,11 +66,7 @@ async fn the_end_of_a_handshake_goes_with_the_first_data_or_once_a_read_waits() 
         assert_eq!(state.plaintext_bytes_to_read(), if reads { 0 } else { "request".len() });
         // What a look found is a reader's.
         io::Write::write_all(&mut server.writer(), b"answer").unwrap();
-        let mut said = Vec::new();
-        while server.wants_write() {
-            server.write_tls(&mut said).unwrap();
-        }
-        far.write_all(&said).await.unwrap();
+        say(&mut server, &mut far).await;
         poll_fn(|cx| origin.poll_heard(cx)).await;
         let mut answer = [0; 6];
         origin.read_exact(&mut answer).await.unwrap();
@@ -103,17 +105,7 @@ async fn it_is_not_forgotten_where_the_pipe_is_full_nor_held_back_by_what_came_e
     let mut server = rustls::ServerConnection::new(Arc::new(config)).unwrap();
     io::Write::write_all(&mut server.writer(), b"early").unwrap();
     let connect = async { OriginStream::connect(ends.client.clone(), name(), near, None).await.unwrap() };
-    let (mut origin, ()) = tokio::join!(connect, async {
-        let mut hello = vec![0; 8192];
-        let count = far.read(&mut hello).await.unwrap();
-        server.read_tls(&mut &hello[..count]).unwrap();
-        server.process_new_packets().unwrap();
-        let mut flight = Vec::new();
-        while server.wants_write() {
-            server.write_tls(&mut flight).unwrap();
-        }
-        far.write_all(&flight).await.unwrap();
-    });
+    let (mut origin, ()) = tokio::join!(connect, answer_hello(&mut server, &mut far));
     assert!(origin.has_unsaid(), "whatever came with the server's flight");
     assert!(poll_fn(|cx| Poll::Ready(origin.poll_heard(cx))).await.is_ready());
     // Octets of others until there is no room for it.
