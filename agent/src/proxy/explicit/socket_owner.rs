@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use recent::{recent, remember};
+use recent::{ended, recent, remember};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::owner::Directory;
@@ -52,6 +52,24 @@ thread_local! {
 pub struct SocketOwner {
     pub uid: u32,
     pub inode: u32,
+}
+
+/// As long as a connection is served: its program may hold the next one where it held this one.
+#[derive(Debug)]
+pub(super) struct Served(Option<SocketOwner>);
+
+impl Served {
+    pub(super) fn of(owner: Option<SocketOwner>) -> Self {
+        Self(owner)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(owner) = self.0 {
+            ended(owner.inode);
+        }
+    }
 }
 
 /// The owner of this host's TCP socket that is bound to `local` and connected to `remote`.
@@ -130,15 +148,16 @@ fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> Option<SocketOw
 }
 
 /// The process of `owner.uid` that holds the socket, if it is one that held the last ones, and where it would hold this
-/// one: at most some fifty links of two processes are read, and those of the last one all if they are few, which a thread that
-/// serves connections may do.
+/// one: at most some thirty links of each of two processes are read, and those of the last one all if they are few, which a
+/// thread that serves connections may do.
 pub(crate) fn recent_process_with(owner: SocketOwner) -> Option<Arc<Directory>> {
     let recent: Vec<_> = recent().iter().take(AT_ONCE).cloned().collect();
     let guessed = recent.iter().find_map(|last| {
         if last.process.uid() != Some(owner.uid) {
             return None;
         }
-        let found = last.guesses().find(|number| last.process.socket(*number) == Some(owner.inode))?;
+        let found =
+            last.guesses().into_iter().find(|number| last.process.socket(*number) == Some(owner.inode))?;
         Some((last.process.clone(), found))
     });
     let (process, descriptor) = guessed.or_else(|| {
@@ -146,7 +165,7 @@ pub(crate) fn recent_process_with(owner: SocketOwner) -> Option<Arc<Directory>> 
         let is_small = (1..=FEW_DESCRIPTORS).contains(&last.descriptors());
         is_small.then(|| held_by(last.clone(), owner))?
     })?;
-    remember(process.clone(), descriptor);
+    remember(process.clone(), descriptor, owner.inode);
     Some(process)
 }
 
@@ -156,7 +175,7 @@ pub(crate) fn process_with(owner: SocketOwner) -> Option<Arc<Directory>> {
     let recent: Vec<_> = recent().iter().map(|last| last.process.clone()).collect();
     let holder = recent.into_iter().find_map(|process| held_by(process, owner));
     let (process, descriptor) = holder.or_else(|| search(owner))?;
-    remember(process.clone(), descriptor);
+    remember(process.clone(), descriptor, owner.inode);
     Some(process)
 }
 

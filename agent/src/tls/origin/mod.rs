@@ -1,6 +1,7 @@
 //! The origin's side: TLS to the origin, verified as strictly as a browser would, or a named failure.
 
 mod failure;
+mod offered;
 mod roots;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use super::provider;
 use super::sessions::{self, SessionOwner};
 use super::socket::Socket;
 use super::stream::OriginStream;
+use offered::Offered;
 use witness::{Witness, noted};
 
 /// Shakes hands with origins. Immutable: when the roots change, build another one and swap it in; handshakes under way
@@ -40,10 +42,11 @@ pub struct OriginConnector {
 /// Configurations kept: one per owner of sessions, name and ALPN list in use.
 const CONFIGS: usize = 4096;
 
-/// A configuration and when its first session can have been made.
+/// A configuration, its sessions, and when the first of them can have been made.
 #[derive(Clone)]
 struct Kept {
     config: Arc<ClientConfig>,
+    offered: Arc<Offered>,
     since: Instant,
 }
 
@@ -86,17 +89,18 @@ impl OriginConnector {
         self.witness.forget();
     }
 
-    fn config(&self, owner: SessionOwner, name: &str, alpn: &[Vec<u8>]) -> Arc<ClientConfig> {
+    fn kept(&self, owner: SessionOwner, name: &str, alpn: &[Vec<u8>]) -> Kept {
         let key = sessions::key(owner, name, alpn.iter().map(Vec::as_slice));
         if let Some(kept) = self.configs.get(&key).filter(|kept| kept.since.elapsed() < sessions::LIFE) {
-            return kept.config;
+            return kept;
         }
+        let offered = Arc::new(Offered::new());
         let mut config = self.base.clone();
         config.alpn_protocols = alpn.to_vec();
-        config.resumption = Resumption::in_memory_sessions(sessions::SESSIONS);
-        let config = Arc::new(config);
-        self.configs.insert(key, Kept { config: config.clone(), since: Instant::now() });
-        config
+        config.resumption = Resumption::store(offered.clone());
+        let kept = Kept { config: Arc::new(config), offered, since: Instant::now() };
+        self.configs.insert(key, kept.clone());
+        kept
     }
 
     /// Shakes hands over `stream`, which is connected to the original destination. The certificate must be for
@@ -116,14 +120,19 @@ impl OriginConnector {
         let Ok(name) = ServerName::try_from(server_name.to_owned()) else {
             return Err(UpstreamFailure::UnusableName);
         };
-        let config = self.config(owner, server_name, alpn);
+        let Kept { config, offered, .. } = self.kept(owner, server_name, alpn);
         let handshake = noted(OriginStream::connect(config, name, stream, kernel));
         match tokio::time::timeout(deadline, handshake).await {
             Err(_elapsed) => Err(UpstreamFailure::TimedOut),
             Ok((Err(error), notes)) => {
                 Err(notes.failure.unwrap_or_else(|| UpstreamFailure::of(&error, notes.certificate_asked)))
             }
-            Ok((Ok(stream), notes)) => Ok(Origin { certificate_asked: notes.certificate_asked, stream }),
+            Ok((Ok(stream), notes)) => {
+                if stream.negotiated().resumed {
+                    offered.was_taken();
+                }
+                Ok(Origin { certificate_asked: notes.certificate_asked, stream })
+            }
         }
     }
 }

@@ -241,7 +241,34 @@ async fn sessions_are_resumed_by_their_owner_for_their_name_until_they_are_forgo
         // Other anchors are another connector.
         assert_eq!(kind_for(&world.connector(), &server, OWNER, NAME).await, Full);
     }
-    assert!(!world.connector().config(OWNER, NAME, &[]).enable_early_data);
+    assert!(!world.connector().kept(OWNER, NAME, &[]).config.enable_early_data);
+}
+
+/// It gives tickets and takes none: after so many in vain, with none taken between them, it is offered none.
+#[tokio::test]
+async fn an_origin_that_takes_no_session_is_not_offered_them_for_ever() {
+    use HandshakeKind::{Full, Resumed};
+    let world = World::new();
+    let connector = world.connector();
+    let config = world.server(leaf_params(NAME));
+    // Of one that shares its sessions with no other.
+    let server = || {
+        let mut config = config.clone();
+        config.session_storage = rustls::server::ServerSessionMemoryCache::new(8);
+        Arc::new(config)
+    };
+    let kind = async |server: &Arc<ServerConfig>| kind_for(&connector, server, OWNER, NAME).await;
+    // The first is offered none; of these two the second takes one.
+    for _ in 0..offered::REFUSALS - 1 {
+        assert_eq!(kind(&server()).await, Full);
+    }
+    let taking = server();
+    assert_eq!((kind(&taking).await, kind(&taking).await), (Full, Resumed));
+    for _ in 0..offered::REFUSALS {
+        assert_eq!(kind(&server()).await, Full);
+    }
+    let taking = server();
+    assert_eq!((kind(&taking).await, kind(&taking).await), (Full, Full));
 }
 
 /// What is remembered of a chain says nothing about a name that it is not for.

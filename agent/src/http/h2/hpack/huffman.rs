@@ -9,9 +9,6 @@ const LONGEST: usize = 30;
 /// Codes up to this many bits, nearly all of real text, are found with one look; two where both fit, as nearly all letters
 /// and digits do. With one bit less there are a sixth more looks; with one bit more the table is 64 KiB.
 const FAST_BITS: u32 = 13;
-/// Looks at what a window holds when it is as full as can be, with seven octets.
-const LOOKS: u32 = 4;
-const _: () = assert!(LOOKS * FAST_BITS <= 7 * 8);
 const EOS: u16 = 256;
 
 /// The canonical order: symbols by length, then by value; per length the first code, and where its symbols begin.
@@ -78,7 +75,7 @@ impl Found {
     /// The first code is longer than the look.
     const NONE: Self = Self::new([0; 2], 0, 0);
 
-    /// `count` symbols in `bits` bits. The second octet is zero where there is one symbol only.
+    /// `count` symbols in `bits` bits. The second octet means nothing where there is one symbol only.
     const fn new(symbols: [u8; 2], count: u32, bits: u32) -> Self {
         Self(bits | count << 8 | (u16::from_le_bytes(symbols) as u32) << 16)
     }
@@ -132,8 +129,8 @@ static FAST: [Found; 1 << FAST_BITS] = {
 
 /// Appends the text that `input` encodes. At most 8/5 of its length comes out.
 pub(super) fn decode(input: &[u8], out: &mut Text) -> Result<(), HpackError> {
-    // Room for all there can be, and for what is written behind it and is none.
-    let written = decode_into(input, out.room(input.len() * 8 / 5 + 2 * LOOKS as usize))?;
+    // Room for all there can be, and for a second symbol that is none.
+    let written = decode_into(input, out.room(input.len() * 8 / 5 + 2))?;
     out.take(written);
     Ok(())
 }
@@ -185,15 +182,7 @@ fn decode_into(input: &[u8], out: &mut [u8]) -> Result<usize, HpackError> {
         if bits.input.is_empty() {
             return last(bits, written, out);
         }
-        // There is more behind these, so that no end can come in between, and the window is as full as it can be.
-        if let Some(room) = out.get_mut(written..).and_then(<[u8]>::first_chunk_mut) {
-            let (symbols, count) = looks(&mut bits);
-            if count > 0 {
-                *room = symbols;
-                written += count;
-                continue;
-            }
-        }
+        // There is more behind these, so that no end can come in between.
         while bits.known >= FAST_BITS {
             let mut found = look(bits.window);
             if found.count() == 0 {
@@ -208,20 +197,6 @@ fn decode_into(input: &[u8], out: &mut [u8]) -> Result<usize, HpackError> {
             bits.skip(found.bits());
         }
     }
-}
-
-/// The symbols of the next [`LOOKS`] looks, and how many they are: fewer where a code is rare. Always the same number of looks
-/// and nothing to choose, for what depends on the text a processor cannot foresee.
-fn looks(bits: &mut Bits<'_>) -> ([u8; 2 * LOOKS as usize], usize) {
-    let (mut symbols, mut count) = (0_u64, 0);
-    for _ in 0..LOOKS {
-        let found = look(bits.window);
-        // The second octet of one symbol is zero.
-        symbols |= u64::from(u16::from_le_bytes(found.symbols())) << (8 * count);
-        count += found.count();
-        bits.skip(found.bits());
-    }
-    (symbols.to_le_bytes(), count as usize)
 }
 
 /// The end of a string: what is left after the last symbol is fewer than eight bits, all ones.
