@@ -9,6 +9,7 @@ mod names;
 mod own;
 mod parts;
 mod related;
+mod shape;
 mod text;
 mod transfer;
 
@@ -33,6 +34,7 @@ pub use evaluated::{Evaluated, MAX_GROUPS, NotEvaluated};
 pub use own::Own;
 pub use parts::Row;
 pub use related::{Via, related_hosts};
+pub use shape::{Rest, Shape};
 pub use text::{MAX_FILE_NAME, MAX_HOST, MAX_NAME, MAX_PATH, MAX_REASON, MAX_USER_AGENT};
 pub use transfer::{TransferFacts, TransferState};
 

@@ -62,16 +62,26 @@ impl Serialize for Own {
             .response
             .as_ref()
             .map(|ResponseFacts { status, mime, disposition }| (status, mime, disposition));
-        let file = self.file.as_ref().map(|FileFacts { name, extension, size, mime, file_type }| {
-            (name, extension, size, mime, file_type)
-        });
-        let content = self.content.as_ref().map(|ContentFacts { matches, unscanned }| {
-            let matches: Vec<_> = matches.iter().map(|found| (&found.detector, found.count)).collect();
-            (matches, unscanned)
-        });
+        let file = self.file.as_ref().map(FileFacts::listed);
+        let content = self.content.as_ref().map(ContentFacts::listed);
         let client = (address, port, kind.name(), user_agent, locations);
         let request = (method, host, path, version);
         (client, request, response, file, content, self.evaluated.as_ref().map(Listed)).serialize(to)
+    }
+}
+
+impl FileFacts {
+    pub(super) fn listed(&self) -> impl Serialize {
+        let Self { name, extension, size, mime, file_type } = self;
+        (name, extension, size, mime, file_type)
+    }
+}
+
+impl ContentFacts {
+    pub(super) fn listed(&self) -> impl Serialize {
+        let Self { matches, unscanned } = self;
+        let matches: Vec<_> = matches.iter().map(|found| (&found.detector, found.count)).collect();
+        (matches, unscanned)
     }
 }
 

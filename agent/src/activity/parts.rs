@@ -1,5 +1,7 @@
 //! A record in the parts in which it is made and stored, and put together of them.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -90,45 +92,35 @@ impl Activity {
         (row, context, own)
     }
 
-    /// The record whose parts were stored as the JSON of `context` and `own`, and `row`.
+    /// The record whose parts were stored as `row` and the JSON of `context` and `own`: where there is a `shape`, with the client's
+    /// address, of what it leaves.
     ///
     /// # Errors
     /// One of the texts is not what it should be.
-    pub fn from_stored(row: Row, context: &str, own: &str) -> serde_json::Result<Self> {
-        Ok(Self::from_parts(row, serde_json::from_str(context)?, serde_json::from_str(own)?))
+    pub fn from_stored(
+        row: Row,
+        context: &str,
+        shape: Option<(&str, IpAddr)>,
+        own: &str,
+    ) -> serde_json::Result<Self> {
+        let own = match shape {
+            Some((shape, address)) => {
+                Own::joined(address, serde_json::from_str(shape)?, serde_json::from_str(own)?)
+            }
+            None => serde_json::from_str(own)?,
+        };
+        Ok(Self::from_parts(row, serde_json::from_str(context)?, own))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::activity::tests::sample;
+    use crate::activity::tests::{full, sample};
 
     fn stored(activity: &Activity) -> (Row, String, String) {
         let (row, context, own) = activity.clone().into_parts();
         (row, serde_json::to_string(&context).unwrap(), serde_json::to_string(&own).unwrap())
-    }
-
-    /// Every member is there.
-    fn full() -> Activity {
-        let mut full = sample();
-        full.client.locations = vec!["office".into()];
-        if let Some(file) = &mut full.file {
-            file.file_type = Some("pdf".into());
-        }
-        full.content = Some(
-            serde_json::from_value(serde_json::json!({
-                "matches": [{"detector": "iban", "count": 3}], "unscanned": "too large"
-            }))
-            .unwrap(),
-        );
-        if let Some(evaluated) = &mut full.evaluated {
-            evaluated.mime = Some("text/plain".into());
-            evaluated.file_type = Some("zip".into());
-            (evaluated.names, evaluated.cut) = (vec!["a".into(), "b".into()], true);
-            (evaluated.groups, evaluated.tags) = (vec!["g".into()], vec!["t".into()]);
-        }
-        full
     }
 
     #[test]
@@ -136,7 +128,7 @@ mod tests {
         let without = Activity { response: None, file: None, content: None, evaluated: None, ..sample() };
         for activity in [sample(), full(), without] {
             let (row, context, own) = stored(&activity);
-            assert_eq!(Activity::from_stored(row, &context, &own).unwrap(), activity);
+            assert_eq!(Activity::from_stored(row, &context, None, &own).unwrap(), activity);
         }
     }
 
@@ -154,7 +146,7 @@ mod tests {
     fn objects_are_read_as_well() {
         let own = r#"{"client":{"address":"10.1.2.3","port":40000,"kind":"native","user_agent":"Mozilla/5.0 (X11)","locations":[]},"request":{"method":"GET","host":"files.corp.test","path":"/sites/hr/q3%20plan.xlsx","version":"HTTP/1.1"},"response":{"status":200,"mime":"application/pdf","disposition":"attachment"},"file":{"name":"q3 plan.xlsx","extension":"xlsx","size":12345,"mime":"application/vnd.ms-excel","type":null},"evaluated":{"download":true,"kind":"attachment","why":"says attachment","size":12345}}"#;
         let (row, context, _) = stored(&sample());
-        assert_eq!(Activity::from_stored(row, &context, own).unwrap(), sample());
+        assert_eq!(Activity::from_stored(row, &context, None, own).unwrap(), sample());
     }
 
     #[test]

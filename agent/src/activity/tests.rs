@@ -21,6 +21,28 @@ pub(crate) fn sample() -> Activity {
     )
 }
 
+/// Every member is there.
+pub(crate) fn full() -> Activity {
+    let mut full = sample();
+    full.client.locations = vec!["office".into()];
+    if let Some(file) = &mut full.file {
+        file.file_type = Some("pdf".into());
+    }
+    full.content = Some(
+        serde_json::from_value(serde_json::json!({
+            "matches": [{"detector": "iban", "count": 3}], "unscanned": "too large"
+        }))
+        .unwrap(),
+    );
+    if let Some(evaluated) = &mut full.evaluated {
+        evaluated.mime = Some("text/plain".into());
+        evaluated.file_type = Some("zip".into());
+        (evaluated.names, evaluated.cut) = (vec!["a".into(), "b".into()], true);
+        (evaluated.groups, evaluated.tags) = (vec!["g".into()], vec!["t".into()]);
+    }
+    full
+}
+
 /// The session of [`sample`].
 pub(crate) fn session() -> Session {
     Session {

@@ -346,4 +346,4 @@ impl Drop for ActivityLog {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

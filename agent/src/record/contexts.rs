@@ -1,19 +1,9 @@
-//! What many records have in common, stored once: a row of its own, to which the records refer.
-//!
-//! The writer remembers those it stored last. It forgets all of them at once, so that contexts come in ages: a record refers to
-//! one of the age that it was written in, and what is older than the age of the oldest record can go.
+//! The table of contexts: what records have in common of who did what, and the columns in which filters find it.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params};
 
 use crate::activity::Context;
-use crate::record::shared_context::SharedContext;
-
-/// Contexts of one age, each of one or two KiB: users times apps times processes that are in use at one time.
-const AGE_MAX: usize = 2048;
+use crate::record::kept::Part;
 
 /// The step that makes the table.
 pub(super) const TABLE: &str = "
@@ -43,52 +33,20 @@ pub(super) fn column(name: &str) -> String {
     format!("iif(action = '', (SELECT contexts.{name} FROM contexts WHERE contexts.id = context), {name})")
 }
 
-/// What the writer knows to be in the file.
-#[derive(Debug, Default)]
-pub(super) struct Contexts {
-    /// By the hash.
-    known: HashMap<u64, (i64, Arc<SharedContext>)>,
-    age: i64,
-    json: Vec<u8>,
-}
+impl Part for Context {
+    const TABLE: &'static str = "contexts";
+    const COLUMN: &'static str = "context";
+    /// Each of one or two KiB: users times apps times processes that are in use at one time.
+    const AGE_MAX: usize = 2048;
 
-impl Contexts {
-    /// What was stored last may not be in the file.
-    pub(super) fn forget(&mut self) {
-        self.known.clear();
-    }
-
-    /// The id of a context, which is stored if it is new.
-    pub(super) fn of(
-        &mut self,
-        shared: &Arc<SharedContext>,
-        connection: &Connection,
-    ) -> rusqlite::Result<i64> {
-        if let Some((id, known)) = self.known.get(&shared.hash)
-            && (Arc::ptr_eq(known, shared) || known == shared)
-        {
-            return Ok(*id);
-        }
-        if self.known.len() >= AGE_MAX {
-            self.known.clear();
-        }
-        if self.known.is_empty() {
-            let next = "SELECT ifnull(max(id), 0) + 1 FROM contexts";
-            self.age = connection.query_row(next, [], |row| row.get(0))?;
-        }
-        self.json.clear();
-        serde_json::to_writer(&mut self.json, &shared.context)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        let Context { app, user, device, decision, .. } = &shared.context;
-        // JSON is UTF-8.
-        let text = ToSqlOutput::Borrowed(ValueRef::Text(&self.json));
+    fn insert(&self, age: i64, text: &str, connection: &Connection) -> rusqlite::Result<()> {
+        let Self { app, user, device, decision, .. } = self;
+        let into = "INSERT INTO contexts (age, text, action, app, suite, user, uid, device, policy)
+                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         connection
-            .prepare_cached(
-                "INSERT INTO contexts (age, text, action, app, suite, user, uid, device, policy)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
+            .prepare_cached(into)?
             .execute(params![
-                self.age,
+                age,
                 text,
                 decision.action.name(),
                 app.id,
@@ -97,24 +55,13 @@ impl Contexts {
                 user.uid,
                 device.id,
                 decision.policy
-            ])?;
-        let id = connection.last_insert_rowid();
-        self.known.insert(shared.hash, (id, Arc::clone(shared)));
-        Ok(id)
+            ])
+            .map(drop)
     }
-}
-
-/// Deletes the contexts of ages before that of the oldest record. A record of before there were contexts keeps all of them, for
-/// as long as it is the oldest.
-pub(super) fn delete_unused(connection: &Connection) -> rusqlite::Result<()> {
-    let oldest = "SELECT context FROM activities ORDER BY seq LIMIT 1";
-    let sql = format!("DELETE FROM contexts WHERE id < (SELECT age FROM contexts WHERE id = ({oldest}))");
-    connection.execute(&sql, []).map(drop)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::ops::ControlFlow;
     use std::path::Path;
     use std::time::Duration;
 
@@ -123,9 +70,8 @@ mod tests {
     use super::*;
     use crate::activity::Activity;
     use crate::activity::tests::sample;
-    use crate::record::Record;
     use crate::record::activity_log::ActivityLog;
-    use crate::record::query::{Entry, Filter, Reader};
+    use crate::record::activity_log::tests::read;
     use crate::record::schema;
 
     const SOON: Duration = Duration::from_secs(20);
@@ -137,16 +83,10 @@ mod tests {
         activity
     }
 
-    fn read(path: &Path) -> Vec<Activity> {
-        let mut found = Vec::new();
-        let show = |entry| {
-            match entry {
-                Entry::Activity(activity) => found.push(*activity),
-                Entry::Gap(gap) => panic!("{gap:?}"),
-            }
-            ControlFlow::Continue(())
-        };
-        Reader::open(path).unwrap().newest_first(&Filter::default(), show).unwrap();
+    /// In the order of writing.
+    fn written(path: &Path) -> Vec<Activity> {
+        let (mut found, gaps) = read(path);
+        assert_eq!(gaps, []);
         found.reverse();
         found
     }
@@ -168,7 +108,7 @@ mod tests {
             log.record(activity).unwrap();
         }
         log.flush(SOON).unwrap();
-        assert_eq!(read(&path), written);
+        assert_eq!(self::written(&path), written);
         assert_eq!(contexts(&Connection::open(&path).unwrap()), [(1, 1), (2, 1)]);
     }
 
@@ -199,62 +139,6 @@ mod tests {
         let after = record("ada", 8);
         log.record(&after).unwrap();
         log.flush(SOON).unwrap();
-        assert_eq!(read(&path), [whole, after]);
-    }
-
-    #[test]
-    fn contexts_go_with_the_last_record_of_their_age() {
-        let connection = Connection::open_in_memory().unwrap();
-        for step in schema::MIGRATIONS {
-            connection.execute_batch(step).unwrap();
-        }
-        let mut known = Contexts::default();
-        let add = |known: &mut Contexts, user: &str| {
-            let activity = record(user, 1);
-            let context = known.of(&Record::from(&activity).shared, &connection).unwrap();
-            connection
-                .execute(
-                    "INSERT INTO activities (id, time, type, action, app, device, client_ip, record, context)
-                     VALUES (?1, 1, '', '', '', '', x'', '', ?2)",
-                    params![activity.id.as_bytes(), context],
-                )
-                .unwrap();
-        };
-        let of_two_ages = [(1, 1), (2, 1), (3, 3), (4, 3)];
-        for user in ["ada", "bob"] {
-            add(&mut known, user);
-        }
-        known.forget();
-        for user in ["bob", "ada", "bob"] {
-            add(&mut known, user);
-        }
-        delete_unused(&connection).unwrap();
-        assert_eq!(contexts(&connection), of_two_ages);
-        connection.execute("DELETE FROM activities WHERE seq = 1", []).unwrap();
-        delete_unused(&connection).unwrap();
-        assert_eq!(contexts(&connection), of_two_ages, "the second record is of the first age");
-        connection.execute("DELETE FROM activities WHERE seq = 2", []).unwrap();
-        delete_unused(&connection).unwrap();
-        assert_eq!(contexts(&connection), [(3, 3), (4, 3)]);
-        connection.execute("DELETE FROM activities", []).unwrap();
-        delete_unused(&connection).unwrap();
-        known.forget();
-        add(&mut known, "ada");
-        assert_eq!(contexts(&connection).last(), Some(&(5, 5)), "no id is used twice");
-    }
-
-    #[test]
-    fn an_age_has_an_end() {
-        let connection = Connection::open_in_memory().unwrap();
-        for step in schema::MIGRATIONS {
-            connection.execute_batch(step).unwrap();
-        }
-        let mut known = Contexts::default();
-        for n in 0..=AGE_MAX {
-            known.of(&Record::from(record(&n.to_string(), 1)).shared, &connection).unwrap();
-        }
-        assert_eq!(known.known.len(), 1);
-        let last = AGE_MAX as i64 + 1;
-        assert_eq!(contexts(&connection).last(), Some(&(last, last)));
+        assert_eq!(written(&path), [whole, after]);
     }
 }

@@ -268,7 +268,7 @@ impl Metrics {
 
     /// Counts one activity: its type and action, its policy, and the time the decision took.
     pub fn activity(&self, app: &AppMetrics, record: &Record) {
-        let decision = &record.shared.context.decision;
+        let decision = &record.shared.value.decision;
         app.activity(record.row.kind, decision.action);
         self.decision_seconds.observe_micros(record.row.micros);
         let policies = self.policies.load();

@@ -4,6 +4,7 @@ pub mod activity_log;
 mod admission;
 mod contexts;
 pub mod guard;
+mod kept;
 pub mod metrics;
 mod pending;
 mod policy_sets;
@@ -11,7 +12,8 @@ pub mod query;
 mod reserve;
 mod schema;
 mod segments;
-mod shared_context;
+mod shapes;
+mod shared;
 mod store;
 pub mod transfer;
 pub mod usage;
@@ -26,7 +28,7 @@ use transfer::Transfer;
 use usage::InUse;
 
 pub use pending::Record;
-pub use shared_context::SharedContext;
+pub use shared::SharedContext;
 
 /// The one way an activity is recorded, so that the numbers and the log speak of the same activities.
 pub struct Recorder {

@@ -5,9 +5,10 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::Serialize;
 use uuid::Uuid;
 
-use super::shared_context::SharedContext;
+use super::shared::{SharedContext, SharedShape};
 use crate::activity::{Activity, Own, Row, TransferFacts};
 use crate::classify::ActivityType;
 
@@ -51,6 +52,8 @@ pub(super) struct Pending {
     pub(super) micros: u64,
     pub(super) transfer: Option<TransferFacts>,
     pub(super) shared: Arc<SharedContext>,
+    /// `None`: what is its own says it all.
+    pub(super) shape: Option<Arc<SharedShape>>,
     /// JSON of what is its own.
     pub(super) own: Box<[u8]>,
 }
@@ -60,20 +63,30 @@ impl Pending {
     /// There is no JSON for something in it.
     pub(super) fn of(record: Record) -> serde_json::Result<Self> {
         let Record { row, shared, own } = record;
-        let text: Box<[u8]> = JSON.with_borrow_mut(|json| {
-            json.clear();
-            serde_json::to_writer(&mut *json, &own).map(|()| json.as_slice().into())
-        })?;
+        let (client, file) = (own.client.address, own.file.as_ref().and_then(|file| file.name.clone()));
+        let (shape, rest) = own.split();
+        let (shape, own) = match SharedShape::seen(shape) {
+            Ok(shape) => (Some(shape), text(&rest)?),
+            Err(shape) => (None, text(&Own::joined(client, shape, rest))?),
+        };
         Ok(Self {
             id: row.id,
             time: row.time.as_microsecond(),
             kind: row.kind,
-            client: own.client.address,
-            file: own.file.and_then(|file| file.name),
+            client,
+            file,
             micros: row.micros,
             transfer: row.transfer,
             shared,
-            own: text,
+            shape,
+            own,
         })
     }
+}
+
+fn text(value: &impl Serialize) -> serde_json::Result<Box<[u8]>> {
+    JSON.with_borrow_mut(|json| {
+        json.clear();
+        serde_json::to_writer(&mut *json, value).map(|()| json.as_slice().into())
+    })
 }

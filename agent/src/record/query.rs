@@ -11,6 +11,7 @@ pub mod overview;
 mod usage;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -370,6 +371,14 @@ fn transfer(row: &Row<'_>) -> rusqlite::Result<Option<TransferFacts>> {
     })
 }
 
+/// Of the octets in a column.
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    match octets.len() {
+        4 => <[u8; 4]>::try_from(octets).ok().map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(octets).ok().map(IpAddr::from),
+    }
+}
+
 struct Found {
     seq: i64,
     time: i64,
@@ -379,7 +388,8 @@ struct Found {
 impl Found {
     /// Of `activities AS a`.
     const COLUMNS: &str = "seq, time, record, transfer, sent, id, type, micros,
-         (SELECT text FROM contexts WHERE contexts.id = a.context)";
+         (SELECT text FROM contexts WHERE contexts.id = a.context), client_ip, shape,
+         (SELECT text FROM shapes WHERE shapes.id = a.shape)";
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let (seq, micros) = (row.get(0)?, row.get(1)?);
@@ -412,7 +422,15 @@ impl Found {
         };
         let (id, micros) = (Uuid::from_bytes(row.get(5)?), row.get(7)?);
         let beside = activity::Row { id, time, kind, micros, transfer };
-        Ok(Activity::from_stored(beside, context, record).map(Box::new))
+        let shape = match row.get::<_, Option<i64>>(10)? {
+            None => None,
+            Some(shape) => match (row.get_ref(11)?.as_str_or_null()?, address(row.get_ref(9)?.as_blob()?)) {
+                (Some(text), Some(address)) => Some((text, address)),
+                (None, _) => return Ok(Err(serde::de::Error::custom(format_args!("no shape {shape}")))),
+                (_, None) => return Ok(Err(serde::de::Error::custom("no address"))),
+            },
+        };
+        Ok(Activity::from_stored(beside, context, shape, record).map(Box::new))
     }
 }
 

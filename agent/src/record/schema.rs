@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::record::{contexts, policy_sets, segments};
+use crate::record::{contexts, policy_sets, segments, shapes};
 
 /// Only the daemon's user reads who did what.
 const FILE_MODE: u32 = 0o600;
@@ -20,8 +20,16 @@ const CHECK_AT_START_MAX: u64 = 256 << 20;
 const WAL_LIMIT: u64 = 64 << 20;
 
 /// Each step moves the file one `user_version` on. A step that was released is never edited.
-pub(super) const MIGRATIONS: &[&str] =
-    &[ACTIVITIES, policy_sets::TABLE, USAGE, CLIENTS, contexts::TABLE, segments::TABLES, contexts::COLUMNS];
+pub(super) const MIGRATIONS: &[&str] = &[
+    ACTIVITIES,
+    policy_sets::TABLE,
+    USAGE,
+    CLIENTS,
+    contexts::TABLE,
+    segments::TABLES,
+    contexts::COLUMNS,
+    shapes::TABLE,
+];
 
 const ACTIVITIES: &str = "
 CREATE TABLE activities (

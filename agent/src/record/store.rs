@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::activity::{TransferFacts, TransferState};
-use crate::record::contexts::{self, Contexts};
+use crate::activity::{Context, Shape, TransferFacts, TransferState};
+use crate::record::kept::{self, Kept};
 use crate::record::pending::Pending;
 use crate::record::transfer::End;
 use crate::record::usage::Sums;
@@ -120,12 +120,13 @@ pub(super) struct Store {
     run: Uuid,
     /// The gap written last, which further losses may still extend.
     last_gap: Option<(i64, Gap)>,
-    contexts: Contexts,
+    contexts: Kept<Context>,
+    shapes: Kept<Shape>,
 }
 
 impl Store {
     pub(super) fn new(connection: Connection, run: Uuid) -> Self {
-        Self { connection, run, last_gap: None, contexts: Contexts::default() }
+        Self { connection, run, last_gap: None, contexts: Kept::default(), shapes: Kept::default() }
     }
 
     pub(super) fn connection(&mut self) -> &mut Connection {
@@ -184,6 +185,7 @@ impl Store {
         if written.is_err() {
             // They were rolled back with the rest.
             self.contexts.forget();
+            self.shapes.forget();
         }
         written
     }
@@ -196,8 +198,10 @@ impl Store {
         let transaction = self.connection.transaction()?;
         let mut rows = Vec::with_capacity(batch.entries.len());
         for pending in batch.entries.iter().map(|entry| &entry.pending) {
-            match self.contexts.of(&pending.shared, &transaction) {
-                Ok(context) => rows.push((pending, context)),
+            let context = self.contexts.of(&pending.shared, &transaction);
+            let shape = pending.shape.as_ref().map(|shape| self.shapes.of(shape, &transaction)).transpose();
+            match context.and_then(|context| Ok(rows::Row { pending, context, shape: shape? })) {
+                Ok(row) => rows.push(row),
                 Err(error) if is_refusal(&error) => written.refused += 1,
                 Err(error) => return Err(error),
             }
@@ -297,7 +301,8 @@ impl Store {
 
     /// Deletes what only deleted records needed.
     fn forget_deleted(&mut self) -> rusqlite::Result<()> {
-        contexts::delete_unused(&self.connection)?;
+        kept::delete_unused::<Context>(&self.connection)?;
+        kept::delete_unused::<Shape>(&self.connection)?;
         segments::delete_unused(&self.connection)?;
         self.give_pages_back()
     }

@@ -176,7 +176,7 @@ impl Sums {
 
     /// A record that was stored now is a use of its app as well.
     pub(super) fn add_record(&mut self, pending: &Pending) {
-        let (at, context) = (pending.time, &pending.shared.context);
+        let (at, context) = (pending.time, &pending.shared.value);
         let app = self.apps.entry(Arc::clone(&context.app.id)).or_insert_with(|| AppSum {
             name: Arc::clone(&context.app.name),
             suite: context.app.suite.clone(),

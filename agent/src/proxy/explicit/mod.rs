@@ -81,7 +81,6 @@ pub(super) async fn serve(
         return abort(stream);
     }
     let owner = if on_this_host { socket_owner::owner_of(client, local) } else { None };
-    let _served = socket_owner::Served::of(owner);
     let holder = owner.map_or_else(|| Holder::of_host(client.ip()), |owner| Holder::User(owner.uid));
     let Some(_share) = worker.shares.take(holder) else {
         tracing::debug!(%client, ?holder, "refused: the client holds a full share of the connections");

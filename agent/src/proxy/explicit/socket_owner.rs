@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use recent::{ended, recent, remember};
+use recent::{recent, remember};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::owner::Directory;
@@ -52,24 +52,6 @@ thread_local! {
 pub struct SocketOwner {
     pub uid: u32,
     pub inode: u32,
-}
-
-/// As long as a connection is served: its program may hold the next one where it held this one.
-#[derive(Debug)]
-pub(super) struct Served(Option<SocketOwner>);
-
-impl Served {
-    pub(super) fn of(owner: Option<SocketOwner>) -> Self {
-        Self(owner)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        if let Some(owner) = self.0 {
-            ended(owner.inode);
-        }
-    }
 }
 
 /// The owner of this host's TCP socket that is bound to `local` and connected to `remote`.
@@ -148,16 +130,15 @@ fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> Option<SocketOw
 }
 
 /// The process of `owner.uid` that holds the socket, if it is one that held the last ones, and where it would hold this
-/// one: at most some thirty links of each of two processes are read, and those of the last one all if they are few, which a
-/// thread that serves connections may do.
+/// one: at most some fifty links of two processes are read, and those of the last one all if they are few, which a thread that
+/// serves connections may do.
 pub(crate) fn recent_process_with(owner: SocketOwner) -> Option<Arc<Directory>> {
     let recent: Vec<_> = recent().iter().take(AT_ONCE).cloned().collect();
     let guessed = recent.iter().find_map(|last| {
         if last.process.uid() != Some(owner.uid) {
             return None;
         }
-        let found =
-            last.guesses().into_iter().find(|number| last.process.socket(*number) == Some(owner.inode))?;
+        let found = last.guesses().find(|number| last.process.socket(*number) == Some(owner.inode))?;
         Some((last.process.clone(), found))
     });
     let (process, descriptor) = guessed.or_else(|| {
@@ -165,7 +146,7 @@ pub(crate) fn recent_process_with(owner: SocketOwner) -> Option<Arc<Directory>> 
         let is_small = (1..=FEW_DESCRIPTORS).contains(&last.descriptors());
         is_small.then(|| held_by(last.clone(), owner))?
     })?;
-    remember(process.clone(), descriptor, owner.inode);
+    remember(process.clone(), descriptor);
     Some(process)
 }
 
@@ -175,7 +156,7 @@ pub(crate) fn process_with(owner: SocketOwner) -> Option<Arc<Directory>> {
     let recent: Vec<_> = recent().iter().map(|last| last.process.clone()).collect();
     let holder = recent.into_iter().find_map(|process| held_by(process, owner));
     let (process, descriptor) = holder.or_else(|| search(owner))?;
-    remember(process.clone(), descriptor, owner.inode);
+    remember(process.clone(), descriptor);
     Some(process)
 }
 
@@ -192,12 +173,15 @@ fn held_by(process: Arc<Directory>, owner: SocketOwner) -> Option<(Arc<Directory
 
 fn search(owner: SocketOwner) -> Option<(Arc<Directory>, u32)> {
     let until = Instant::now() + SEARCH;
-    let processes = fs::read_dir("/proc").ok()?.flatten().take(MOST_PROCESSES);
-    for entry in processes {
+    let entries = fs::read_dir("/proc").ok()?.flatten().take(MOST_PROCESSES);
+    let mut processes: Vec<u32> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    // One that was not looked for before has often been started just now, and the last numbers are of those.
+    processes.sort_unstable();
+    for pid in processes.into_iter().rev() {
         if Instant::now() > until {
             return None;
         }
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let Ok(process) = Directory::open(pid) else { continue };
         if let Some(found) = held_by(Arc::new(process), owner) {
             return Some(found);

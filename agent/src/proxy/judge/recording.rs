@@ -57,7 +57,7 @@ impl Judge<'_> {
         let Observed { device, decision, outcome, .. } = *observed;
         let mut last = self.context.borrow_mut();
         match &*last {
-            Some(shared) if shared.context.holds(device, decision, outcome.enforced) => Arc::clone(shared),
+            Some(shared) if shared.value.holds(device, decision, outcome.enforced) => Arc::clone(shared),
             _ => Arc::clone(last.insert(SharedContext::of(Context::of(observed)))),
         }
     }

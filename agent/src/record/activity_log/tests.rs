@@ -27,7 +27,7 @@ fn record() -> Activity {
     record_at(Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap())
 }
 
-fn read(path: &Path) -> (Vec<Activity>, Vec<Gap>) {
+pub(in crate::record) fn read(path: &Path) -> (Vec<Activity>, Vec<Gap>) {
     let (mut activities, mut gaps) = (Vec::new(), Vec::new());
     let show = |entry| {
         match entry {

@@ -15,8 +15,8 @@ use crate::record::usage::Sums;
 /// Records of one statement.
 const ROWS: usize = 32;
 
-const COLUMNS: [&str; 10] =
-    ["id", "time", "type", "client_ip", "file", "record", "transfer", "sent", "context", "micros"];
+const COLUMNS: [&str; 11] =
+    ["id", "time", "type", "client_ip", "file", "record", "transfer", "sent", "context", "shape", "micros"];
 /// The others that may not be absent: what they say, the context says.
 const EMPTY: [&str; 3] = ["action", "app", "device"];
 
@@ -31,8 +31,12 @@ fn insert(rows: usize) -> String {
     format!("INSERT INTO activities ({columns}) VALUES {rows} ON CONFLICT (id) DO NOTHING")
 }
 
-/// A record and the id of its context.
-pub(super) type Row<'a> = (&'a Pending, i64);
+/// A record, and the ids of what it shares.
+pub(super) struct Row<'a> {
+    pub(super) pending: &'a Pending,
+    pub(super) context: i64,
+    pub(super) shape: Option<i64>,
+}
 
 /// What rows are added to, and counted in.
 pub(super) struct Addition<'a, 't> {
@@ -75,7 +79,7 @@ impl Addition<'_, '_> {
         self.written.stored += rows.len() as u64;
         self.written.known += known as u64;
         if known == 0 {
-            rows.iter().for_each(|(pending, _)| self.sums.add_record(pending));
+            rows.iter().for_each(|row| self.sums.add_record(row.pending));
         } else if several {
             newer(rows, before, self.to)?.into_iter().for_each(|pending| self.sums.add_record(pending));
         }
@@ -92,7 +96,7 @@ fn last(to: &Transaction<'_>) -> rusqlite::Result<i64> {
 fn newer<'a>(rows: &[Row<'a>], before: i64, to: &Transaction<'_>) -> rusqlite::Result<Vec<&'a Pending>> {
     let mut seq = to.prepare_cached("SELECT seq FROM activities WHERE id = ?1")?;
     let (mut new, mut seen) = (Vec::new(), HashSet::new());
-    for (pending, _) in rows {
+    for Row { pending, .. } in rows {
         let found: Option<i64> = seq.query_row([pending.id.as_bytes()], |row| row.get(0)).optional()?;
         if found.is_some_and(|found| found > before && seen.insert(found)) {
             new.push(*pending);
@@ -104,7 +108,7 @@ fn newer<'a>(rows: &[Row<'a>], before: i64, to: &Transaction<'_>) -> rusqlite::R
 /// Gives how many of the rows are new.
 fn execute(into: &mut Statement<'_>, rows: &[Row<'_>]) -> rusqlite::Result<usize> {
     let mut at = 0;
-    for (pending, context) in rows {
+    for Row { pending, context, shape } in rows {
         let mut bind = |value: &dyn ToSql| {
             at += 1;
             into.raw_bind_parameter(at, value)
@@ -119,6 +123,7 @@ fn execute(into: &mut Statement<'_>, rows: &[Row<'_>]) -> rusqlite::Result<usize
         bind(&pending.transfer.map(|transfer| transfer.state.name()))?;
         bind(&pending.transfer.and_then(|transfer| transfer.bytes))?;
         bind(context)?;
+        bind(shape)?;
         bind(&pending.micros)?;
     }
     into.raw_execute()

@@ -179,7 +179,7 @@ fn a_reader_that_stays_does_not_let_the_write_ahead_log_grow_without_end() {
 
 #[test]
 fn a_log_beyond_its_size_loses_the_oldest_and_says_so() {
-    const MAX: u64 = 2 << 20;
+    const MAX: u64 = 1 << 20;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("activity.db");
     let (log, _) = ActivityLog::open(&path, None).unwrap();
@@ -195,7 +195,7 @@ fn a_log_beyond_its_size_loses_the_oldest_and_says_so() {
     assert!(size() > MAX, "{}", size());
     log.set_max_size(Some(MAX));
     wait_until("old records go", || {
-        log.state().records < 6000 && size() <= MAX + (1 << 20) || {
+        log.state().records < 6000 && size() <= MAX + (1 << 18) || {
             let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
             false
         }

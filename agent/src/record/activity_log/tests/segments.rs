@@ -96,10 +96,16 @@ fn a_log_with_indexes_is_brought_to_segments() {
     let path = dir.path().join("activity.db");
     // Never reaches a segment, and so keeps the indexes of its first steps until it has looked after the file.
     let (log, _) = ActivityLog::open_with(&path, of_segments(1000)).unwrap();
-    (0..350).for_each(|_| log.record(named("old.pdf")).unwrap());
+    for n in 0..350 {
+        // Its shape is no other's, so that it says all of it itself.
+        let mut old = named("old.pdf");
+        old.client.user_agent = Some(n.to_string().into());
+        log.record(old).unwrap();
+    }
     drop(log);
     let old = Connection::open(&path).unwrap();
     old.execute_batch("DROP TABLE segments; DROP TABLE columns").unwrap();
+    old.execute_batch("DROP TABLE shapes; ALTER TABLE activities DROP COLUMN shape").unwrap();
     for name in ["action", "app", "suite", "user", "uid", "device", "policy"] {
         let of_context = format!("(SELECT contexts.{name} FROM contexts WHERE contexts.id = context)");
         old.execute_batch(&format!(
