@@ -140,7 +140,7 @@ pub struct RequestFacts {
     pub version: Cow<'static, str>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ResponseFacts {
     pub status: u16,
     /// Media type essence as the origin declared it, lower case.

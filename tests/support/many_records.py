@@ -8,8 +8,9 @@ path, count = sys.argv[1], int(sys.argv[2])
 draw = random.Random(1)
 database = sqlite3.connect(path, isolation_level=None, timeout=30)
 found = database.execute(
-    "SELECT hex(a.id), a.type, c.text, a.record FROM activities a JOIN contexts c ON c.id = a.context WHERE c.action = 'block'"
-    " ORDER BY a.seq DESC LIMIT 1").fetchone()
+    "SELECT hex(a.id), a.type, c.text, a.record FROM activities a JOIN contexts c ON c.id = a.context"
+    # The first of a shape says all of its own itself.
+    " WHERE c.action = 'block' AND a.shape IS NULL ORDER BY a.seq DESC LIMIT 1").fetchone()
 # What is a record's own is a list of lists, whose places stand for these.
 NAMES = [("client", "address port kind user_agent locations"), ("request", "method host path version"),
          ("response", "status mime disposition"), ("file", "name extension size mime type"), ("content", "matches unscanned"),

@@ -21,16 +21,8 @@ pub struct Shape {
     method: Cow<'static, str>,
     host: Option<Arc<str>>,
     version: Cow<'static, str>,
-    response: Option<Answered>,
+    response: Option<ResponseFacts>,
     evaluated: Option<Judged>,
-}
-
-/// Of [`ResponseFacts`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-struct Answered {
-    status: u16,
-    mime: Option<Arc<str>>,
-    disposition: Option<Arc<str>>,
 }
 
 /// Of [`Evaluated`].
@@ -42,8 +34,6 @@ struct Judged {
     why: Cow<'static, str>,
     mime: Option<Arc<str>>,
     file_type: Option<Cow<'static, str>>,
-    groups: Vec<Arc<str>>,
-    tags: Vec<Arc<str>>,
 }
 
 /// What [`Own`] says that neither the shape nor the row does. Written as a list, as [`Own`] is, with the same rule for what is
@@ -59,11 +49,15 @@ pub struct Rest {
     file: Option<FileFacts>,
     #[serde(default)]
     content: Option<ContentFacts>,
-    /// Both of [`Evaluated`].
+    /// These, too, of [`Evaluated`]. Long where they are there at all.
     #[serde(default)]
     names: Vec<Arc<str>>,
     #[serde(default)]
     cut: bool,
+    #[serde(default)]
+    groups: Vec<Arc<str>>,
+    #[serde(default)]
+    tags: Vec<Arc<str>>,
 }
 
 impl Own {
@@ -72,37 +66,30 @@ impl Own {
         let Self { client, request, response, file, content, evaluated } = self;
         let ClientFacts { address: _, port, kind, user_agent, locations } = client;
         let RequestFacts { method, host, path, version } = request;
-        let response = response.map(|ResponseFacts { status, mime, disposition }| Answered {
-            status,
-            mime,
-            disposition,
-        });
-        let (mut size, mut names, mut cut) = (None, Vec::new(), false);
+        let (mut size, mut cut) = (None, false);
+        let [mut names, mut groups, mut tags] = [const { Vec::new() }; 3];
         let evaluated = evaluated.map(|evaluated| {
-            let Evaluated { download, kind, why, mime, file_type, groups, tags, .. } = evaluated;
-            (size, names, cut) = (evaluated.size, evaluated.names, evaluated.cut);
-            Judged { download, kind, why, mime, file_type, groups, tags }
+            let Evaluated { download, kind, why, mime, file_type, .. } = evaluated;
+            (size, cut) = (evaluated.size, evaluated.cut);
+            (names, groups, tags) = (evaluated.names, evaluated.groups, evaluated.tags);
+            Judged { download, kind, why, mime, file_type }
         });
         let shape = Shape { kind, user_agent, locations, method, host, version, response, evaluated };
-        (shape, Rest { port, path, size, file, content, names, cut })
+        (shape, Rest { port, path, size, file, content, names, cut, groups, tags })
     }
 
     /// What was split before.
     pub fn joined(address: IpAddr, shape: Shape, rest: Rest) -> Self {
         let Shape { kind, user_agent, locations, method, host, version, response, evaluated } = shape;
-        let Rest { port, path, size, file, content, names, cut } = rest;
+        let Rest { port, path, size, file, content, names, cut, groups, tags } = rest;
         Self {
             client: ClientFacts { address, port, kind, user_agent, locations },
             request: RequestFacts { method, host, path, version },
-            response: response.map(|Answered { status, mime, disposition }| ResponseFacts {
-                status,
-                mime,
-                disposition,
-            }),
+            response,
             file,
             content,
             evaluated: evaluated.map(|judged| {
-                let Judged { download, kind, why, mime, file_type, groups, tags } = judged;
+                let Judged { download, kind, why, mime, file_type } = judged;
                 Evaluated { download, kind, why, size, mime, file_type, names, groups, tags, cut }
             }),
         }
@@ -111,14 +98,16 @@ impl Own {
 
 impl Serialize for Rest {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Self { port, path, size, file, content, names, cut } = self;
+        let Self { port, path, size, file, content, names, cut, groups, tags } = self;
         let (file, content) =
             (file.as_ref().map(FileFacts::listed), content.as_ref().map(ContentFacts::listed));
-        match (&file, &content, names.is_empty() && !cut) {
-            (None, None, true) => (port, path, size).serialize(to),
-            (Some(file), None, true) => (port, path, size, file).serialize(to),
-            (_, Some(_), true) => (port, path, size, file, content).serialize(to),
-            _ => (port, path, size, file, content, names, cut).serialize(to),
+        match (&file, &content) {
+            _ if *cut || [names, groups, tags].iter().any(|list| !list.is_empty()) => {
+                (port, path, size, file, content, names, cut, groups, tags).serialize(to)
+            }
+            (_, Some(content)) => (port, path, size, file, content).serialize(to),
+            (Some(file), None) => (port, path, size, file).serialize(to),
+            (None, None) => (port, path, size).serialize(to),
         }
     }
 }
@@ -153,11 +142,11 @@ mod tests {
     #[test]
     fn what_is_stored_stays_what_it_is() {
         let rest = |activity: &Activity| serde_json::to_string(&split(activity).1).unwrap();
-        let all = r#"[40000,"/sites/hr/q3%20plan.xlsx",12345,["q3 plan.xlsx","xlsx",12345,"application/vnd.ms-excel","pdf"],[[["iban",3]],"too large"],["a","b"],true]"#;
+        let all = r#"[40000,"/sites/hr/q3%20plan.xlsx",12345,["q3 plan.xlsx","xlsx",12345,"application/vnd.ms-excel","pdf"],[[["iban",3]],"too large"],["a","b"],true,["g"],["t"]]"#;
         assert_eq!(rest(&full()), all);
         let short = r#"[40000,"/sites/hr/q3%20plan.xlsx",12345,["q3 plan.xlsx","xlsx",12345,"application/vnd.ms-excel",null]]"#;
         assert_eq!(rest(&sample()), short);
-        let shape = r#"{"kind":"native","user_agent":"Mozilla/5.0 (X11)","locations":["office"],"method":"GET","host":"files.corp.test","version":"HTTP/1.1","response":{"status":200,"mime":"application/pdf","disposition":"attachment"},"evaluated":{"download":true,"kind":"attachment","why":"says attachment","mime":"text/plain","file_type":"zip","groups":["g"],"tags":["t"]}}"#;
+        let shape = r#"{"kind":"native","user_agent":"Mozilla/5.0 (X11)","locations":["office"],"method":"GET","host":"files.corp.test","version":"HTTP/1.1","response":{"status":200,"mime":"application/pdf","disposition":"attachment"},"evaluated":{"download":true,"kind":"attachment","why":"says attachment","mime":"text/plain","file_type":"zip"}}"#;
         assert_eq!(serde_json::to_string(&split(&full()).0).unwrap(), shape);
     }
 

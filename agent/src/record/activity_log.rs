@@ -126,7 +126,7 @@ pub(super) struct Shared {
     pub(super) overflow: AtomicU64,
     pub(super) retention_secs: AtomicU64,
     /// 0: no limit.
-    pub(super) max_size: AtomicU64,
+    max_size: AtomicU64,
     pub(super) strict: AtomicBool,
     /// Messages since the writer last emptied the queue.
     pub(super) queued: AtomicUsize,
@@ -150,6 +150,11 @@ impl Shared {
 
     pub(super) fn note_set_aside(&self, to: PathBuf) {
         *self.set_aside.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
+    }
+
+    pub(super) fn max_size(&self) -> Option<u64> {
+        let max = self.max_size.load(Ordering::Relaxed);
+        (max > 0).then_some(max)
     }
 
     /// Whether the time that closing may take is over.

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use crate::activity::Context;
-use crate::record::kept::Part;
+use crate::record::parts::Part;
 
 /// The step that makes the table.
 pub(super) const TABLE: &str = "

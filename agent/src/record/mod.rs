@@ -2,10 +2,11 @@
 
 pub mod activity_log;
 mod admission;
+mod common;
 mod contexts;
 pub mod guard;
-mod kept;
 pub mod metrics;
+mod parts;
 mod pending;
 mod policy_sets;
 pub mod query;
@@ -13,7 +14,6 @@ mod reserve;
 mod schema;
 mod segments;
 mod shapes;
-mod shared;
 mod store;
 pub mod transfer;
 pub mod usage;
@@ -27,8 +27,8 @@ use metrics::{AppMetrics, Metrics};
 use transfer::Transfer;
 use usage::InUse;
 
+pub use common::SharedContext;
 pub use pending::Record;
-pub use shared::SharedContext;
 
 /// The one way an activity is recorded, so that the numbers and the log speak of the same activities.
 pub struct Recorder {

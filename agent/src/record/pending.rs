@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::shared::{SharedContext, SharedShape};
+use super::common::{SharedContext, SharedShape};
 use crate::activity::{Activity, Own, Row, TransferFacts};
 use crate::classify::ActivityType;
 
@@ -52,9 +52,9 @@ pub(super) struct Pending {
     pub(super) micros: u64,
     pub(super) transfer: Option<TransferFacts>,
     pub(super) shared: Arc<SharedContext>,
-    /// `None`: what is its own says it all.
+    /// `None`: what is its own says all of it.
     pub(super) shape: Option<Arc<SharedShape>>,
-    /// JSON of what is its own.
+    /// JSON of what is its own: of an [`Own`], or of a [`Rest`](crate::activity::Rest) where it has a shape.
     pub(super) own: Box<[u8]>,
 }
 

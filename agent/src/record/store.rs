@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::activity::{Context, Shape, TransferFacts, TransferState};
-use crate::record::kept::{self, Kept};
+use crate::record::parts::{self, Parts};
 use crate::record::pending::Pending;
 use crate::record::transfer::End;
 use crate::record::usage::Sums;
@@ -19,7 +19,7 @@ pub(super) use rows::address_bytes;
 
 /// Losses that follow each other within this time become one gap.
 const SAME_GAP: SignedDuration = SignedDuration::from_secs(10);
-/// Rows deleted in one transaction.
+/// Rows deleted in one transaction at most.
 const DELETE_STEP: u64 = 2000;
 /// Free pages given back to the file system after each deletion.
 const VACUUM_PAGES: u32 = 2048;
@@ -120,13 +120,22 @@ pub(super) struct Store {
     run: Uuid,
     /// The gap written last, which further losses may still extend.
     last_gap: Option<(i64, Gap)>,
-    contexts: Kept<Context>,
-    shapes: Kept<Shape>,
+    contexts: Parts<Context>,
+    shapes: Parts<Shape>,
+    /// [`parts::octets_within`]
+    part_octets: usize,
 }
 
 impl Store {
     pub(super) fn new(connection: Connection, run: Uuid) -> Self {
-        Self { connection, run, last_gap: None, contexts: Kept::default(), shapes: Kept::default() }
+        Self {
+            connection,
+            run,
+            last_gap: None,
+            contexts: Parts::default(),
+            shapes: Parts::default(),
+            part_octets: parts::octets_within(None),
+        }
     }
 
     pub(super) fn connection(&mut self) -> &mut Connection {
@@ -198,9 +207,14 @@ impl Store {
         let transaction = self.connection.transaction()?;
         let mut rows = Vec::with_capacity(batch.entries.len());
         for pending in batch.entries.iter().map(|entry| &entry.pending) {
-            let context = self.contexts.of(&pending.shared, &transaction);
-            let shape = pending.shape.as_ref().map(|shape| self.shapes.of(shape, &transaction)).transpose();
-            match context.and_then(|context| Ok(rows::Row { pending, context, shape: shape? })) {
+            let mut row = || {
+                let context = self.contexts.of(&pending.shared, self.part_octets, &transaction)?;
+                let shape = pending.shape.as_ref();
+                let shape =
+                    shape.map(|shape| self.shapes.of(shape, self.part_octets, &transaction)).transpose()?;
+                Ok(rows::Row { pending, context, shape })
+            };
+            match row() {
                 Ok(row) => rows.push(row),
                 Err(error) if is_refusal(&error) => written.refused += 1,
                 Err(error) => return Err(error),
@@ -234,6 +248,11 @@ impl Store {
         Ok(written)
     }
 
+    /// The log is to have at most so many octets.
+    pub(super) fn set_max_size(&mut self, max_size: Option<u64>) {
+        self.part_octets = parts::octets_within(max_size);
+    }
+
     /// Makes a segment of records that are in none, if there are `size` of them. `false` when there was none to make.
     pub(super) fn make_segment(&mut self, size: usize) -> rusqlite::Result<bool> {
         segments::make(size, &mut self.connection)
@@ -265,16 +284,17 @@ impl Store {
     /// Deletes a bounded number of the records written first, and says so in a gap.
     pub(super) fn delete_oldest(&mut self) -> rusqlite::Result<u64> {
         let oldest = "SELECT seq FROM activities ORDER BY seq LIMIT ?1";
+        // Of a small log not all that it has.
+        let step = (self.count()? / 4).clamp(1, DELETE_STEP);
         let transaction = self.connection.transaction()?;
         let (since, until): (Option<i64>, Option<i64>) = transaction.query_row(
             &format!("SELECT min(time), max(time) FROM activities WHERE seq IN ({oldest})"),
-            [DELETE_STEP],
+            [step],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         let (Some(since), Some(until)) = (since, until) else { return Ok(0) };
-        let count = transaction
-            .execute(&format!("DELETE FROM activities WHERE seq IN ({oldest})"), [DELETE_STEP])?
-            as u64;
+        let count =
+            transaction.execute(&format!("DELETE FROM activities WHERE seq IN ({oldest})"), [step])? as u64;
         add_records(&transaction, -(count as i64))?;
         let known = transaction
             .query_row(
@@ -301,8 +321,8 @@ impl Store {
 
     /// Deletes what only deleted records needed.
     fn forget_deleted(&mut self) -> rusqlite::Result<()> {
-        kept::delete_unused::<Context>(&self.connection)?;
-        kept::delete_unused::<Shape>(&self.connection)?;
+        self.contexts.delete_unused(&self.connection)?;
+        self.shapes.delete_unused(&self.connection)?;
         segments::delete_unused(&self.connection)?;
         self.give_pages_back()
     }

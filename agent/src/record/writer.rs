@@ -318,6 +318,7 @@ impl Writer {
         if std::fs::metadata(wal).is_ok_and(|wal| wal.len() > self.options.wal_max) {
             store.checkpoint()?;
         }
+        store.set_max_size(self.shared.max_size());
         self.policy_sets.store(&self.shared.policy_sets, store.connection())?;
         let written = store.write(&self.batch, &mut self.totals)?;
         for waiter in self.batch.clear() {

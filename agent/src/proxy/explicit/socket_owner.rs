@@ -173,12 +173,12 @@ fn held_by(process: Arc<Directory>, owner: SocketOwner) -> Option<(Arc<Directory
 
 fn search(owner: SocketOwner) -> Option<(Arc<Directory>, u32)> {
     let until = Instant::now() + SEARCH;
-    let entries = fs::read_dir("/proc").ok()?.flatten().take(MOST_PROCESSES);
+    let entries = fs::read_dir("/proc").ok()?.flatten();
     let mut processes: Vec<u32> =
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     // One that was not looked for before has often been started just now, and the last numbers are of those.
     processes.sort_unstable();
-    for pid in processes.into_iter().rev() {
+    for pid in processes.into_iter().rev().take(MOST_PROCESSES) {
         if Instant::now() > until {
             return None;
         }

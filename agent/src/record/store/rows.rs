@@ -202,4 +202,31 @@ mod tests {
         // A batch that is written again, as after a failure whose outcome is not known.
         assert_eq!(write(&first), ((some, some, 0), [now; 3]));
     }
+    #[test]
+    fn what_went_with_a_failed_transaction_is_stored_with_the_next() {
+        let connection = Connection::open_in_memory().unwrap();
+        for step in schema::MIGRATIONS {
+            connection.execute_batch(step).unwrap();
+        }
+        let (mut store, mut totals) = (Store::new(connection, Uuid::from_u128(1)), Totals::default());
+        let limit = |store: &mut Store, pages: i64| {
+            let set = format!("PRAGMA max_page_count = {pages}");
+            store.connection().query_row(&set, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        let records: Vec<_> = (0..ROWS * 8).map(|_| named("ada")).collect();
+        let batch = batch(&records);
+        // SQLite makes of it as many pages as there are, and those of a context and a shape go into the ones that are there.
+        limit(&mut store, 1);
+        let error = store.write(&batch, &mut totals).map(drop).unwrap_err();
+        assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DiskFull));
+        limit(&mut store, 10_000);
+        assert_eq!(store.write(&batch, &mut totals).unwrap().stored, records.len() as u64);
+        let complete = "SELECT count(*), count(a.shape), count(c.id), count(s.id) FROM activities AS a
+                        LEFT JOIN contexts AS c ON c.id = a.context LEFT JOIN shapes AS s ON s.id = a.shape";
+        let counts = store.connection().query_row(complete, [], |row| {
+            Ok([row.get::<_, usize>(0)?, row.get(1)?, row.get(2)?, row.get(3)?])
+        });
+        let all = records.len();
+        assert_eq!(counts.unwrap(), [all, all - 1, all, all - 1], "the first has no shape");
+    }
 }

@@ -88,8 +88,7 @@ impl Writer {
 
     /// By size: in small steps, as by age.
     fn delete_oldest(&mut self, now: Instant) {
-        let max = self.shared.max_size.load(Ordering::Relaxed);
-        let (Some(store), Some(max)) = (self.store.as_mut(), (max > 0).then_some(max)) else { return };
+        let (Some(store), Some(max)) = (self.store.as_mut(), self.shared.max_size()) else { return };
         let deleted = store.size().and_then(|size| if size > max { store.delete_oldest() } else { Ok(0) });
         match deleted {
             Ok(deleted) => {

@@ -11,15 +11,16 @@ use rustls_pki_types::ServerName;
 
 use crate::tls::sessions::SESSIONS;
 
-/// Sessions offered one after the other and none taken, from which on none is offered any more: more than are under way at a
-/// time, and more than some of several hosts behind one name refuse by chance.
+/// Sessions taken out one after the other to be offered, and none resumed, from which on none is offered while the configuration
+/// lasts: more than are under way at a time, and more than some of several hosts behind one name refuse by chance. Those that
+/// ended before they could be offered count as well.
 pub(super) const REFUSALS: u32 = 4 * SESSIONS as u32;
 
 /// The sessions of one configuration. Those of TLS 1.2 cost nothing to offer, and are.
 #[derive(Debug)]
 pub(super) struct Offered {
     kept: ClientSessionMemoryCache,
-    /// Offered since one was taken last.
+    /// Taken out since one was resumed last.
     in_vain: AtomicU32,
 }
 
@@ -70,7 +71,10 @@ impl ClientSessionStore for Offered {
             return None;
         }
         let session = self.kept.take_tls13_ticket(name)?;
-        self.in_vain.fetch_add(1, Ordering::Relaxed);
+        if self.in_vain.fetch_add(1, Ordering::Relaxed) + 1 >= REFUSALS {
+            // What is left would stay for nothing.
+            while self.kept.take_tls13_ticket(name).is_some() {}
+        }
         Some(session)
     }
 }

@@ -207,3 +207,35 @@ fn a_log_beyond_its_size_loses_the_oldest_and_says_so() {
     assert_eq!(gap.count as usize + activities.len(), 6000);
     assert!(gap.reason.contains("max_size"), "{gap:?}");
 }
+
+/// Shapes that a client makes at will take no more than their part of a small log, and go with their records.
+#[test]
+fn shapes_of_deleted_records_go_and_those_of_others_stay() {
+    const MAX: u64 = 1 << 20;
+    const RECORDS: u64 = 6000;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activity.db");
+    let (log, _) =
+        ActivityLog::open_with(&path, Options { max_size: Some(MAX), ..Options::default() }).unwrap();
+    let mut last = record();
+    for n in 0..RECORDS {
+        last = record();
+        last.client.user_agent = Some(format!("{:0>400}", n / 2).into());
+        log.record(&last).unwrap();
+        if n % 1000 == 0 {
+            log.flush(SOON).unwrap();
+        }
+    }
+    log.flush(SOON).unwrap();
+    let connection = Connection::open(&path).unwrap();
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap();
+    let pages = "SELECT (page_count - freelist_count) * page_size
+                 FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
+    wait_until("old records go", || number(pages) <= MAX);
+    let (activities, gaps) = read(&path);
+    assert_eq!(activities.first().map(|activity| activity.id), Some(last.id), "the newest is kept");
+    let [gap] = gaps.as_slice() else { panic!("each record that is there can be read: {gaps:?}") };
+    assert_eq!(gap.count + activities.len() as u64, RECORDS);
+    let shapes = number("SELECT count(*) FROM shapes");
+    assert!(shapes > 0 && shapes <= activities.len() as u64, "{shapes} of {} records", activities.len());
+}

@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher as _, Hash};
 use std::sync::{Arc, LazyLock};
 
@@ -11,48 +10,55 @@ use foldhash::quality::RandomState;
 
 use crate::activity::{Context, Shape};
 
-/// Of each kind, those that one thread keeps. Beyond them all are made anew.
-const KNOWN_MAX: usize = 256;
+/// Of each kind, those that one thread has seen of late, and as many that it had seen before them.
+const RECENT_MAX: usize = 256;
 
 /// One for all threads, so that equal parts have equal hashes.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 thread_local! {
-    static CONTEXTS: RefCell<Known<Context>> = const { RefCell::new(Known(None)) };
-    static SHAPES: RefCell<Known<Shape>> = const { RefCell::new(Known(None)) };
+    static CONTEXTS: RefCell<Known<Context>> = RefCell::default();
+    static SHAPES: RefCell<Known<Shape>> = RefCell::default();
 }
 
 /// A part of many records.
 #[derive(Debug, PartialEq)]
-pub struct Shared<T> {
+pub struct Common<T> {
     /// First, as it tells most that differ.
     pub(super) hash: u64,
     pub value: T,
 }
 
-pub type SharedContext = Shared<Context>;
-pub type SharedShape = Shared<Shape>;
+pub type SharedContext = Common<Context>;
+pub type SharedShape = Common<Shape>;
 
-/// What a thread has seen, by the hash.
-struct Known<T>(Option<HashMap<u64, Arc<Shared<T>>>>);
+/// What a thread has seen, by the hash. Those that nobody needs any more go when others have taken their place twice.
+struct Known<T> {
+    recent: HashMap<u64, Arc<Common<T>>>,
+    before: HashMap<u64, Arc<Common<T>>>,
+}
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self { recent: HashMap::new(), before: HashMap::new() }
+    }
+}
 
 impl<T: Hash + PartialEq> Known<T> {
     /// The equal one of this thread, or it as a new one.
-    fn of(&mut self, value: T) -> Result<Arc<Shared<T>>, Arc<Shared<T>>> {
+    fn of(&mut self, value: T) -> Result<Arc<Common<T>>, Arc<Common<T>>> {
         let hash = HASHER.hash_one(&value);
-        let known = self.0.get_or_insert_default();
-        if known.len() >= KNOWN_MAX && !known.contains_key(&hash) {
-            known.clear();
+        if let Some(known) = self.recent.get(&hash).filter(|known| known.value == value) {
+            return Ok(Arc::clone(known));
         }
-        match known.entry(hash) {
-            Entry::Occupied(known) if known.get().value == value => Ok(Arc::clone(known.get())),
-            Entry::Occupied(mut other) => {
-                let shared = Arc::new(Shared { hash, value });
-                other.insert(Arc::clone(&shared));
-                Err(shared)
-            }
-            Entry::Vacant(place) => Err(Arc::clone(place.insert(Arc::new(Shared { hash, value })))),
+        let known = self.before.remove(&hash).filter(|known| known.value == value);
+        if self.recent.len() >= RECENT_MAX {
+            self.before = std::mem::take(&mut self.recent);
         }
+        let is_known = known.is_some();
+        let common = known.unwrap_or_else(|| Arc::new(Common { hash, value }));
+        self.recent.insert(hash, Arc::clone(&common));
+        if is_known { Ok(common) } else { Err(common) }
     }
 }
 
@@ -111,12 +117,19 @@ mod tests {
     }
 
     #[test]
-    fn what_a_thread_keeps_is_bounded() {
-        for n in 0..KNOWN_MAX + 1 {
+    fn what_a_thread_keeps_is_bounded_and_what_is_in_use_stays() {
+        let used = of("ada");
+        for n in 0..RECENT_MAX * 3 {
             of(&n.to_string());
             let _ = SharedShape::seen(shape(&n.to_string()));
+            if n % (RECENT_MAX / 2) == 0 {
+                assert!(Arc::ptr_eq(&used, &of("ada")), "{n}");
+            }
         }
-        assert_eq!(CONTEXTS.with_borrow(|known| known.0.as_ref().map(HashMap::len)), Some(1));
-        assert_eq!(SHAPES.with_borrow(|known| known.0.as_ref().map(HashMap::len)), Some(1));
+        SHAPES.with_borrow(|known| {
+            assert_eq!(known.before.len(), RECENT_MAX);
+            assert!(known.recent.len() <= RECENT_MAX);
+        });
+        assert!(SharedShape::seen(shape("0")).is_err(), "forgotten");
     }
 }
