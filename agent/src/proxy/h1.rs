@@ -285,10 +285,15 @@ where
         }
         // A request body that was not read to its end leaves both connections at an unknown place.
         let request_read = up_done && up.is_read();
-        if origin_persists && request_read {
+        if !request_read {
+            drop(origin);
+            self.linger().await;
+            return Ok(Next::Close);
+        }
+        if origin_persists {
             self.origin = Some(origin);
         }
-        Ok(if persistent && request_read { Next::Again } else { Next::Close })
+        Ok(if persistent { Next::Again } else { Next::Close })
     }
 
     /// Answers the client ourselves. `body_read`: nothing of this request is left unread on the client's connection.

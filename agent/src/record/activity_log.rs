@@ -33,7 +33,7 @@ pub const QUEUE_MAX: usize = 8192;
 pub const BATCH_MAX: usize = 512;
 /// How long the first record of a transaction waits for company, which it need not where somebody waits for it. Each
 /// transaction writes the last page of every table and index whatever is in it, so that records which share one cost less.
-pub const FLUSH_AFTER: Duration = Duration::from_millis(100);
+pub const FLUSH_AFTER: Duration = Duration::from_millis(20);
 /// Bytes of the write-ahead log, which a reader that holds the log open for long keeps from being cut back. Beyond them
 /// nothing is stored until it ends.
 pub const WAL_MAX: u64 = 64 << 20;

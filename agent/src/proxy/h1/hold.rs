@@ -18,8 +18,8 @@ use crate::proxy::pump::{Pump, PumpError};
 use crate::proxy::slow::Arriving;
 use crate::tls::Stream;
 
-/// How long a client that was refused goes on sending what nobody reads, so that it sees the answer (RFC 9112
-/// section 9.6).
+/// How long a client that was answered before its body was read goes on sending what nobody reads, so that it sees the answer
+/// (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(5);
 
 impl<C, X> Proxy<'_, C, X>

@@ -89,6 +89,44 @@ async fn a_body_cut_short_ends_the_clients_connection_short_too() {
     assert!(matches!(served.ended, Ended::Refused(Peer::Origin, Refusal::Truncated)), "{:?}", served.ended);
 }
 
+/// An origin that answers before it took the body: the client still sends, and sees the answer and no broken connection.
+#[tokio::test]
+async fn an_early_answer_is_seen_by_a_client_that_still_sends() {
+    let answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno";
+    let script = Script::default();
+    let (origin, mut far_origin) = duplex(64);
+    let (ours, mut theirs) = duplex(64);
+    let client = async move {
+        theirs
+            .write_all(b"POST /a HTTP/1.1\r\nHost: files.corp.test\r\nContent-Length: 100000\r\n\r\n")
+            .await
+            .unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"no") {
+            assert_ne!(theirs.read_buf(&mut seen).await.unwrap(), 0, "{}", String::from_utf8_lossy(&seen));
+        }
+        theirs.write_all(&[b'x'; 50_000]).await.unwrap();
+        theirs.shutdown().await.unwrap();
+        assert_eq!(theirs.read_to_end(&mut seen).await.unwrap(), 0);
+    };
+    let far = async {
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"\r\n\r\n") {
+            far_origin.read_buf(&mut seen).await.unwrap();
+        }
+        far_origin.write_all(answer.as_bytes()).await.unwrap();
+    };
+    let mut side = Side::new(ours);
+    let (limits, timeouts) = (Limits::default(), Timeouts::default());
+    let served = async {
+        let ended = serve(&mut side, origin, &script, &limits, &timeouts).await;
+        drop(side);
+        ended
+    };
+    let (ended, (), ()) = tokio::join!(served, client, far);
+    assert!(matches!(ended, Ended::Done), "{ended:?}");
+}
+
 /// An origin that answers and closes before it took the body: the rest of the body must not become a request.
 #[tokio::test]
 async fn what_is_left_of_a_body_behind_a_block_is_no_request() {
