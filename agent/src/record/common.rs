@@ -70,10 +70,10 @@ impl SharedContext {
 }
 
 impl SharedShape {
-    /// With all of this thread that have an equal one; else it comes back. Only what was seen before is worth a row of its own: a
+    /// With all of this thread that have an equal one; else it comes back as an error. Only what was seen before is worth a row of its own: a
     /// client can make another shape with each request.
-    pub(super) fn seen(shape: Shape) -> Result<Arc<Self>, Shape> {
-        SHAPES.with_borrow_mut(|known| known.of(shape)).map_err(|new| new.value.clone())
+    pub(super) fn seen(shape: Shape) -> Result<Arc<Self>, Arc<Self>> {
+        SHAPES.with_borrow_mut(|known| known.of(shape))
     }
 }
 
@@ -110,9 +110,9 @@ mod tests {
 
     #[test]
     fn a_shape_is_shared_from_the_second_time_on() {
-        assert_eq!(SharedShape::seen(shape("ada")), Err(shape("ada")));
+        assert!(SharedShape::seen(shape("ada")).is_err_and(|new| new.value == shape("ada")));
         let second = SharedShape::seen(shape("ada")).unwrap();
-        assert_eq!(SharedShape::seen(shape("bob")), Err(shape("bob")));
+        assert!(SharedShape::seen(shape("bob")).is_err());
         assert!(Arc::ptr_eq(&second, &SharedShape::seen(shape("ada")).unwrap()));
     }
 

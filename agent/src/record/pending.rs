@@ -67,7 +67,7 @@ impl Pending {
         let (shape, rest) = own.split();
         let (shape, own) = match SharedShape::seen(shape) {
             Ok(shape) => (Some(shape), text(&rest)?),
-            Err(shape) => (None, text(&Own::joined(client, shape, rest))?),
+            Err(new) => (None, text(&Own::joined(client, new.value.clone(), rest))?),
         };
         Ok(Self {
             id: row.id,

@@ -79,7 +79,7 @@ mod tests {
         let path = dir.path().join("activity.db");
         let (log, _) = ActivityLog::open(&path, None).unwrap();
         for port in 1..=3 {
-            log.record(&record(port, sample())).unwrap();
+            log.record(record(port, sample())).unwrap();
         }
         log.flush(SOON).unwrap();
         let connection = Connection::open(&path).unwrap();
