@@ -61,9 +61,14 @@ where
         };
         proxy.to_head = head.method() == "HEAD";
         // A box, so that a connection without a request under way has no room for one.
-        match Box::pin(proxy.exchange(head)).await {
+        let next = Box::pin(proxy.exchange(head)).await;
+        match next {
             Ok(Next::Again) => (proxy.to_head, proxy.served) = (false, true),
             Ok(Next::Close) => break,
+            Ok(Next::Linger) => {
+                proxy.linger().await;
+                return Ended::Done;
+            }
             Err(ended) => return proxy.refuse(ended).await,
         }
     }
@@ -72,10 +77,12 @@ where
     Ended::Done
 }
 
-/// Whether the client's connection serves another request.
+/// What becomes of the client's connection.
 enum Next {
     Again,
     Close,
+    /// It is closed, and the client may still be sending.
+    Linger,
 }
 
 struct Proxy<'a, C, X: Exchanges> {
@@ -286,9 +293,7 @@ where
         // A request body that was not read to its end leaves both connections at an unknown place.
         let request_read = up_done && up.is_read();
         if !request_read {
-            drop(origin);
-            self.linger().await;
-            return Ok(Next::Close);
+            return Ok(Next::Linger);
         }
         if origin_persists {
             self.origin = Some(origin);
@@ -304,10 +309,7 @@ where
             .map_err(|refusal| Ended::Refused(Peer::Client, refusal))?;
         match timeout(self.timeouts.unread, self.client.flush()).await {
             Ok(Ok(())) if persistent => Ok(Next::Again),
-            Ok(Ok(())) if !body_read => {
-                self.linger().await;
-                Ok(Next::Close)
-            }
+            Ok(Ok(())) if !body_read => Ok(Next::Linger),
             Ok(Ok(())) => Ok(Next::Close),
             Ok(Err(_)) => Err(Ended::ClientBroken),
             Err(_) => Err(Ended::Unread),
@@ -347,7 +349,11 @@ where
         let answer = Answer::failure(status, &ended.to_string());
         let head = RequestHead::new(if self.to_head { "HEAD" } else { "GET" }, "/", Version::Http11);
         if answer.write(&head, false, self.client.out()).is_ok() {
-            let _ = timeout(self.timeouts.request_head, self.client.flush()).await;
+            let flushed = timeout(self.timeouts.request_head, self.client.flush()).await;
+            // Only who has done nothing wrong is waited for.
+            if matches!((&ended, flushed), (Ended::OriginBroken(_), Ok(Ok(())))) {
+                self.linger().await;
+            }
         }
         ended
     }

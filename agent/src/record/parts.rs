@@ -13,11 +13,11 @@ use crate::record::common::Common;
 
 /// Octets of JSON that those of one age have, but for the last one.
 const AGE_OCTETS: usize = 2 << 20;
-/// Of a log whose size is bounded, the part that those of one age may take: two tables and two ages leave the most to records.
+/// Of a log whose size is bounded, the part that those of one age may take, so that an age goes with few records.
 const SHARE: u64 = 16;
 /// Records that are looked at for the age of the oldest one that refers to anything: not each of them does.
 const LOOKED_AT: usize = 1000;
-/// Rows deleted at a time, so that records do not wait long behind them. More than the records of one step can have left behind.
+/// Rows deleted at a time, so that records do not wait long behind them.
 const DELETED_AT_ONCE: usize = 4000;
 
 /// A part of records that has a table, of which `id` is the key, and `age` the id of the first one of the same age.
@@ -90,8 +90,8 @@ impl<T: Part> Parts<T> {
     }
 
     /// Deletes rows of ages before that of the oldest record, some at a time; all, where no record is left. Where the oldest ones
-    /// refer to none, as those of before there was the table, it keeps all of them.
-    pub(super) fn delete_unused(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    /// refer to none, as those of before there was the table, it keeps all of them. `true` when there may be more to delete.
+    pub(super) fn delete_unused(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
         let (table, column) = (T::TABLE, T::COLUMN);
         let oldest = format!(
             "SELECT {column} FROM (SELECT seq, {column} FROM activities ORDER BY seq LIMIT {LOOKED_AT})
@@ -108,11 +108,11 @@ impl<T: Part> Parts<T> {
                 connection.query_row(&age, [oldest], |row| row.get(0)).optional()?
             }
         };
-        let Some(before) = before else { return Ok(()) };
+        let Some(before) = before else { return Ok(false) };
         let sql = format!(
             "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE id < ?1 LIMIT {DELETED_AT_ONCE})"
         );
-        connection.execute(&sql, [before]).map(drop)
+        Ok(connection.execute(&sql, [before])? == DELETED_AT_ONCE)
     }
 }
 

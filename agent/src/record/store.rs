@@ -19,8 +19,9 @@ pub(super) use rows::address_bytes;
 
 /// Losses that follow each other within this time become one gap.
 const SAME_GAP: SignedDuration = SignedDuration::from_secs(10);
-/// Rows deleted in one transaction at most.
+/// Rows deleted in one transaction at most, and of a small log.
 const DELETE_STEP: u64 = 2000;
+const DELETE_FEW: u64 = 1000;
 /// Free pages given back to the file system after each deletion.
 const VACUUM_PAGES: u32 = 2048;
 const TOO_LARGE: &str = "deleted to keep the activity log within [activity] max_size";
@@ -124,6 +125,8 @@ pub(super) struct Store {
     shapes: Parts<Shape>,
     /// [`parts::octets_within`]
     part_octets: usize,
+    /// Deleted records may have left more behind than went with them.
+    has_unused: bool,
 }
 
 impl Store {
@@ -135,6 +138,7 @@ impl Store {
             contexts: Parts::default(),
             shapes: Parts::default(),
             part_octets: parts::octets_within(None),
+            has_unused: false,
         }
     }
 
@@ -284,8 +288,9 @@ impl Store {
     /// Deletes a bounded number of the records written first, and says so in a gap.
     pub(super) fn delete_oldest(&mut self) -> rusqlite::Result<u64> {
         let oldest = "SELECT seq FROM activities ORDER BY seq LIMIT ?1";
-        // Of a small log not all that it has.
-        let step = (self.count()? / 4).clamp(1, DELETE_STEP);
+        // Of a small log not all that it has, and yet more than is added meanwhile.
+        let count = self.count()?;
+        let step = (count / 4).max((count / 2).min(DELETE_FEW)).clamp(1, DELETE_STEP);
         let transaction = self.connection.transaction()?;
         let (since, until): (Option<i64>, Option<i64>) = transaction.query_row(
             &format!("SELECT min(time), max(time) FROM activities WHERE seq IN ({oldest})"),
@@ -321,8 +326,8 @@ impl Store {
 
     /// Deletes what only deleted records needed.
     fn forget_deleted(&mut self) -> rusqlite::Result<()> {
-        self.contexts.delete_unused(&self.connection)?;
-        self.shapes.delete_unused(&self.connection)?;
+        let contexts = self.contexts.delete_unused(&self.connection)?;
+        self.has_unused = self.shapes.delete_unused(&self.connection)? || contexts;
         segments::delete_unused(&self.connection)?;
         self.give_pages_back()
     }
@@ -349,10 +354,10 @@ impl Store {
         usage::delete_before(&self.connection, before)?;
         self.connection.execute("DELETE FROM runs WHERE closed = 1 AND started < ?1", [before])?;
         policy_sets::delete_before(&self.connection, time)?;
-        if records > 0 {
+        if records > 0 || self.has_unused {
             self.forget_deleted()?;
         }
-        Ok(Deleted { records, more: records == DELETE_STEP })
+        Ok(Deleted { records, more: records == DELETE_STEP || self.has_unused })
     }
 
     /// Ends the run. It stays open for the next start to account for when some admitted record is nowhere.

@@ -11,6 +11,7 @@ use crate::classify::{MAX_LOOK_AHEAD, redirect};
 use crate::detect::scan::Held;
 use crate::http::h1::{self, Emit, Framing, Peer, connection};
 use crate::http::head::{ResponseHead, Version};
+use crate::memory::pressure;
 use crate::pages::Start;
 use crate::proxy::deadline::{FIRST_OCTETS, Late, SIGNATURE};
 use crate::proxy::exchanges::{Exchanges, Hold};
@@ -20,7 +21,7 @@ use crate::tls::Stream;
 
 /// How long a client that was answered before its body was read goes on sending what nobody reads, so that it sees the answer
 /// (RFC 9112 section 9.6).
-const LINGER: Duration = Duration::from_secs(5);
+pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 impl<C, X> Proxy<'_, C, X>
 where
@@ -177,12 +178,23 @@ where
 
     /// Says goodbye and reads on for a while: what lies unread when a socket is closed would take the answer with it.
     pub(super) async fn linger(&mut self) {
-        let _ = timeout(self.timeouts.unread, self.client.shutdown()).await;
+        self.origin = None;
+        if !matches!(timeout(self.timeouts.unread, self.client.shutdown()).await, Ok(Ok(()))) {
+            return;
+        }
         let until = Instant::now() + LINGER;
-        loop {
+        // A client that sends as fast as this reads leaves a timer no turn: the clock is looked at as well.
+        while Instant::now() < until {
             let unread = self.client.input.unread().len();
             self.client.input.consume(unread);
-            match timeout_at(until, self.client.fill()).await {
+            let filled = async {
+                tokio::select! {
+                    biased;
+                    () = pressure::shed() => Ok(0),
+                    filled = self.client.fill() => filled,
+                }
+            };
+            match timeout_at(until, filled).await {
                 Ok(Ok(count)) if count > 0 => {}
                 _ => return,
             }

@@ -202,6 +202,7 @@ mod tests {
         // A batch that is written again, as after a failure whose outcome is not known.
         assert_eq!(write(&first), ((some, some, 0), [now; 3]));
     }
+
     #[test]
     fn what_went_with_a_failed_transaction_is_stored_with_the_next() {
         let connection = Connection::open_in_memory().unwrap();

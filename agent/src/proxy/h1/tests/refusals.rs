@@ -127,6 +127,34 @@ async fn an_early_answer_is_seen_by_a_client_that_still_sends() {
     assert!(matches!(ended, Ended::Done), "{ended:?}");
 }
 
+/// However fast it sends, it is not read for ever.
+#[test]
+fn a_client_that_goes_on_sending_is_waited_for_a_while() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut theirs = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let ours = listener.accept().unwrap().0;
+    let client = std::thread::spawn(move || {
+        use std::io::Write as _;
+        let head =
+            b"POST /refused HTTP/1.1\r\nHost: files.corp.test\r\nContent-Length: 1000000000000\r\n\r\n";
+        theirs.write_all(head).unwrap();
+        let begun = std::time::Instant::now();
+        while theirs.write_all(&[b'x'; 1 << 18]).is_ok() && begun.elapsed() < hold::LINGER * 4 {}
+        begun.elapsed()
+    });
+    ours.set_nonblocking(true).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut side = Side::new(tokio::net::TcpStream::from_std(ours).unwrap());
+        let (origin, _far_origin) = duplex(64);
+        let (limits, timeouts) = (Limits::default(), Timeouts::default());
+        let ended = serve(&mut side, origin, &Script::default(), &limits, &timeouts).await;
+        assert!(matches!(ended, Ended::Done), "{ended:?}");
+    });
+    let took = client.join().unwrap();
+    assert!((hold::LINGER / 2..hold::LINGER * 3).contains(&took), "{took:?}");
+}
+
 /// An origin that answers and closes before it took the body: the rest of the body must not become a request.
 #[tokio::test]
 async fn what_is_left_of_a_body_behind_a_block_is_no_request() {
