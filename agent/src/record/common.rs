@@ -70,8 +70,8 @@ impl SharedContext {
 }
 
 impl SharedShape {
-    /// With all of this thread that have an equal one; else it comes back as an error. Only what was seen before is worth a row of its own: a
-    /// client can make another shape with each request.
+    /// With all of this thread that have an equal one; else it comes back as an error. Only what was seen before is worth a row of
+    /// its own: a client can make another shape with each request.
     pub(super) fn seen(shape: Shape) -> Result<Arc<Self>, Arc<Self>> {
         SHAPES.with_borrow_mut(|known| known.of(shape))
     }
