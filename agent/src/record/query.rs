@@ -11,7 +11,6 @@ pub mod overview;
 mod usage;
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +25,7 @@ use uuid::Uuid;
 use crate::activity::{self, Activity, TransferFacts, TransferState};
 use crate::classify::ActivityType;
 use crate::policy::decision::Action;
+use crate::record::store::address_of;
 use crate::record::{policy_sets, schema};
 use candidates::Candidates;
 pub use condition::network;
@@ -371,14 +371,6 @@ fn transfer(row: &Row<'_>) -> rusqlite::Result<Option<TransferFacts>> {
     })
 }
 
-/// Of the octets in a column.
-fn address(octets: &[u8]) -> Option<IpAddr> {
-    match octets.len() {
-        4 => <[u8; 4]>::try_from(octets).ok().map(IpAddr::from),
-        _ => <[u8; 16]>::try_from(octets).ok().map(IpAddr::from),
-    }
-}
-
 struct Found {
     seq: i64,
     time: i64,
@@ -424,7 +416,8 @@ impl Found {
         let beside = activity::Row { id, time, kind, micros, transfer };
         let shape = match row.get::<_, Option<i64>>(10)? {
             None => None,
-            Some(shape) => match (row.get_ref(11)?.as_str_or_null()?, address(row.get_ref(9)?.as_blob()?)) {
+            Some(shape) => match (row.get_ref(11)?.as_str_or_null()?, address_of(row.get_ref(9)?.as_blob()?))
+            {
                 (Some(text), Some(address)) => Some((text, address)),
                 (None, _) => return Ok(Err(serde::de::Error::custom(format_args!("no shape {shape}")))),
                 (_, None) => return Ok(Err(serde::de::Error::custom("no address"))),

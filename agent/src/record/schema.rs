@@ -31,6 +31,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     shapes::TABLE,
 ];
 
+/// By now `record` is the JSON of what neither the other columns nor the context and the shape say.
 const ACTIVITIES: &str = "
 CREATE TABLE activities (
     seq       INTEGER PRIMARY KEY AUTOINCREMENT, -- order of writing; never used twice, so --follow can rely on it

@@ -16,7 +16,7 @@ use crate::record::transfer::End;
 use crate::record::usage::Sums;
 use crate::record::{schema, segments};
 use rows::Addition;
-pub(super) use rows::address_bytes;
+pub(super) use rows::{address_bytes, address_of};
 
 /// Losses that follow each other within this time become one gap.
 const SAME_GAP: SignedDuration = SignedDuration::from_secs(10);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::activity::Via;
-use crate::activity::tests::{sample, session};
+use crate::activity::tests::sample;
+use crate::activity::tests::samples::session;
 use crate::classify::ActivityType;
 use crate::diagnostic::SourceFile;
 use crate::policy::decision::Action;

@@ -137,6 +137,14 @@ pub(in crate::record) fn address_bytes(address: IpAddr) -> Vec<u8> {
     }
 }
 
+/// The address of such bytes.
+pub(in crate::record) fn address_of(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rusqlite::Connection;
